@@ -1,0 +1,248 @@
+#include "drivers/axes.h"
+
+#include <string.h>
+
+#include "support/memory.h"
+
+static ptrdiff_t gcd(ptrdiff_t a, ptrdiff_t b) {
+    while (b) {
+        const ptrdiff_t r = a % b;
+        a = b;
+        b = r;
+    }
+    return a;
+}
+
+static ptrdiff_t least(ptrdiff_t a, ptrdiff_t b) {
+    return a < b ? a : b;
+}
+
+static ptrdiff_t most(ptrdiff_t a, ptrdiff_t b) {
+    return a > b ? a : b;
+}
+
+static ptrdiff_t ceil_div(ptrdiff_t a, ptrdiff_t b) {
+    return (a + b - 1) / b;
+}
+
+/* a mod b in [0, b), also for negative a. */
+static ptrdiff_t modulo(ptrdiff_t a, ptrdiff_t b) {
+    return (a % b + b) % b;
+}
+
+/* Drops the taps that meet only padding, whatever the position. What is left spans no more of the
+ * source than there is, however large padding and dilation are. */
+static void clip_taps(cvl_phase *p, ptrdiff_t in) {
+    const ptrdiff_t span = p->in_step * (p->count - 1);
+    const ptrdiff_t last_input = p->in_first + span; /* of tap 0 */
+    const ptrdiff_t before =
+        last_input < 0 ? least(p->taps, ceil_div(-last_input, p->tap_step)) : 0;
+    const ptrdiff_t kept = in > p->in_first ? (in - 1 - p->in_first) / p->tap_step + 1 : 0;
+    p->taps = most(0, least(p->taps, kept) - before);
+    p->tap_first += before;
+    p->in_first += before * p->tap_step;
+    if (p->taps <= 1)
+        p->tap_step = 1;
+    if (p->taps == 0)
+        p->in_first = 0, p->in_step = 1;
+}
+
+/* How many phases a phase is split into so that its taps are dense. */
+static ptrdiff_t dense_parts(const cvl_phase *p) {
+    if (p->taps <= 1)
+        return 1;
+    return least(p->count, p->tap_step / gcd(p->tap_step, p->in_step));
+}
+
+static cvl_status append_phases(cvl_gather_axis *axis, ptrdiff_t *capacity, const cvl_phase *whole,
+                                bool split_dilation) {
+    const ptrdiff_t parts = split_dilation ? dense_parts(whole) : 1;
+    if (axis->n_phases + parts > *capacity) {
+        const ptrdiff_t grown = 2 * (axis->n_phases + parts);
+        cvl_phase *phases = cvl_alloc((size_t)cvl_part_bytes(grown, sizeof *phases));
+        if (!phases)
+            return CVL_NO_MEMORY;
+        if (axis->n_phases)
+            memcpy(phases, axis->phases, (size_t)axis->n_phases * sizeof *phases);
+        cvl_free(axis->phases);
+        axis->phases = phases;
+        *capacity = grown;
+    }
+    for (ptrdiff_t part = 0; part < parts; part++) {
+        cvl_phase *p = &axis->phases[axis->n_phases++];
+        *p = *whole;
+        p->out_first += part * whole->out_step;
+        p->out_step *= parts;
+        p->count = ceil_div(whole->count - part, parts);
+        p->in_first += part * whole->in_step;
+        p->in_step *= parts;
+    }
+    return CVL_OK;
+}
+
+cvl_status cvl_forward_axis(const cvl_axis *a, bool split_dilation, cvl_gather_axis *axis) {
+    ptrdiff_t capacity = 0;
+    *axis = (cvl_gather_axis){.in = a->in, .out = a->out, .k = a->k};
+    axis->tap_order = cvl_alloc((size_t)cvl_part_bytes(a->k, sizeof *axis->tap_order));
+    if (!axis->tap_order)
+        return CVL_NO_MEMORY;
+    for (ptrdiff_t k = 0; k < a->k; k++)
+        axis->tap_order[k] = k;
+
+    cvl_phase whole = {.out_step = 1,
+                       .count = a->out,
+                       .in_first = -a->pad,
+                       .in_step = a->out > 1 ? a->stride : 1,
+                       .taps = a->k,
+                       .tap_step = a->k > 1 ? a->dilation : 1};
+    clip_taps(&whole, a->in);
+    return append_phases(axis, &capacity, &whole, split_dilation);
+}
+
+cvl_status cvl_grad_input_axis(const cvl_axis *a, bool split_dilation, cvl_gather_axis *axis) {
+    /* Source and destination change places: dy is read, dx written. */
+    *axis = (cvl_gather_axis){.in = a->out, .out = a->in, .k = a->k};
+    ptrdiff_t capacity = 0;
+    cvl_status status = CVL_NO_MEMORY;
+    const ptrdiff_t common = gcd(a->stride, a->dilation);
+    const ptrdiff_t class_step = a->stride / common;       /* taps of a class: c, c+step, ... */
+    const ptrdiff_t classes = least(class_step, a->k);
+    const ptrdiff_t residues = least(a->stride, a->in);    /* first destinations of the phases */
+    bool *reached = cvl_alloc((size_t)cvl_part_bytes(residues, sizeof *reached));
+    axis->tap_order = cvl_alloc((size_t)cvl_part_bytes(a->k, sizeof *axis->tap_order));
+    if (!reached || !axis->tap_order)
+        goto cleanup;
+    memset(reached, 0, (size_t)residues);
+
+    ptrdiff_t place = 0;
+    for (ptrdiff_t c = 0; c < classes; c++) {
+        const ptrdiff_t taps = (a->k - 1 - c) / class_step + 1;
+        const ptrdiff_t last_tap = c + (taps - 1) * class_step;
+        const ptrdiff_t tap_first = place;
+        /* Descending taps read ascending positions of dy. */
+        for (ptrdiff_t j = 0; j < taps; j++)
+            axis->tap_order[place++] = last_tap - j * class_step;
+
+        const ptrdiff_t offset = c > 0 ? c * a->dilation : 0;
+        const ptrdiff_t out_first = modulo(offset - a->pad, a->stride);
+        if (out_first >= a->in)
+            continue;
+        const ptrdiff_t reach = taps > 1 ? (taps - 1) * (a->dilation / common) : 0;
+        cvl_phase whole = {.out_first = out_first,
+                           .out_step = a->stride,
+                           .count = (a->in - 1 - out_first) / a->stride + 1,
+                           .in_first = (out_first + a->pad - offset) / a->stride - reach,
+                           .in_step = 1,
+                           .taps = taps,
+                           .tap_step = taps > 1 ? a->dilation / common : 1,
+                           .tap_first = tap_first};
+        clip_taps(&whole, axis->in);
+        reached[out_first] = true;
+        status = append_phases(axis, &capacity, &whole, split_dilation);
+        if (status != CVL_OK)
+            goto cleanup;
+    }
+
+    status = CVL_OK;
+    for (ptrdiff_t first = 0; first < residues && status == CVL_OK; first++) {
+        if (reached[first])
+            continue;
+        const cvl_phase empty = {.out_first = first,
+                                 .out_step = a->stride,
+                                 .count = (a->in - 1 - first) / a->stride + 1,
+                                 .in_step = 1,
+                                 .tap_step = 1};
+        status = append_phases(axis, &capacity, &empty, false);
+    }
+cleanup:
+    cvl_free(reached);
+    return status;
+}
+
+void cvl_free_axis(cvl_gather_axis *axis) {
+    cvl_free(axis->phases);
+    cvl_free(axis->tap_order);
+}
+
+/* What the phases touch: sources first, first + step, ..., `length` of them. */
+static void dense_span(const cvl_phase *phases, ptrdiff_t n_phases, ptrdiff_t count,
+                       ptrdiff_t *first, ptrdiff_t *step, ptrdiff_t *length) {
+    ptrdiff_t last = 0, common = 0;
+    bool any = false;
+    for (const cvl_phase *p = phases; p < phases + n_phases; p++) {
+        if (p->taps == 0)
+            continue;
+        const ptrdiff_t end = p->in_first + p->in_step * (count - 1) + p->tap_step * (p->taps - 1);
+        if (!any)
+            *first = p->in_first, last = end;
+        common = gcd(common, count > 1 || n_phases > 1 ? p->in_step : 0);
+        common = gcd(common, p->taps > 1 ? p->tap_step : 0);
+        common = gcd(common, p->in_first > *first ? p->in_first - *first : *first - p->in_first);
+        *first = least(*first, p->in_first);
+        last = most(last, end);
+        any = true;
+    }
+    if (!any)
+        *first = 0, last = count - 1;
+    *step = common ? common : 1;
+    *length = (last - *first) / *step + 1;
+}
+
+cvl_map cvl_channel_map(const cvl_phase *phases, ptrdiff_t n_phases, ptrdiff_t count) {
+    cvl_map map = {.kind = CVL_SHARED, .runs = 1};
+    dense_span(phases, n_phases, count, &map.first, &map.step, &map.length);
+    const cvl_phase *p = phases;
+    if (n_phases == 1 && p->taps && count < map.length / p->taps)
+        return (cvl_map){.first = p->in_first,
+                         .run_step = p->in_step,
+                         .step = p->tap_step,
+                         .runs = count,
+                         .length = p->taps,
+                         .q_step = p->taps,
+                         .kind = CVL_RUN_PER_POSITION};
+    map.q_step = p->in_step / map.step;
+    return map;
+}
+
+cvl_map cvl_pixel_map(const cvl_phase *phases, ptrdiff_t n_phases, ptrdiff_t count) {
+    const cvl_phase *p = phases;
+    cvl_map map = {.kind = CVL_SHARED, .q_step = 1};
+    ptrdiff_t dense_step, dense_length;
+    dense_span(phases, n_phases, count, &map.first, &dense_step, &dense_length);
+    map.runs = count > 1 ? p->in_step / dense_step : 1;
+    if (map.runs < 1)
+        map.runs = 1;
+    map.run_step = dense_step;
+    map.step = map.runs * dense_step;
+    map.length = ceil_div(dense_length, map.runs);
+    if (n_phases == 1 && p->taps && count < map.runs * map.length / p->taps)
+        return (cvl_map){.first = p->in_first,
+                         .run_step = p->tap_step,
+                         .step = p->in_step,
+                         .runs = p->taps,
+                         .length = count,
+                         .q_step = 1,
+                         .kind = CVL_RUN_PER_TAP};
+    return map;
+}
+
+void cvl_tap_place(const cvl_map *map, const cvl_phase *phase, ptrdiff_t j, ptrdiff_t *run,
+                   ptrdiff_t *index) {
+    if (map->kind != CVL_SHARED) {
+        *run = map->kind == CVL_RUN_PER_TAP ? j : 0;
+        *index = map->kind == CVL_RUN_PER_TAP ? 0 : j;
+        return;
+    }
+    const ptrdiff_t dense = map->run_step ? map->run_step : map->step;
+    const ptrdiff_t place = (phase->in_first - map->first + j * phase->tap_step) / dense;
+    *run = place % map->runs;
+    *index = place / map->runs;
+}
+
+void cvl_inside(const cvl_map *map, ptrdiff_t run, ptrdiff_t shift, ptrdiff_t in, ptrdiff_t *begin,
+                ptrdiff_t *end) {
+    const ptrdiff_t source = map->first + run * map->run_step + shift;
+    *begin = source >= 0 ? 0 : least(map->length, ceil_div(-source, map->step));
+    *end = source >= in ? 0 : least(map->length, (in - 1 - source) / map->step + 1);
+    *end = most(*begin, *end);
+}

@@ -1,0 +1,73 @@
+/* How one axis of a gather is walked: phases, and where their inputs lie in a tile.
+ *
+ * Forward and grad_input are the same thing, a gather: every destination position sums source
+ * positions times weights. Along one axis the destinations fall into phases. Those of one phase are
+ *
+ *     destination  out_first + out_step*q          q = 0 .. count-1
+ *     source       in_first + in_step*q + tap_step*j    j = 0 .. taps-1
+ *     weight tap   tap_order[tap_first + j]
+ *
+ * forward has one phase with out_step 1 and in_step = stride. grad_input with stride s has a phase
+ * for each residue of the destination modulo s, with out_step = s and in_step 1: s dense problems,
+ * no zeros inserted anywhere (docs/math.md, section "Phases").
+ */
+#ifndef CVL_AXES_H
+#define CVL_AXES_H
+
+#include "cvl.h"
+
+typedef struct cvl_phase {
+    ptrdiff_t out_first, out_step, count;
+    ptrdiff_t in_first, in_step;
+    ptrdiff_t taps, tap_step, tap_first;
+} cvl_phase;
+
+typedef struct cvl_gather_axis {
+    ptrdiff_t in, out, k; /* sizes of source, destination and kernel */
+    ptrdiff_t n_phases;
+    cvl_phase *phases;
+    ptrdiff_t *tap_order; /* k entries: the weight index at each place of the packed order */
+} cvl_gather_axis;
+
+/* Fill an axis for forward or grad_input. With `split_dilation`, phases whose taps are further apart
+ * than their positions are split until they are dense, so that neighbouring positions share inputs.
+ * Free with cvl_free_axis, also after CVL_NO_MEMORY. */
+cvl_status cvl_forward_axis(const cvl_axis *a, bool split_dilation, cvl_gather_axis *axis);
+cvl_status cvl_grad_input_axis(const cvl_axis *a, bool split_dilation, cvl_gather_axis *axis);
+void cvl_free_axis(cvl_gather_axis *axis);
+
+/* Where a tile keeps the inputs of some phases on one axis, for `count` positions: `runs` runs of
+ * `length` places each, one after the other. Place i of run r holds source
+ * first + r*run_step + i*step (plus in_step times the position the tile starts at). What position q
+ * and tap j read stands q*q_step places after cvl_tap_place's.
+ *
+ * Where windows overlap, places are shared. Where they lie far apart, sharing would store what nobody
+ * reads, without bound for a huge stride or dilation: then every (position, tap) has its own. */
+typedef struct cvl_map {
+    enum { CVL_SHARED, CVL_RUN_PER_POSITION, CVL_RUN_PER_TAP } kind;
+    ptrdiff_t first, run_step, step;
+    ptrdiff_t runs, length;
+    ptrdiff_t q_step;
+} cvl_map;
+
+/* A map for channel tiles: places are walked with any q_step, all phases share it. */
+cvl_map cvl_channel_map(const cvl_phase *phases, ptrdiff_t n_phases, ptrdiff_t count);
+
+/* A map for pixel tiles: q_step is 1, so that neighbouring positions are neighbours in memory. */
+cvl_map cvl_pixel_map(const cvl_phase *phases, ptrdiff_t n_phases, ptrdiff_t count);
+
+/* The place of tap j of a phase at position 0, given as its run and the index in it. */
+void cvl_tap_place(const cvl_map *map, const cvl_phase *phase, ptrdiff_t j, ptrdiff_t *run,
+                   ptrdiff_t *index);
+
+/* The source that a place holds, places counted through all runs. */
+static inline ptrdiff_t cvl_map_source(const cvl_map *map, ptrdiff_t place) {
+    return map->first + place / map->length * map->run_step + place % map->length * map->step;
+}
+
+/* The places [begin, end) of a run that lie inside the source, when the tile starts `shift` further
+ * along the source. */
+void cvl_inside(const cvl_map *map, ptrdiff_t run, ptrdiff_t shift, ptrdiff_t in, ptrdiff_t *begin,
+                ptrdiff_t *end);
+
+#endif

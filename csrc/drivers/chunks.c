@@ -1,0 +1,79 @@
+#include "drivers/reduce.h"
+#include "support/memory.h"
+
+enum {
+    enough_tasks = 8,
+    most_partial_bytes = 2 * 1024 * 1024, /* of all partial results but the first */
+};
+
+static ptrdiff_t ceil_div(ptrdiff_t a, ptrdiff_t b) {
+    return (a + b - 1) / b;
+}
+
+static ptrdiff_t even(ptrdiff_t whole, ptrdiff_t size) {
+    return ceil_div(whole, ceil_div(whole, size));
+}
+
+static ptrdiff_t places(const cvl_reduce *r,
+                        cvl_map (*map)(const cvl_phase *, ptrdiff_t, ptrdiff_t), ptrdiff_t rows,
+                        ptrdiff_t columns) {
+    const ptrdiff_t count[] = {1, rows, columns};
+    ptrdiff_t n = 1;
+    for (int i = 0; i < CVL_AXES; i++) {
+        const cvl_map m = map(r->axis[i].phases, 1, count[i]);
+        n = cvl_scale_bytes(n, cvl_scale_bytes(m.runs, m.length));
+    }
+    return n;
+}
+
+cvl_chunks cvl_cut_reduce(const cvl_reduce *r, cvl_map (*map)(const cvl_phase *, ptrdiff_t, ptrdiff_t),
+                          ptrdiff_t x_bytes, ptrdiff_t dy_bytes, ptrdiff_t budget,
+                          ptrdiff_t enough_positions) {
+    const ptrdiff_t all_rows = r->axis[1].out, all_columns = r->axis[2].out;
+    ptrdiff_t rows = all_rows, columns = all_columns, images = 1;
+#define CHUNK_BYTES                                                                                \
+    cvl_add_bytes(cvl_scale_bytes(places(r, map, rows, columns), x_bytes),                         \
+                  cvl_scale_bytes(rows * columns, dy_bytes))
+    while (rows > 1 && CHUNK_BYTES > budget)
+        rows = even(all_rows, rows - (rows + 7) / 8);
+    while (columns > enough_positions && CHUNK_BYTES > budget)
+        columns = even(all_columns, columns - columns / 4);
+    const ptrdiff_t one = CHUNK_BYTES;
+#undef CHUNK_BYTES
+    if (rows == all_rows && columns == all_columns)
+        while (images < r->n && images * rows * columns < enough_positions &&
+               (images + 1) * one <= budget)
+            images++;
+    cvl_chunks c = {.images = even(r->n, images), .rows = rows, .columns = columns};
+    c.n_images = ceil_div(r->n, c.images);
+    c.n_rows = ceil_div(all_rows, rows);
+    c.n_columns = ceil_div(all_columns, columns);
+    c.depths = r->axis[0].out;
+    c.count = c.n_images * c.n_rows * c.n_columns * c.depths;
+    c.places = places(r, map, rows, columns);
+    return c;
+}
+
+cvl_chunk cvl_nth_chunk(const cvl_reduce *r, const cvl_chunks *c, ptrdiff_t index) {
+    cvl_chunk chunk;
+    chunk.column = index % c->n_columns * c->columns;
+    index /= c->n_columns;
+    chunk.row = index % c->n_rows * c->rows;
+    index /= c->n_rows;
+    chunk.depth = index % c->depths;
+    chunk.image = index / c->depths * c->images;
+    const ptrdiff_t images = r->n - chunk.image, rows = r->axis[1].out - chunk.row;
+    const ptrdiff_t columns = r->axis[2].out - chunk.column;
+    chunk.images = images < c->images ? images : c->images;
+    chunk.rows = rows < c->rows ? rows : c->rows;
+    chunk.columns = columns < c->columns ? columns : c->columns;
+    return chunk;
+}
+
+ptrdiff_t cvl_reduce_splits(const cvl_chunks *chunks, ptrdiff_t base, ptrdiff_t bytes) {
+    ptrdiff_t splits = ceil_div(enough_tasks, base);
+    const ptrdiff_t affordable = 1 + most_partial_bytes / (bytes + 1);
+    if (splits > affordable)
+        splits = affordable;
+    return splits < chunks->count ? splits : chunks->count;
+}

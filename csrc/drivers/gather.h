@@ -1,0 +1,41 @@
+/* A gather: what forward and grad_input have in common, and the three ways to compute it.
+ *
+ *     dst[n, g*OC + o, pos] = bias[g*OC + o]
+ *         + sum over i, taps of src[n, g*IC + i, source(pos, tap)] * w[g, o, i, tap]
+ *
+ * where `axis` says which sources a position meets (axes.h). For forward src is x; for grad_input it
+ * is dy, and the weight's two channel strides change places. All strides are in elements.
+ */
+#ifndef CVL_GATHER_H
+#define CVL_GATHER_H
+
+#include "cvl.h"
+#include "drivers/axes.h"
+#include "kernels/kernels.h"
+
+typedef struct cvl_gather {
+    ptrdiff_t n, groups, ic, oc;
+    cvl_gather_axis axis[CVL_AXES];
+    const void *src, *w, *bias;
+    void *dst;
+    cvl_data_strides src_strides, dst_strides;
+    ptrdiff_t w_group, w_oc, w_ic, w_k[CVL_AXES];
+    ptrdiff_t bias_stride;
+    double work;
+} cvl_gather;
+
+/* The same result from each, but for rounding; they differ in what lies along the lanes.
+ *
+ * channels: output channels. Packs the weights once and tiles of the source; for problems with at
+ *           least a few channels each way.
+ * pixels:   neighbouring output positions. For few output channels, and for depthwise.
+ * lanes:    channels that each have one filter: depthwise with ic = oc = 1, channels contiguous.
+ */
+cvl_status cvl_gather_channels_f32(const cvl_gather *g, const cvl_kernels *kernels);
+cvl_status cvl_gather_channels_f64(const cvl_gather *g, const cvl_kernels *kernels);
+cvl_status cvl_gather_pixels_f32(const cvl_gather *g, const cvl_kernels *kernels);
+cvl_status cvl_gather_pixels_f64(const cvl_gather *g, const cvl_kernels *kernels);
+cvl_status cvl_gather_lanes_f32(const cvl_gather *g, const cvl_kernels *kernels);
+cvl_status cvl_gather_lanes_f64(const cvl_gather *g, const cvl_kernels *kernels);
+
+#endif

@@ -1,0 +1,164 @@
+/* Gather with channels along the lanes, each channel with a filter of its own (ic = oc = 1): depthwise
+ * convolution of data whose channels are contiguous. Included by drivers.c. */
+
+typedef struct CVL_NAME(lane_job) {
+    const cvl_gather *g;
+    const CVL_NAME(cvl_kernels) * kernels;
+    cvl_blocks blocks;
+    ptrdiff_t channels;   /* in a block of channels, a whole number of vectors */
+    ptrdiff_t n_channels; /* blocks */
+    char *workspace;
+    ptrdiff_t workspace_bytes; /* per thread */
+} CVL_NAME(lane_job);
+
+/* A thread's workspace, and what it still holds of the task before. */
+typedef struct CVL_NAME(lane_space) {
+    real *tile, *out, *weights, *bias;
+    ptrdiff_t *offset, *tap_weight;
+    ptrdiff_t block;
+    const cvl_phase *depth, *height;
+} CVL_NAME(lane_space);
+
+static CVL_NAME(lane_space) CVL_NAME(lane_layout)(const CVL_NAME(lane_job) * job, char *memory) {
+    const cvl_gather *g = job->g;
+    const ptrdiff_t taps = g->axis[0].k * g->axis[1].k * g->axis[2].k;
+    CVL_NAME(lane_space) space = {.block = -1};
+    space.tile = cvl_take(&memory, job->blocks.places * job->channels, sizeof(real));
+    space.out = cvl_take(&memory, job->blocks.columns * job->kernels->lanes, sizeof(real));
+    space.weights = cvl_take(&memory, taps * job->channels, sizeof(real));
+    space.bias = cvl_take(&memory, job->channels, sizeof(real));
+    space.offset = cvl_take(&memory, taps, sizeof(ptrdiff_t));
+    space.tap_weight = cvl_take(&memory, taps, sizeof(ptrdiff_t));
+    return space;
+}
+
+/* weights[tap][channel] of a block of channels, one width phase after another, and the bias. */
+static void CVL_NAME(bring_lane_weights)(const CVL_NAME(lane_job) * job,
+                                         CVL_NAME(lane_space) * space, ptrdiff_t block,
+                                         ptrdiff_t channels, const cvl_slab *slab) {
+    const cvl_gather *g = job->g;
+    if (space->block == block && space->depth == slab->depth && space->height == slab->height)
+        return;
+    const ptrdiff_t first = block * job->channels;
+    real *to = space->weights;
+    for (ptrdiff_t p = 0; p < g->axis[2].n_phases; p++) {
+        const cvl_phase *width = &g->axis[2].phases[p];
+        for (ptrdiff_t jd = 0; jd < slab->depth->taps; jd++)
+            for (ptrdiff_t jh = 0; jh < slab->height->taps; jh++)
+                for (ptrdiff_t jw = 0; jw < width->taps; jw++, to += job->channels) {
+                    const real *w = (const real *)g->w + first * g->w_group +
+                        g->axis[0].tap_order[slab->depth->tap_first + jd] * g->w_k[0] +
+                        g->axis[1].tap_order[slab->height->tap_first + jh] * g->w_k[1] +
+                        g->axis[2].tap_order[width->tap_first + jw] * g->w_k[2];
+                    memset(to, 0, (size_t)job->channels * sizeof(real));
+                    job->kernels->copy(to, job->channels, 1, w, 0, g->w_group, 1, channels);
+                }
+    }
+    memset(space->bias, 0, (size_t)job->channels * sizeof(real));
+    if (g->bias)
+        for (ptrdiff_t c = 0; c < channels; c++)
+            space->bias[c] = ((const real *)g->bias)[(first + c) * g->bias_stride];
+    space->block = block;
+    space->depth = slab->depth;
+    space->height = slab->height;
+}
+
+static void CVL_NAME(lane_task)(const CVL_NAME(lane_job) * job, ptrdiff_t index,
+                                CVL_NAME(lane_space) * space) {
+    const cvl_gather *g = job->g;
+    const cvl_blocks *blocks = &job->blocks;
+    const CVL_NAME(cvl_kernels) *kernels = job->kernels;
+    const cvl_gather_axis *width = &g->axis[2];
+    const cvl_slab *slab = &blocks->slabs[index % blocks->n_slabs];
+    index /= blocks->n_slabs;
+    const ptrdiff_t column_block = index % blocks->n_columns;
+    index /= blocks->n_columns;
+    const ptrdiff_t n = index % g->n, block = index / g->n;
+    const ptrdiff_t in[] = {g->axis[0].in, g->axis[1].in, g->axis[2].in};
+    const ptrdiff_t first = block * job->channels, lanes = kernels->lanes;
+    const ptrdiff_t channels =
+        g->groups - first < job->channels ? g->groups - first : job->channels;
+
+    CVL_NAME(tile)
+    tile = {.map = {cvl_channel_map(slab->depth, 1, 1),
+                    cvl_channel_map(slab->height, 1, slab->rows), blocks->width},
+            .shift = {slab->depth_q * slab->depth->in_step,
+                      slab->height_q * slab->height->in_step,
+                      column_block * blocks->columns * width->phases[0].in_step}};
+    const real *src = (const real *)g->src + n * g->src_strides.n + first * g->src_strides.c;
+    if (channels % lanes == 0 && CVL_NAME(tile_is_inside)(&tile, in))
+        CVL_NAME(tile_in_place)(&tile, src, &g->src_strides);
+    else
+        CVL_NAME(pack_channels_together)
+        (&tile, space->tile, job->channels, src, &g->src_strides, channels, in, kernels->copy);
+    CVL_NAME(bring_lane_weights)(job, space, block, channels, slab);
+
+    const cvl_data_strides *to = &g->dst_strides;
+    real *dst = (real *)g->dst + n * to->n + first +
+                (slab->depth->out_first + slab->depth->out_step * slab->depth_q) * to->s[0] +
+                (slab->height->out_first + slab->height->out_step * slab->height_q) * to->s[1];
+    const ptrdiff_t dst_line = slab->height->out_step * to->s[1];
+    const real *weights = space->weights;
+    for (const cvl_phase *p = width->phases; p < width->phases + width->n_phases; p++) {
+        const ptrdiff_t count = cvl_block_columns(blocks, p, column_block);
+        const ptrdiff_t taps =
+            CVL_NAME(list_taps)(g, slab, p, &tile, space->offset, space->tap_weight);
+        const ptrdiff_t dst_step = p->out_step * to->s[2];
+        real *phase_dst =
+            dst + (p->out_first + p->out_step * column_block * blocks->columns) * to->s[2];
+        for (ptrdiff_t row = 0; row < slab->rows && count > 0; row++)
+            for (ptrdiff_t lane = 0; lane < channels; lane += lanes) {
+                const bool whole = channels - lane >= lanes;
+                real *line = phase_dst + row * dst_line + lane;
+                kernels->lane_tile(whole ? line : space->out, whole ? dst_step : lanes,
+                                   tile.base + row * tile.position[1] + lane, tile.position[2],
+                                   space->offset, weights + lane, job->channels, taps, count,
+                                   space->bias + lane);
+                if (!whole)
+                    kernels->copy(line, dst_step, 1, space->out, lanes, 1, count, channels - lane);
+            }
+        weights += taps * job->channels;
+    }
+}
+
+static void CVL_NAME(lane_tasks)(void *context, ptrdiff_t begin, ptrdiff_t end, int thread) {
+    const CVL_NAME(lane_job) *job = context;
+    CVL_NAME(lane_space)
+    space = CVL_NAME(lane_layout)(job, job->workspace + thread * job->workspace_bytes);
+    for (ptrdiff_t i = begin; i < end; i++)
+        CVL_NAME(lane_task)(job, i, &space);
+}
+
+cvl_status CVL_NAME(cvl_gather_lanes)(const cvl_gather *g, const cvl_kernels *all_kernels) {
+    enum { block_vectors = 8 }; /* channels of a block, in vectors */
+    const CVL_NAME(cvl_kernels) *kernels = all_kernels->CVL_DTYPE;
+    CVL_NAME(lane_job) job = {.g = g, .kernels = kernels};
+    const ptrdiff_t taps = g->axis[0].k * g->axis[1].k * g->axis[2].k, lanes = kernels->lanes;
+    const ptrdiff_t vectors = (g->groups + lanes - 1) / lanes;
+    job.channels = (vectors < block_vectors ? vectors : block_vectors) * lanes;
+    job.n_channels = (g->groups + job.channels - 1) / job.channels;
+    cvl_status status = cvl_cut(g, cvl_channel_map, job.channels * (ptrdiff_t)sizeof(real),
+                                cvl_l2_bytes() / 4, g->n * job.n_channels, &job.blocks);
+    if (status != CVL_OK)
+        return status;
+
+    ptrdiff_t bytes =
+        cvl_part_bytes(cvl_scale_bytes(job.blocks.places, job.channels), sizeof(real));
+    bytes = cvl_add_bytes(bytes, cvl_part_bytes(job.blocks.columns * lanes, sizeof(real)));
+    bytes = cvl_add_bytes(
+        bytes, cvl_part_bytes(cvl_scale_bytes(taps, job.channels), sizeof(real)));
+    bytes = cvl_add_bytes(bytes, cvl_part_bytes(job.channels, sizeof(real)));
+    job.workspace_bytes = cvl_add_bytes(bytes, 2 * cvl_part_bytes(taps, sizeof(ptrdiff_t)));
+
+    const ptrdiff_t tasks = g->n * job.n_channels * job.blocks.n_slabs * job.blocks.n_columns;
+    const int threads = cvl_threads_for(tasks, g->work);
+    job.workspace = cvl_alloc((size_t)cvl_scale_bytes(job.workspace_bytes, threads));
+    if (job.workspace)
+        cvl_parallel_for(tasks, CVL_NAME(grain)(g->work, tasks, threads), threads,
+                         CVL_NAME(lane_tasks), &job);
+    else
+        status = CVL_NO_MEMORY;
+    cvl_free(job.workspace);
+    cvl_free_blocks(&job.blocks);
+    return status;
+}

@@ -1,0 +1,194 @@
+/* Gather with neighbouring destination positions along the lanes. Included by drivers.c.
+ *
+ * A task takes a block of destination rows of one image and group and brings their inputs together in
+ * a tile whose rows follow one another, so that destination (row, column) reads, for tap k, place
+ * row*line + column + offset[k]: one long line of positions, whatever the stride. What the line
+ * computes between the end of a row and the start of the next is not kept.
+ */
+
+typedef struct CVL_NAME(pixel_job) {
+    const cvl_gather *g;
+    const CVL_NAME(cvl_kernels) * kernels;
+    cvl_blocks blocks;
+    ptrdiff_t steps; /* the most steps of a reduction, over all width phases together */
+    ptrdiff_t line_room; /* elements of the longest line of positions, in whole vectors */
+    char *workspace;
+    ptrdiff_t workspace_bytes; /* per thread */
+} CVL_NAME(pixel_job);
+
+/* A thread's workspace, and what it still holds of the task before. */
+typedef struct CVL_NAME(pixel_space) {
+    real *tile, *out, *weights, *bias;
+    ptrdiff_t *offset, *tap_offset, *tap_weight;
+    ptrdiff_t group, rows;
+    const cvl_phase *depth, *height; /* weights and offset are those of this group and phases */
+} CVL_NAME(pixel_space);
+
+static CVL_NAME(pixel_space) CVL_NAME(pixel_layout)(const CVL_NAME(pixel_job) * job,
+                                                    char *memory) {
+    const cvl_gather *g = job->g;
+    CVL_NAME(pixel_space) space = {.group = -1};
+    const ptrdiff_t taps = g->axis[0].k * g->axis[1].k * g->axis[2].k;
+    space.tile = cvl_take(&memory, job->blocks.places * g->ic + CVL_MAX_LANES, sizeof(real));
+    space.out = cvl_take(&memory, job->line_room * job->kernels->pixel_rows, sizeof(real));
+    space.weights = cvl_take(&memory, job->steps * g->oc, sizeof(real));
+    space.bias = cvl_take(&memory, g->oc, sizeof(real));
+    space.offset = cvl_take(&memory, job->steps, sizeof(ptrdiff_t));
+    space.tap_offset = cvl_take(&memory, taps, sizeof(ptrdiff_t));
+    space.tap_weight = cvl_take(&memory, taps, sizeof(ptrdiff_t));
+    return space;
+}
+
+/* The weights of a group and where each step of its reduction reads, one width phase after another. */
+static void CVL_NAME(bring_pixel_weights)(const CVL_NAME(pixel_job) * job,
+                                          CVL_NAME(pixel_space) * space, ptrdiff_t group,
+                                          const cvl_slab *slab, const CVL_NAME(tile) * tile,
+                                          ptrdiff_t channel_size) {
+    const cvl_gather *g = job->g;
+    if (space->group == group && space->rows == slab->rows && space->depth == slab->depth &&
+        space->height == slab->height)
+        return;
+    real *a = space->weights;
+    ptrdiff_t *b = space->offset;
+    for (ptrdiff_t p = 0; p < g->axis[2].n_phases; p++) {
+        const ptrdiff_t taps = CVL_NAME(list_taps)(g, slab, &g->axis[2].phases[p], tile,
+                                                   space->tap_offset, space->tap_weight);
+        for (ptrdiff_t i = 0; i < g->ic; i++)
+            for (ptrdiff_t t = 0; t < taps; t++)
+                *b++ = i * channel_size + space->tap_offset[t];
+        for (ptrdiff_t o = 0; o < g->oc; o++)
+            for (ptrdiff_t i = 0; i < g->ic; i++) {
+                const real *w = (const real *)g->w + group * g->w_group + o * g->w_oc + i * g->w_ic;
+                for (ptrdiff_t t = 0; t < taps; t++)
+                    *a++ = w[space->tap_weight[t]];
+            }
+    }
+    for (ptrdiff_t o = 0; o < g->oc; o++)
+        space->bias[o] =
+            g->bias ? ((const real *)g->bias)[(group * g->oc + o) * g->bias_stride] : 0;
+    space->group = group;
+    space->rows = slab->rows;
+    space->depth = slab->depth;
+    space->height = slab->height;
+}
+
+/* One width phase of a task: a line of positions for every output channel, kept row by row. */
+static void CVL_NAME(pixel_phase)(const CVL_NAME(pixel_job) * job,
+                                  const CVL_NAME(pixel_space) * space, const CVL_NAME(tile) * tile,
+                                  const cvl_slab *slab, ptrdiff_t columns, const real *weights,
+                                  const ptrdiff_t *offset, ptrdiff_t steps, real *dst,
+                                  ptrdiff_t dst_step) {
+    enum { cut = 256 }; /* steps between two visits to the sums in memory, for their accuracy */
+    const cvl_gather *g = job->g;
+    const CVL_NAME(cvl_kernels) *kernels = job->kernels;
+    const ptrdiff_t line = tile->position[1], lanes = kernels->lanes;
+    const ptrdiff_t vectors = ((slab->rows - 1) * line + columns + lanes - 1) / lanes;
+    const ptrdiff_t dst_line = slab->height->out_step * g->dst_strides.s[1];
+    const ptrdiff_t tiles = (g->oc + kernels->pixel_rows - 1) / kernels->pixel_rows;
+    for (ptrdiff_t i = 0; i < tiles; i++) {
+        const ptrdiff_t first = g->oc * i / tiles, m = g->oc * (i + 1) / tiles - first;
+        ptrdiff_t done = 0;
+        do {
+            const ptrdiff_t length = steps - done < cut ? steps - done : cut;
+            kernels->pixel_tile[m - 1](space->out, job->line_room, weights + first * steps + done,
+                                       steps, tile->base, offset + done, length, vectors,
+                                       done == 0 ? space->bias + first : NULL);
+            done += length;
+        } while (done < steps);
+
+        real *to = dst + first * g->dst_strides.c;
+        if (m == 1)
+            kernels->copy(to, dst_line, dst_step, space->out, line, 1, slab->rows, columns);
+        else
+            for (ptrdiff_t row = 0; row < slab->rows; row++)
+                kernels->copy(to + row * dst_line, g->dst_strides.c, dst_step,
+                              space->out + row * line, job->line_room, 1, m, columns);
+    }
+}
+
+static void CVL_NAME(pixel_task)(const CVL_NAME(pixel_job) * job, ptrdiff_t index,
+                                 CVL_NAME(pixel_space) * space) {
+    const cvl_gather *g = job->g;
+    const cvl_blocks *blocks = &job->blocks;
+    const cvl_slab *slab = &blocks->slabs[index % blocks->n_slabs];
+    index /= blocks->n_slabs;
+    const ptrdiff_t column_block = index % blocks->n_columns;
+    index /= blocks->n_columns;
+    const ptrdiff_t n = index % g->n, group = index / g->n;
+    const ptrdiff_t in[] = {g->axis[0].in, g->axis[1].in, g->axis[2].in};
+    const cvl_gather_axis *width = &g->axis[2];
+
+    CVL_NAME(tile)
+    tile = {.map = {cvl_pixel_map(slab->depth, 1, 1), cvl_pixel_map(slab->height, 1, slab->rows),
+                    blocks->width},
+            .shift = {slab->depth_q * slab->depth->in_step,
+                      slab->height_q * slab->height->in_step,
+                      column_block * blocks->columns * width->phases[0].in_step}};
+    const real *src = (const real *)g->src + n * g->src_strides.n + group * g->ic * g->src_strides.c;
+    const ptrdiff_t channel_size = CVL_NAME(pack_positions_together)(
+        &tile, space->tile, src, &g->src_strides, g->ic, in, job->kernels->copy);
+    memset(space->tile + channel_size * g->ic, 0, CVL_MAX_LANES * sizeof(real));
+    CVL_NAME(bring_pixel_weights)(job, space, group, slab, &tile, channel_size);
+
+    const cvl_data_strides *to = &g->dst_strides;
+    real *dst = (real *)g->dst + n * to->n + group * g->oc * to->c +
+                (slab->depth->out_first + slab->depth->out_step * slab->depth_q) * to->s[0] +
+                (slab->height->out_first + slab->height->out_step * slab->height_q) * to->s[1];
+    const real *weights = space->weights;
+    const ptrdiff_t *offset = space->offset;
+    for (const cvl_phase *p = width->phases; p < width->phases + width->n_phases; p++) {
+        const ptrdiff_t steps = slab->depth->taps * slab->height->taps * p->taps * g->ic;
+        const ptrdiff_t columns = cvl_block_columns(blocks, p, column_block);
+        const ptrdiff_t first = p->out_first + p->out_step * column_block * blocks->columns;
+        if (columns > 0)
+            CVL_NAME(pixel_phase)
+            (job, space, &tile, slab, columns, weights, offset, steps, dst + first * to->s[2],
+             p->out_step * to->s[2]);
+        weights += steps * g->oc;
+        offset += steps;
+    }
+}
+
+static void CVL_NAME(pixel_tasks)(void *context, ptrdiff_t begin, ptrdiff_t end, int thread) {
+    const CVL_NAME(pixel_job) *job = context;
+    CVL_NAME(pixel_space)
+    space = CVL_NAME(pixel_layout)(job, job->workspace + thread * job->workspace_bytes);
+    for (ptrdiff_t i = begin; i < end; i++)
+        CVL_NAME(pixel_task)(job, i, &space);
+}
+
+cvl_status CVL_NAME(cvl_gather_pixels)(const cvl_gather *g, const cvl_kernels *all_kernels) {
+    const CVL_NAME(cvl_kernels) *kernels = all_kernels->CVL_DTYPE;
+    CVL_NAME(pixel_job) job = {.g = g, .kernels = kernels};
+    const ptrdiff_t taps = g->axis[0].k * g->axis[1].k * g->axis[2].k;
+    cvl_status status = cvl_cut(g, cvl_pixel_map, g->ic * (ptrdiff_t)sizeof(real),
+                                cvl_l2_bytes() / 8, g->n * g->groups, &job.blocks);
+    if (status != CVL_OK)
+        return status;
+    job.steps = taps * g->ic;
+    /* A line of positions is no longer than the part of the tile that one tap reads. */
+    const ptrdiff_t line = job.blocks.width.length > job.blocks.columns ? job.blocks.width.length
+                                                                        : job.blocks.columns;
+    job.line_room = cvl_add_bytes(cvl_scale_bytes(line, job.blocks.rows), kernels->lanes);
+
+    ptrdiff_t bytes = cvl_part_bytes(
+        cvl_add_bytes(cvl_scale_bytes(job.blocks.places, g->ic), CVL_MAX_LANES), sizeof(real));
+    bytes = cvl_add_bytes(
+        bytes, cvl_part_bytes(cvl_scale_bytes(job.line_room, kernels->pixel_rows), sizeof(real)));
+    bytes = cvl_add_bytes(bytes, cvl_part_bytes(job.steps * g->oc, sizeof(real)));
+    bytes = cvl_add_bytes(bytes, cvl_part_bytes(g->oc, sizeof(real)));
+    bytes = cvl_add_bytes(bytes, cvl_part_bytes(job.steps, sizeof(ptrdiff_t)));
+    job.workspace_bytes = cvl_add_bytes(bytes, 2 * cvl_part_bytes(taps, sizeof(ptrdiff_t)));
+
+    const ptrdiff_t tasks = g->n * g->groups * job.blocks.n_slabs * job.blocks.n_columns;
+    const int threads = cvl_threads_for(tasks, g->work);
+    job.workspace = cvl_alloc((size_t)cvl_scale_bytes(job.workspace_bytes, threads));
+    if (job.workspace)
+        cvl_parallel_for(tasks, CVL_NAME(grain)(g->work, tasks, threads), threads,
+                         CVL_NAME(pixel_tasks), &job);
+    else
+        status = CVL_NO_MEMORY;
+    cvl_free(job.workspace);
+    cvl_free_blocks(&job.blocks);
+    return status;
+}

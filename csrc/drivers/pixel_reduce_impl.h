@@ -1,0 +1,176 @@
+/* Weight gradient with neighbouring positions along the lanes: for few channels on both sides.
+ * Included by drivers.c.
+ *
+ * A chunk's x is brought together so that position (row, column) reads, for tap k, place
+ * row*line + column + offset[k]; dy's rows are laid out beside it. Short rows would leave most lanes
+ * empty, so they are joined into one line, dy being zero between them.
+ */
+
+typedef struct CVL_NAME(pixel_reduce_job) {
+    const cvl_reduce *r;
+    const CVL_NAME(cvl_kernels) * kernels;
+    cvl_chunks chunks;
+    ptrdiff_t taps, splits;
+    real *partial; /* [split][group][oc][ic][tap] */
+    char *workspace;
+    ptrdiff_t line_room;       /* elements of dy's rows of one channel, joined */
+    ptrdiff_t workspace_bytes; /* per thread */
+} CVL_NAME(pixel_reduce_job);
+
+/* The sums of one filter over a chunk, rows apart: what lies between rows takes no part. */
+static void CVL_NAME(sum_rows)(const CVL_NAME(cvl_kernels) * kernels, real *sums, const real *dy,
+                               ptrdiff_t dy_row, const real *x, ptrdiff_t x_row,
+                               const ptrdiff_t *offset, ptrdiff_t taps, const cvl_chunk *chunk) {
+    kernels->tap_sums(sums, dy, dy_row, x, x_row, offset, taps, chunk->rows, chunk->columns);
+}
+
+/* The same with the rows joined. Zeros of dy meet values of x that belong to no window; should one of
+ * those not be finite, their product is not zero, and the rows are summed apart after all. */
+static void CVL_NAME(sum_line)(const CVL_NAME(cvl_kernels) * kernels, real *sums, const real *dy,
+                               ptrdiff_t line, const real *x, const ptrdiff_t *offset,
+                               ptrdiff_t taps, const cvl_chunk *chunk) {
+    enum { strip = 8 };
+    real sum[strip];
+    for (ptrdiff_t t = 0; t < taps; t += strip) {
+        const ptrdiff_t n = taps - t < strip ? taps - t : strip;
+        memset(sum, 0, sizeof sum);
+        kernels->tap_sums(sum, dy, 0, x, 0, offset + t, n, 1,
+                          (chunk->rows - 1) * line + chunk->columns);
+        real total = 0;
+        for (ptrdiff_t k = 0; k < n; k++)
+            total += sum[k] * 0;
+        if (total != 0) /* true of NaN alone */
+            CVL_NAME(sum_rows)(kernels, sums + t, dy, line, x, line, offset + t, n, chunk);
+        else
+            for (ptrdiff_t k = 0; k < n; k++)
+                sums[t + k] += sum[k];
+    }
+}
+
+static void CVL_NAME(pixel_reduce_task)(const CVL_NAME(pixel_reduce_job) * job, ptrdiff_t index,
+                                        char *workspace) {
+    const cvl_reduce *r = job->r;
+    const cvl_chunks *chunks = &job->chunks;
+    const ptrdiff_t group = index % r->groups, split = index / r->groups;
+    const ptrdiff_t in[] = {r->axis[0].in, r->axis[1].in, r->axis[2].in};
+    const ptrdiff_t lanes = job->kernels->lanes, filters = r->oc * r->ic;
+    real *sums = job->partial + (split * r->groups + group) * filters * job->taps;
+    memset(sums, 0, (size_t)(filters * job->taps) * sizeof(real));
+    real *x_space = cvl_take(&workspace, chunks->places * r->ic + CVL_MAX_LANES, sizeof(real));
+    real *dy_space = cvl_take(&workspace, job->line_room * r->oc, sizeof(real));
+    ptrdiff_t *offset = cvl_take(&workspace, job->taps, sizeof *offset);
+
+    const ptrdiff_t last = chunks->count * (split + 1) / job->splits;
+    for (ptrdiff_t c = chunks->count * split / job->splits; c < last; c++) {
+        const cvl_chunk chunk = cvl_nth_chunk(r, chunks, c);
+        const cvl_phase *phase[] = {r->axis[0].phases, r->axis[1].phases, r->axis[2].phases};
+        CVL_NAME(tile)
+        tile = {.map = {cvl_pixel_map(phase[0], 1, 1), cvl_pixel_map(phase[1], 1, chunk.rows),
+                        cvl_pixel_map(phase[2], 1, chunk.columns)},
+                .shift = {chunk.depth * phase[0]->in_step, chunk.row * phase[1]->in_step,
+                          chunk.column * phase[2]->in_step}};
+        const real *x = (const real *)r->x + chunk.image * r->x_strides.n +
+                        group * r->ic * r->x_strides.c;
+        const ptrdiff_t size = CVL_NAME(pack_positions_together)(
+            &tile, x_space, x, &r->x_strides, r->ic, in, job->kernels->copy);
+        memset(x_space + size * r->ic, 0, CVL_MAX_LANES * sizeof(real));
+
+        ptrdiff_t n_taps = 0;
+        for (ptrdiff_t jd = 0; jd < phase[0]->taps; jd++)
+            for (ptrdiff_t jh = 0; jh < phase[1]->taps; jh++)
+                for (ptrdiff_t jw = 0; jw < phase[2]->taps; jw++)
+                    offset[n_taps++] = CVL_NAME(tap_offset)(&tile, 0, phase[0], jd) +
+                                       CVL_NAME(tap_offset)(&tile, 1, phase[1], jh) +
+                                       CVL_NAME(tap_offset)(&tile, 2, phase[2], jw);
+
+        const ptrdiff_t line = tile.position[1];
+        const ptrdiff_t joined = ((chunk.rows - 1) * line + chunk.columns + lanes - 1) / lanes;
+        const ptrdiff_t apart = chunk.rows * ((chunk.columns + lanes - 1) / lanes);
+        const bool join = joined <= apart;
+        const ptrdiff_t dy_row = join ? line : chunk.columns;
+        const cvl_data_strides *from = &r->dy_strides;
+        const real *dy = (const real *)r->dy + chunk.image * from->n + group * r->oc * from->c +
+                         chunk.depth * from->s[0] + chunk.row * from->s[1] +
+                         chunk.column * from->s[2];
+        if (join)
+            memset(dy_space, 0, (size_t)(job->line_room * r->oc) * sizeof(real));
+        for (ptrdiff_t o = 0; o < r->oc; o++) {
+            real *dy_o = dy_space + o * job->line_room;
+            job->kernels->copy(dy_o, dy_row, 1, dy + o * from->c, from->s[1], from->s[2],
+                               chunk.rows, chunk.columns);
+            for (ptrdiff_t i = 0; i < r->ic; i++) {
+                real *filter = sums + (o * r->ic + i) * job->taps;
+                if (join)
+                    CVL_NAME(sum_line)
+                    (job->kernels, filter, dy_o, line, x_space + i * size, offset, n_taps, &chunk);
+                else
+                    CVL_NAME(sum_rows)
+                    (job->kernels, filter, dy_o, dy_row, x_space + i * size, line, offset, n_taps,
+                     &chunk);
+            }
+        }
+    }
+}
+
+static void CVL_NAME(pixel_reduce_tasks)(void *context, ptrdiff_t begin, ptrdiff_t end,
+                                         int thread) {
+    const CVL_NAME(pixel_reduce_job) *job = context;
+    for (ptrdiff_t i = begin; i < end; i++)
+        CVL_NAME(pixel_reduce_task)(job, i, job->workspace + thread * job->workspace_bytes);
+}
+
+/* Adds the partial results in order and stores them in dw. */
+static void CVL_NAME(pixel_reduce_finish)(const CVL_NAME(pixel_reduce_job) * job) {
+    const cvl_reduce *r = job->r;
+    const cvl_weight_strides *to = &r->dw_strides;
+    const cvl_phase *depth = r->axis[0].phases, *height = r->axis[1].phases;
+    const cvl_phase *width = r->axis[2].phases;
+    const ptrdiff_t all = r->groups * r->oc * r->ic * job->taps;
+    for (ptrdiff_t split = 1; split < job->splits; split++)
+        for (ptrdiff_t i = 0; i < all; i++)
+            job->partial[i] += job->partial[split * all + i];
+    const real *from = job->partial;
+    for (ptrdiff_t o = 0; o < r->groups * r->oc; o++)
+        for (ptrdiff_t i = 0; i < r->ic; i++)
+            for (ptrdiff_t d = 0; d < depth->taps; d++)
+                for (ptrdiff_t h = 0; h < height->taps; h++) {
+                    real *row = (real *)r->dw + o * to->oc + i * to->ic +
+                                (depth->tap_first + d) * to->k[0] +
+                                (height->tap_first + h) * to->k[1] + width->tap_first * to->k[2];
+                    for (ptrdiff_t w = 0; w < width->taps; w++)
+                        row[w * to->k[2]] = *from++;
+                }
+}
+
+cvl_status CVL_NAME(cvl_reduce_pixels)(const cvl_reduce *r, const cvl_kernels *all_kernels) {
+    const CVL_NAME(cvl_kernels) *kernels = all_kernels->CVL_DTYPE;
+    CVL_NAME(pixel_reduce_job) job = {.r = r, .kernels = kernels};
+    const ptrdiff_t size = (ptrdiff_t)sizeof(real);
+    job.taps = r->axis[0].phases->taps * r->axis[1].phases->taps * r->axis[2].phases->taps;
+    job.chunks = cvl_cut_reduce(r, cvl_pixel_map, r->ic * size, r->oc * size, cvl_l2_bytes() / 4, 1);
+    const ptrdiff_t sums = cvl_scale_bytes(r->groups * r->oc * r->ic, job.taps);
+    job.splits = cvl_reduce_splits(&job.chunks, r->groups, cvl_scale_bytes(sums, size));
+
+    const cvl_map width = cvl_pixel_map(r->axis[2].phases, 1, job.chunks.columns);
+    const ptrdiff_t line = width.length > job.chunks.columns ? width.length : job.chunks.columns;
+    job.line_room = cvl_scale_bytes(line, job.chunks.rows) + CVL_MAX_LANES;
+    ptrdiff_t bytes = cvl_part_bytes(
+        cvl_add_bytes(cvl_scale_bytes(job.chunks.places, r->ic), CVL_MAX_LANES), sizeof(real));
+    bytes = cvl_add_bytes(bytes, cvl_part_bytes(cvl_scale_bytes(job.line_room, r->oc), sizeof(real)));
+    job.workspace_bytes = cvl_add_bytes(bytes, cvl_part_bytes(job.taps, sizeof(ptrdiff_t)));
+
+    const ptrdiff_t tasks = r->groups * job.splits;
+    const int threads = cvl_threads_for(tasks, r->work);
+    char *memory = cvl_alloc((size_t)cvl_add_bytes(
+        cvl_part_bytes(cvl_scale_bytes(sums, job.splits), sizeof(real)),
+        cvl_scale_bytes(job.workspace_bytes, threads)));
+    if (!memory)
+        return CVL_NO_MEMORY;
+    job.workspace = memory;
+    job.partial = cvl_take(&job.workspace, sums * job.splits, sizeof(real));
+    cvl_parallel_for(tasks, CVL_NAME(grain)(r->work, tasks, threads), threads,
+                     CVL_NAME(pixel_reduce_tasks), &job);
+    CVL_NAME(pixel_reduce_finish)(&job);
+    cvl_free(memory);
+    return CVL_OK;
+}

@@ -1,0 +1,56 @@
+/* A reduction over positions: the weight gradient, and the ways to compute it.
+ *
+ *     dw[g, o, i, tap] = sum over n, q of dy[n, g*OC + o, q] * x[n, g*IC + i, source(q, tap)]
+ *
+ * The positions of all images are cut into chunks; a task sums its chunks into a partial result of its
+ * own, and the partial results are added in a fixed order. How many there are depends on the problem's
+ * shape only, so the sum is the same whatever the number of threads.
+ */
+#ifndef CVL_REDUCE_H
+#define CVL_REDUCE_H
+
+#include "cvl.h"
+#include "drivers/axes.h"
+#include "kernels/kernels.h"
+
+typedef struct cvl_reduce {
+    ptrdiff_t n, groups, ic, oc;
+    cvl_gather_axis axis[CVL_AXES]; /* one phase each; taps that meet only padding are left out */
+    const void *dy, *x;
+    void *dw;
+    cvl_data_strides dy_strides, x_strides;
+    cvl_weight_strides dw_strides;
+    double work;
+} cvl_reduce;
+
+/* How a reduction is cut: chunks of images x rows x columns at one depth. */
+typedef struct cvl_chunks {
+    ptrdiff_t images, rows, columns; /* the most of a chunk */
+    ptrdiff_t n_images, n_rows, n_columns, depths;
+    ptrdiff_t count;  /* chunks in all */
+    ptrdiff_t places; /* the most places a tile of x needs, for one image */
+} cvl_chunks;
+
+/* Cuts so that x, at x_bytes per place, and dy, at dy_bytes per position, fit the budget. */
+cvl_chunks cvl_cut_reduce(const cvl_reduce *r, cvl_map (*map)(const cvl_phase *, ptrdiff_t, ptrdiff_t),
+                          ptrdiff_t x_bytes, ptrdiff_t dy_bytes, ptrdiff_t budget,
+                          ptrdiff_t enough_positions);
+
+typedef struct cvl_chunk {
+    ptrdiff_t image, images, depth, row, rows, column, columns;
+} cvl_chunk;
+
+cvl_chunk cvl_nth_chunk(const cvl_reduce *r, const cvl_chunks *chunks, ptrdiff_t index);
+
+/* Into how many partial results to split the chunks, so that with `base` independent parts there are
+ * tasks enough, while the partial results, `bytes` each, stay small. */
+ptrdiff_t cvl_reduce_splits(const cvl_chunks *chunks, ptrdiff_t base, ptrdiff_t bytes);
+
+/* The same result from each, but for rounding; they differ in what lies along the lanes: the channels
+ * of dy, the channels of x, neighbouring positions, or channels with one filter each. */
+cvl_status cvl_reduce_channels_f32(const cvl_reduce *r, const cvl_kernels *kernels, bool lanes_of_x);
+cvl_status cvl_reduce_channels_f64(const cvl_reduce *r, const cvl_kernels *kernels, bool lanes_of_x);
+cvl_status cvl_reduce_pixels_f32(const cvl_reduce *r, const cvl_kernels *kernels);
+cvl_status cvl_reduce_pixels_f64(const cvl_reduce *r, const cvl_kernels *kernels);
+
+#endif

@@ -1,0 +1,134 @@
+/* Tiles of a source: packed into a workspace with their padding, or read where they stand.
+ * Included by drivers.c with `real` and CVL_NAME defined. */
+
+/* The places of a tile, axis by axis. The inputs of (position q, tap j) lie at
+ * base + sum over axes of q*position[axis] + run*run_step[axis] + index*index_step[axis], where
+ * cvl_tap_place gives j's run and index. */
+typedef struct CVL_NAME(tile) {
+    const real *base;
+    cvl_map map[CVL_AXES];
+    ptrdiff_t shift[CVL_AXES]; /* how far along the source the tile starts */
+    ptrdiff_t position[CVL_AXES], run_step[CVL_AXES], index_step[CVL_AXES];
+} CVL_NAME(tile);
+
+static ptrdiff_t CVL_NAME(tap_offset)(const CVL_NAME(tile) * tile, int axis, const cvl_phase *phase,
+                                      ptrdiff_t j) {
+    ptrdiff_t run, index;
+    cvl_tap_place(&tile->map[axis], phase, j, &run, &index);
+    return run * tile->run_step[axis] + index * tile->index_step[axis];
+}
+
+/* Whether no place of the tile lies outside the source. */
+static bool CVL_NAME(tile_is_inside)(const CVL_NAME(tile) * tile, const ptrdiff_t in[CVL_AXES]) {
+    for (int i = 0; i < CVL_AXES; i++) {
+        const cvl_map *m = &tile->map[i];
+        const ptrdiff_t first = m->first + tile->shift[i];
+        const ptrdiff_t last = first + (m->runs - 1) * m->run_step + (m->length - 1) * m->step;
+        if (first < 0 || last >= in[i])
+            return false;
+    }
+    return true;
+}
+
+/* Reads the source where it stands. */
+static void CVL_NAME(tile_in_place)(CVL_NAME(tile) * tile, const real *src,
+                                    const cvl_data_strides *strides) {
+    tile->base = src;
+    for (int i = 0; i < CVL_AXES; i++) {
+        const cvl_map *m = &tile->map[i];
+        tile->base += (m->first + tile->shift[i]) * strides->s[i];
+        tile->index_step[i] = m->step * strides->s[i];
+        tile->run_step[i] = m->run_step * strides->s[i];
+        tile->position[i] = m->kind == CVL_RUN_PER_POSITION ? tile->run_step[i]
+                                                            : m->q_step * tile->index_step[i];
+    }
+}
+
+/* Packs with the channels together: tile[depth][height][width][channels], each place `pitch` apart. */
+static void CVL_NAME(pack_channels_together)(CVL_NAME(tile) * tile, real *to, ptrdiff_t pitch,
+                                             const real *src, const cvl_data_strides *strides,
+                                             ptrdiff_t channels, const ptrdiff_t in[CVL_AXES],
+                                             CVL_NAME(cvl_copy) * copy) {
+    const cvl_map *map = tile->map;
+    ptrdiff_t step = pitch;
+    tile->base = to;
+    for (int i = CVL_AXES - 1; i >= 0; i--) {
+        tile->index_step[i] = step;
+        tile->run_step[i] = map[i].length * step;
+        tile->position[i] = map[i].q_step * step;
+        step *= map[i].runs * map[i].length;
+    }
+
+    const ptrdiff_t row = map[2].runs * map[2].length * pitch;
+    for (ptrdiff_t d = 0; d < map[0].runs * map[0].length; d++) {
+        const ptrdiff_t id = cvl_map_source(&map[0], d) + tile->shift[0];
+        for (ptrdiff_t h = 0; h < map[1].runs * map[1].length; h++, to += row) {
+            const ptrdiff_t ih = cvl_map_source(&map[1], h) + tile->shift[1];
+            if (id < 0 || id >= in[0] || ih < 0 || ih >= in[1]) {
+                memset(to, 0, (size_t)row * sizeof(real));
+                continue;
+            }
+            const real *line = src + id * strides->s[0] + ih * strides->s[1];
+            real *run_to = to;
+            for (ptrdiff_t r = 0; r < map[2].runs; r++, run_to += map[2].length * pitch) {
+                ptrdiff_t begin, end;
+                cvl_inside(&map[2], r, tile->shift[2], in[2], &begin, &end);
+                const ptrdiff_t iw =
+                    map[2].first + r * map[2].run_step + begin * map[2].step + tile->shift[2];
+                memset(run_to, 0, (size_t)(begin * pitch) * sizeof(real));
+                if (begin < end)
+                    copy(run_to + begin * pitch, pitch, 1, line + iw * strides->s[2],
+                         map[2].step * strides->s[2], strides->c, end - begin, channels);
+                memset(run_to + end * pitch, 0,
+                       (size_t)((map[2].length - end) * pitch) * sizeof(real));
+            }
+        }
+    }
+}
+
+/* Packs with the positions together: tile[channel][depth][width run][height][width], so that a step
+ * along the width, or to the next row, is the same for all taps. Returns the size of a channel. */
+static ptrdiff_t CVL_NAME(pack_positions_together)(CVL_NAME(tile) * tile, real *to, const real *src,
+                                                   const cvl_data_strides *strides,
+                                                   ptrdiff_t channels, const ptrdiff_t in[CVL_AXES],
+                                                   CVL_NAME(cvl_copy) * copy) {
+    const cvl_map *map = tile->map;
+    const ptrdiff_t line = map[2].length, lines = map[1].runs * map[1].length;
+    const ptrdiff_t plane = map[2].runs * lines * line;
+    const ptrdiff_t size = map[0].runs * map[0].length * plane;
+    tile->base = to;
+    tile->index_step[2] = tile->position[2] = 1;
+    tile->run_step[2] = lines * line;
+    tile->index_step[1] = tile->position[1] = line;
+    tile->run_step[1] = map[1].length * line;
+    tile->index_step[0] = plane;
+    tile->run_step[0] = map[0].length * plane;
+    tile->position[0] = plane;
+
+    for (ptrdiff_t d = 0; d < map[0].runs * map[0].length; d++) {
+        const ptrdiff_t id = cvl_map_source(&map[0], d) + tile->shift[0];
+        for (ptrdiff_t r = 0; r < map[2].runs; r++) {
+            ptrdiff_t begin, end;
+            cvl_inside(&map[2], r, tile->shift[2], in[2], &begin, &end);
+            const ptrdiff_t iw =
+                map[2].first + r * map[2].run_step + begin * map[2].step + tile->shift[2];
+            for (ptrdiff_t h = 0; h < lines; h++) {
+                const ptrdiff_t ih = cvl_map_source(&map[1], h) + tile->shift[1];
+                const bool outside = id < 0 || id >= in[0] || ih < 0 || ih >= in[1];
+                const ptrdiff_t first = outside ? line : begin, last = outside ? line : end;
+                real *row = to + d * plane + (r * lines + h) * line;
+                for (ptrdiff_t c = 0; c < channels; c++) {
+                    for (ptrdiff_t i = 0; i < first; i++)
+                        row[c * size + i] = 0;
+                    for (ptrdiff_t i = last; i < line; i++)
+                        row[c * size + i] = 0;
+                }
+                if (first < last)
+                    copy(row + first, size, 1,
+                         src + id * strides->s[0] + ih * strides->s[1] + iw * strides->s[2],
+                         strides->c, map[2].step * strides->s[2], channels, last - first);
+            }
+        }
+    }
+    return size;
+}

@@ -1,0 +1,108 @@
+/* The kernels: what each computes, and the geometry that travels with it.
+ *
+ * A kernel is one register tile or one in-cache move. It allocates nothing, starts no thread, cannot
+ * fail, and does not know what a convolution is. Kernels are written once, in kernels_impl.h, and
+ * built once per instruction set and dtype; each build fills one cvl_kernels table. Drivers take
+ * every tile size from the table and never name an instruction set.
+ *
+ * L is the number of lanes of a vector. No pointer needs alignment. Outputs overlap no input.
+ */
+#ifndef CVL_KERNELS_H
+#define CVL_KERNELS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+enum {
+    CVL_MAX_ROWS = 8,      /* the most rows any tile has */
+    CVL_MAX_VECTORS = 4,   /* the most vectors any channel tile has */
+    CVL_MAX_LANES = 16,    /* the most lanes any vector has */
+    CVL_MAX_WIDTH = CVL_MAX_VECTORS * CVL_MAX_LANES,
+};
+
+/* One run of a channel tile's reduction: `length` steps from offset a of A and offset b of B. */
+typedef struct cvl_term {
+    ptrdiff_t a, b, length;
+} cvl_term;
+
+/* clang-format off: one declaration per dtype, made from one text. */
+#define CVL_DECLARE_KERNELS(real, suffix)                                                         \
+    typedef void cvl_channel_tile_##suffix(                                                       \
+        real *c, const ptrdiff_t *c_row, const real *a, const ptrdiff_t *a_row, ptrdiff_t a_step, \
+        const real *b, ptrdiff_t b_step, const cvl_term *terms, ptrdiff_t n_terms,                \
+        const real *init);                                                                        \
+    typedef void cvl_pixel_tile_##suffix(                                                         \
+        real *c, ptrdiff_t c_row, const real *a, ptrdiff_t a_row, const real *b,                  \
+        const ptrdiff_t *b_offset, ptrdiff_t length, ptrdiff_t vectors, const real *init);        \
+    typedef void cvl_lane_tile_##suffix(                                                          \
+        real *c, ptrdiff_t c_step, const real *x, ptrdiff_t x_step, const ptrdiff_t *x_offset,    \
+        const real *w, ptrdiff_t w_step, ptrdiff_t taps, ptrdiff_t pixels, const real *init);     \
+    typedef void cvl_tap_sums_##suffix(                                                           \
+        real *c, const real *dy, ptrdiff_t dy_row, const real *x, ptrdiff_t x_row,                \
+        const ptrdiff_t *x_offset, ptrdiff_t taps, ptrdiff_t rows, ptrdiff_t columns);            \
+    typedef void cvl_copy_##suffix(                                                               \
+        real *dst, ptrdiff_t dst_row, ptrdiff_t dst_column, const real *src, ptrdiff_t src_row,   \
+        ptrdiff_t src_column, ptrdiff_t rows, ptrdiff_t columns);                                 \
+    typedef real cvl_sum_##suffix(const real *x, ptrdiff_t length);                               \
+    typedef struct cvl_kernels_##suffix {                                                         \
+        int lanes;                                                                                \
+        int vectors;                                                                              \
+        int rows[CVL_MAX_VECTORS];                                                                \
+        cvl_channel_tile_##suffix *channel_tile[CVL_MAX_VECTORS][CVL_MAX_ROWS];                   \
+        int pixel_rows;                                                                           \
+        cvl_pixel_tile_##suffix *pixel_tile[CVL_MAX_ROWS];                                        \
+        cvl_lane_tile_##suffix *lane_tile;                                                        \
+        cvl_tap_sums_##suffix *tap_sums;                                                          \
+        cvl_copy_##suffix *copy;                                                                  \
+        cvl_sum_##suffix *sum;                                                                    \
+    } cvl_kernels_##suffix;
+
+CVL_DECLARE_KERNELS(float, f32)
+CVL_DECLARE_KERNELS(double, f64)
+/* clang-format on */
+
+/* channel_tile[v - 1][m - 1], for v <= vectors and m <= rows[v - 1]: lanes are output channels.
+ *
+ *     C[i][j] = init[j] + sum over terms t, steps k < t.length of
+ *               a[t.a + a_row[i] + k*a_step] * b[t.b + k*b_step + j],   i < m, j < v*L
+ *
+ * is stored at c[c_row[i] + j]; with init NULL it is added to what stands there instead. The whole
+ * reduction stays in registers. A is read one element at a time, B and C in full vectors: where
+ * fewer than v*L columns count, B must be padded (its padding only reaches unused columns) and C
+ * must have the room.
+ *
+ * pixel_tile[m - 1], for m <= pixel_rows: lanes are neighbouring output positions.
+ *
+ *     C[i][j] = init[i] + sum over k < length of a[i*a_row + k] * b[b_offset[k] + j],
+ *               i < m, j < vectors*L
+ *
+ * is stored at c[i*c_row + j]; with init NULL it is added to what stands there. Reads b up to
+ * max(b_offset) + vectors*L.
+ *
+ * lane_tile: lanes are channels, each with weights of its own (depthwise), one vector of them.
+ *
+ *     C[p][j] = init[j] + sum over k < taps of x[p*x_step + x_offset[k] + j] * w[k*w_step + j],
+ *               p < pixels, j < L,   stored at c[p*c_step + j].
+ *
+ * tap_sums: one filter's gradient from rows of neighbouring positions.
+ *
+ *     c[k] += sum over r < rows, j < columns of dy[r*dy_row + j] * x[r*x_row + x_offset[k] + j],
+ *             k < taps.
+ *
+ * Reads dy and x up to `columns` rounded up to vectors; what lies beyond takes no part, be it NaN.
+ *
+ * copy: dst[r*dst_row + s*dst_column] = src[r*src_row + s*src_column]. Fast where both have a unit
+ * stride: as row copies where it is the same axis, as a transposition where it is not.
+ *
+ * sum: the sum of x[0..length), its rounding error growing like the logarithm of length in blocks.
+ */
+typedef struct cvl_kernels {
+    const char *isa;
+    const cvl_kernels_f32 *f32;
+    const cvl_kernels_f64 *f64;
+} cvl_kernels;
+
+/* The table in use. */
+const cvl_kernels *cvl_kernels_in_use(void);
+
+#endif

@@ -1,0 +1,395 @@
+/* Every kernel of kernels.h, for one dtype and one instruction set.
+ *
+ * Included by isa_impl.h, which defines `real`, `real_bits`, CVL_NAME, CVL_VECTOR_BYTES and
+ * CVL_REGISTERS (vector registers). A tile is an always-inlined body whose row and vector counts are
+ * constants at each place it is used: the loops over them vanish and the sums stay in registers.
+ */
+#include "kernels/vector.h"
+
+#define load CVL_NAME(load)
+#define store CVL_NAME(store)
+#define splat CVL_NAME(splat)
+
+/* ---- channel tile --------------------------------------------------------------------------- */
+
+static inline CVL_INLINE void CVL_NAME(channel_body)(
+    const int m, const int v, real *c, const ptrdiff_t *c_row, const real *a,
+    const ptrdiff_t *a_row, ptrdiff_t a_step, const real *b, ptrdiff_t b_step,
+    const cvl_term *terms, ptrdiff_t n_terms, const real *init) {
+    vec sum[CVL_MAX_ROWS][CVL_MAX_VECTORS];
+    CVL_UNROLL for (int i = 0; i < m; i++)
+        CVL_UNROLL for (int j = 0; j < v; j++) sum[i][j] = (vec){0};
+
+    for (const cvl_term *t = terms; t < terms + n_terms; t++) {
+        const real *row[CVL_MAX_ROWS], *bk = b + t->b;
+        CVL_UNROLL for (int i = 0; i < m; i++) row[i] = a + (t->a + a_row[i]);
+        for (ptrdiff_t k = 0, left = t->length; left > 0; left--, k += a_step, bk += b_step) {
+            vec bv[CVL_MAX_VECTORS];
+            CVL_UNROLL for (int j = 0; j < v; j++) bv[j] = load(bk + j * L);
+            CVL_UNROLL for (int i = 0; i < m; i++) {
+                const vec av = splat(row[i][k]);
+                CVL_UNROLL for (int j = 0; j < v; j++) sum[i][j] += av * bv[j];
+            }
+        }
+    }
+
+    CVL_UNROLL for (int i = 0; i < m; i++) {
+        real *to = c + c_row[i];
+        CVL_UNROLL for (int j = 0; j < v; j++)
+            store(to + j * L, sum[i][j] + (init ? load(init + j * L) : load(to + j * L)));
+    }
+}
+
+#define CHANNEL_TILE(m, v)                                                                         \
+    static void CVL_NAME(channel_##m##x##v)(                                                       \
+        real * c, const ptrdiff_t *c_row, const real *a, const ptrdiff_t *a_row, ptrdiff_t a_step, \
+        const real *b, ptrdiff_t b_step, const cvl_term *terms, ptrdiff_t n_terms,                 \
+        const real *init) {                                                                        \
+        CVL_NAME(channel_body)                                                                     \
+        (m, v, c, c_row, a, a_row, a_step, b, b_step, terms, n_terms, init);                       \
+    }
+#define CHANNEL_TILES_TO_6(v)                                                                      \
+    CHANNEL_TILE(1, v) CHANNEL_TILE(2, v) CHANNEL_TILE(3, v)                                       \
+    CHANNEL_TILE(4, v) CHANNEL_TILE(5, v) CHANNEL_TILE(6, v)
+#define CHANNEL_TILES_TO_8(v) CHANNEL_TILES_TO_6(v) CHANNEL_TILE(7, v) CHANNEL_TILE(8, v)
+
+#define CHANNEL_ROWS_TO_6(v)                                                                       \
+    CVL_NAME(channel_1x##v), CVL_NAME(channel_2x##v), CVL_NAME(channel_3x##v),                     \
+        CVL_NAME(channel_4x##v), CVL_NAME(channel_5x##v), CVL_NAME(channel_6x##v)
+#define CHANNEL_ROWS_TO_8(v)                                                                       \
+    CHANNEL_ROWS_TO_6(v), CVL_NAME(channel_7x##v), CVL_NAME(channel_8x##v)
+
+CHANNEL_TILES_TO_8(1)
+#if CVL_REGISTERS >= 32
+CHANNEL_TILES_TO_8(2)
+CHANNEL_TILES_TO_8(3)
+CHANNEL_TILES_TO_6(4)
+#else
+CHANNEL_TILES_TO_6(2)
+#endif
+
+/* ---- pixel tile ----------------------------------------------------------------------------- */
+
+/* How many vectors a pixel tile of m rows holds at once: sums, loaded vectors and one broadcast fit
+ * the registers, and there are sums enough to hide the latency of the multiply-add. */
+#if CVL_REGISTERS >= 32
+#define PIXEL_ROWS 8
+#define PIXEL_VECTORS(m) ((m) <= 3 ? 8 : (m) == 4 ? 6 : (m) <= 6 ? 4 : 3)
+#else
+#define PIXEL_ROWS 6
+#define PIXEL_VECTORS(m) ((m) == 1 ? 8 : (m) == 2 ? 6 : (m) == 3 ? 4 : (m) == 4 ? 3 : 2)
+#endif
+
+static inline CVL_INLINE void CVL_NAME(pixel_body)(const int m, const int v, real *c,
+                                                   ptrdiff_t c_row, const real *a, ptrdiff_t a_row,
+                                                   const real *b, const ptrdiff_t *b_offset,
+                                                   ptrdiff_t length, const real *init) {
+    vec sum[CVL_MAX_ROWS][8];
+    CVL_UNROLL for (int i = 0; i < m; i++)
+        CVL_UNROLL for (int j = 0; j < v; j++) sum[i][j] = (vec){0};
+
+    for (ptrdiff_t k = 0; k < length; k++) {
+        const real *bk = b + b_offset[k];
+        vec bv[8];
+        CVL_UNROLL for (int j = 0; j < v; j++) bv[j] = load(bk + j * L);
+        CVL_UNROLL for (int i = 0; i < m; i++) {
+            const vec av = splat(a[i * a_row + k]);
+            CVL_UNROLL for (int j = 0; j < v; j++) sum[i][j] += av * bv[j];
+        }
+    }
+
+    CVL_UNROLL for (int i = 0; i < m; i++) {
+        real *to = c + i * c_row;
+        CVL_UNROLL for (int j = 0; j < v; j++)
+            store(to + j * L, sum[i][j] + (init ? splat(init[i]) : load(to + j * L)));
+    }
+}
+
+/* The last, narrower block: v vectors with v < PIXEL_VECTORS(m), chosen at run time. */
+#define PIXEL_REST(m, v)                                                                           \
+    case v:                                                                                        \
+        if (v < PIXEL_VECTORS(m))                                                                  \
+            CVL_NAME(pixel_body)(m, v, c, c_row, a, a_row, b, b_offset, length, init);             \
+        break;
+
+#define PIXEL_TILE(m)                                                                              \
+    static void CVL_NAME(pixel_##m)(real * c, ptrdiff_t c_row, const real *a, ptrdiff_t a_row,     \
+                                    const real *b, const ptrdiff_t *b_offset, ptrdiff_t length,    \
+                                    ptrdiff_t vectors, const real *init) {                         \
+        for (; vectors >= PIXEL_VECTORS(m); vectors -= PIXEL_VECTORS(m)) {                         \
+            CVL_NAME(pixel_body)                                                                   \
+            (m, PIXEL_VECTORS(m), c, c_row, a, a_row, b, b_offset, length, init);                  \
+            c += PIXEL_VECTORS(m) * L;                                                             \
+            b += PIXEL_VECTORS(m) * L;                                                             \
+        }                                                                                          \
+        switch (vectors) {                                                                         \
+            PIXEL_REST(m, 1)                                                                       \
+            PIXEL_REST(m, 2)                                                                       \
+            PIXEL_REST(m, 3)                                                                       \
+            PIXEL_REST(m, 4)                                                                       \
+            PIXEL_REST(m, 5)                                                                       \
+            PIXEL_REST(m, 6)                                                                       \
+            PIXEL_REST(m, 7)                                                                       \
+        default: break;                                                                            \
+        }                                                                                          \
+    }
+
+PIXEL_TILE(1)
+PIXEL_TILE(2)
+PIXEL_TILE(3)
+PIXEL_TILE(4)
+PIXEL_TILE(5)
+PIXEL_TILE(6)
+#if PIXEL_ROWS == 8
+PIXEL_TILE(7)
+PIXEL_TILE(8)
+#endif
+
+/* ---- lane tile ------------------------------------------------------------------------------ */
+
+static inline CVL_INLINE void CVL_NAME(lane_body)(const int m, real *c, ptrdiff_t c_step,
+                                                  const real *x, ptrdiff_t x_step,
+                                                  const ptrdiff_t *x_offset, const real *w,
+                                                  ptrdiff_t w_step, ptrdiff_t taps,
+                                                  const real *init) {
+    vec sum[CVL_MAX_ROWS];
+    CVL_UNROLL for (int i = 0; i < m; i++) sum[i] = (vec){0};
+    for (ptrdiff_t k = 0; k < taps; k++) {
+        const vec wv = load(w + k * w_step);
+        const real *xk = x + x_offset[k];
+        CVL_UNROLL for (int i = 0; i < m; i++) sum[i] += load(xk + i * x_step) * wv;
+    }
+    CVL_UNROLL for (int i = 0; i < m; i++) store(c + i * c_step, sum[i] + load(init));
+}
+
+static void CVL_NAME(lane_tile)(real *c, ptrdiff_t c_step, const real *x, ptrdiff_t x_step,
+                                const ptrdiff_t *x_offset, const real *w, ptrdiff_t w_step,
+                                ptrdiff_t taps, ptrdiff_t pixels, const real *init) {
+    for (; pixels >= 8; pixels -= 8, c += 8 * c_step, x += 8 * x_step)
+        CVL_NAME(lane_body)(8, c, c_step, x, x_step, x_offset, w, w_step, taps, init);
+    if (pixels >= 4) {
+        CVL_NAME(lane_body)(4, c, c_step, x, x_step, x_offset, w, w_step, taps, init);
+        pixels -= 4, c += 4 * c_step, x += 4 * x_step;
+    }
+    for (; pixels > 0; pixels--, c += c_step, x += x_step)
+        CVL_NAME(lane_body)(1, c, c_step, x, x_step, x_offset, w, w_step, taps, init);
+}
+
+/* ---- sums over positions -------------------------------------------------------------------- */
+
+static inline CVL_INLINE void CVL_NAME(tap_sums_body)(const int v, real *c, const real *dy,
+                                                      ptrdiff_t dy_row, const real *x,
+                                                      ptrdiff_t x_row, const ptrdiff_t *x_offset,
+                                                      ptrdiff_t rows, ptrdiff_t columns) {
+    vec sum[8];
+    CVL_UNROLL for (int k = 0; k < v; k++) sum[k] = (vec){0};
+    const ptrdiff_t whole = columns / L * L, rest = columns - whole;
+    const CVL_NAME(mask) kept = CVL_NAME(first_lanes)(rest);
+    for (ptrdiff_t r = 0; r < rows; r++, dy += dy_row, x += x_row) {
+        for (ptrdiff_t j = 0; j < whole; j += L) {
+            const vec d = load(dy + j);
+            CVL_UNROLL for (int k = 0; k < v; k++) sum[k] += d * load(x + x_offset[k] + j);
+        }
+        if (rest) {
+            const vec d = CVL_NAME(keep)(load(dy + whole), kept);
+            CVL_UNROLL for (int k = 0; k < v; k++)
+                sum[k] += d * CVL_NAME(keep)(load(x + x_offset[k] + whole), kept);
+        }
+    }
+    CVL_UNROLL for (int k = 0; k < v; k++) c[k] += CVL_NAME(sum_lanes)(sum[k]);
+}
+
+static void CVL_NAME(tap_sums)(real *c, const real *dy, ptrdiff_t dy_row, const real *x,
+                               ptrdiff_t x_row, const ptrdiff_t *x_offset, ptrdiff_t taps,
+                               ptrdiff_t rows, ptrdiff_t columns) {
+    for (; taps >= 8; taps -= 8, c += 8, x_offset += 8)
+        CVL_NAME(tap_sums_body)(8, c, dy, dy_row, x, x_row, x_offset, rows, columns);
+#define TAP_SUMS_REST(v)                                                                           \
+    case v:                                                                                        \
+        CVL_NAME(tap_sums_body)(v, c, dy, dy_row, x, x_row, x_offset, rows, columns);              \
+        break;
+    switch (taps) {
+        TAP_SUMS_REST(1)
+        TAP_SUMS_REST(2)
+        TAP_SUMS_REST(3)
+        TAP_SUMS_REST(4)
+        TAP_SUMS_REST(5)
+        TAP_SUMS_REST(6)
+        TAP_SUMS_REST(7)
+    default: break;
+    }
+#undef TAP_SUMS_REST
+}
+
+static real CVL_NAME(sum)(const real *x, ptrdiff_t length) {
+    enum { vectors = 4 };
+    vec sum[vectors] = {{0}};
+    ptrdiff_t i = 0;
+    for (; i + vectors * L <= length; i += vectors * L)
+        CVL_UNROLL for (int j = 0; j < vectors; j++) sum[j] += load(x + i + j * L);
+    for (; i + L <= length; i += L)
+        sum[0] += load(x + i);
+    if (i < length)
+        sum[1] += CVL_NAME(load_first)(x + i, length - i);
+    return CVL_NAME(sum_lanes)((sum[0] + sum[1]) + (sum[2] + sum[3]));
+}
+
+/* ---- copy ----------------------------------------------------------------------------------- */
+
+/* Transposes L x L in registers: for each power of two s < L, rows i and i + s exchange the halves of
+ * every block of 2s columns (Eklundh 1972). */
+#if CVL_VECTOR_BYTES / CVL_REAL_BYTES == 2
+#define EXCHANGES 1
+#define EXCHANGE(s, a, b, lo, hi)                                                                  \
+    lo = __builtin_shufflevector(a, b, 0, 2), hi = __builtin_shufflevector(a, b, 1, 3)
+#elif CVL_VECTOR_BYTES / CVL_REAL_BYTES == 4
+#define EXCHANGES 2
+#define EXCHANGE(s, a, b, lo, hi)                                                                  \
+    if (s == 2)                                                                                    \
+        lo = __builtin_shufflevector(a, b, 0, 1, 4, 5),                                            \
+        hi = __builtin_shufflevector(a, b, 2, 3, 6, 7);                                            \
+    else                                                                                           \
+        lo = __builtin_shufflevector(a, b, 0, 4, 2, 6),                                            \
+        hi = __builtin_shufflevector(a, b, 1, 5, 3, 7)
+#elif CVL_VECTOR_BYTES / CVL_REAL_BYTES == 8
+#define EXCHANGES 3
+#define EXCHANGE(s, a, b, lo, hi)                                                                  \
+    if (s == 4)                                                                                    \
+        lo = __builtin_shufflevector(a, b, 0, 1, 2, 3, 8, 9, 10, 11),                              \
+        hi = __builtin_shufflevector(a, b, 4, 5, 6, 7, 12, 13, 14, 15);                            \
+    else if (s == 2)                                                                               \
+        lo = __builtin_shufflevector(a, b, 0, 1, 8, 9, 4, 5, 12, 13),                              \
+        hi = __builtin_shufflevector(a, b, 2, 3, 10, 11, 6, 7, 14, 15);                            \
+    else                                                                                           \
+        lo = __builtin_shufflevector(a, b, 0, 8, 2, 10, 4, 12, 6, 14),                             \
+        hi = __builtin_shufflevector(a, b, 1, 9, 3, 11, 5, 13, 7, 15)
+#else
+#define EXCHANGES 4
+#define EXCHANGE(s, a, b, lo, hi)                                                                  \
+    if (s == 8)                                                                                    \
+        lo = __builtin_shufflevector(a, b, 0, 1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 20, 21, 22,     \
+                                     23),                                                          \
+        hi = __builtin_shufflevector(a, b, 8, 9, 10, 11, 12, 13, 14, 15, 24, 25, 26, 27, 28, 29,   \
+                                     30, 31);                                                      \
+    else if (s == 4)                                                                               \
+        lo = __builtin_shufflevector(a, b, 0, 1, 2, 3, 16, 17, 18, 19, 8, 9, 10, 11, 24, 25, 26,   \
+                                     27),                                                          \
+        hi = __builtin_shufflevector(a, b, 4, 5, 6, 7, 20, 21, 22, 23, 12, 13, 14, 15, 28, 29, 30, \
+                                     31);                                                          \
+    else if (s == 2)                                                                               \
+        lo = __builtin_shufflevector(a, b, 0, 1, 16, 17, 4, 5, 20, 21, 8, 9, 24, 25, 12, 13, 28,   \
+                                     29),                                                          \
+        hi = __builtin_shufflevector(a, b, 2, 3, 18, 19, 6, 7, 22, 23, 10, 11, 26, 27, 14, 15, 30, \
+                                     31);                                                          \
+    else                                                                                           \
+        lo = __builtin_shufflevector(a, b, 0, 16, 2, 18, 4, 20, 6, 22, 8, 24, 10, 26, 12, 28, 14,  \
+                                     30),                                                          \
+        hi = __builtin_shufflevector(a, b, 1, 17, 3, 19, 5, 21, 7, 23, 9, 25, 11, 27, 13, 29, 15,  \
+                                     31)
+#endif
+
+static inline CVL_INLINE void CVL_NAME(transpose_block)(real *dst, ptrdiff_t dst_row,
+                                                        const real *src, ptrdiff_t src_row) {
+    vec r[L];
+    CVL_UNROLL for (int i = 0; i < L; i++) r[i] = load(src + i * src_row);
+    CVL_UNROLL for (int level = EXCHANGES - 1; level >= 0; level--) {
+        const int s = 1 << level;
+        CVL_UNROLL for (int i = 0; i < L; i++) {
+            if (i & s)
+                continue;
+            const vec a = r[i], b = r[i + s];
+            EXCHANGE(s, a, b, r[i], r[i + s]);
+        }
+    }
+    CVL_UNROLL for (int i = 0; i < L; i++) store(dst + i * dst_row, r[i]);
+}
+
+/* dst[s*dst_row + r] = src[r*src_row + s], r < rows, s < columns. */
+static void CVL_NAME(transpose)(real *dst, ptrdiff_t dst_row, const real *src, ptrdiff_t src_row,
+                                ptrdiff_t rows, ptrdiff_t columns) {
+    const ptrdiff_t whole_rows = rows / L * L, whole_columns = columns / L * L;
+    for (ptrdiff_t r = 0; r < whole_rows; r += L) {
+        for (ptrdiff_t s = 0; s < whole_columns; s += L)
+            CVL_NAME(transpose_block)(dst + s * dst_row + r, dst_row, src + r * src_row + s, src_row);
+        for (ptrdiff_t s = whole_columns; s < columns; s++)
+            for (ptrdiff_t i = r; i < r + L; i++)
+                dst[s * dst_row + i] = src[i * src_row + s];
+    }
+    for (ptrdiff_t r = whole_rows; r < rows; r++)
+        for (ptrdiff_t s = 0; s < columns; s++)
+            dst[s * dst_row + r] = src[r * src_row + s];
+}
+
+static void CVL_NAME(copy_rows)(real *dst, ptrdiff_t dst_row, const real *src, ptrdiff_t src_row,
+                                ptrdiff_t rows, ptrdiff_t columns) {
+    for (ptrdiff_t r = 0; r < rows; r++, dst += dst_row, src += src_row) {
+        ptrdiff_t s = 0;
+        for (; s + L <= columns; s += L)
+            store(dst + s, load(src + s));
+        for (; s < columns; s++)
+            dst[s] = src[s];
+    }
+}
+
+static void CVL_NAME(copy)(real *dst, ptrdiff_t dst_row, ptrdiff_t dst_column, const real *src,
+                           ptrdiff_t src_row, ptrdiff_t src_column, ptrdiff_t rows,
+                           ptrdiff_t columns) {
+    if (dst_column == 1 && src_column == 1)
+        CVL_NAME(copy_rows)(dst, dst_row, src, src_row, rows, columns);
+    else if (dst_row == 1 && src_row == 1)
+        CVL_NAME(copy_rows)(dst, dst_column, src, src_column, columns, rows);
+    else if (dst_row == 1 && src_column == 1)
+        CVL_NAME(transpose)(dst, dst_column, src, src_row, rows, columns);
+    else if (dst_column == 1 && src_row == 1)
+        CVL_NAME(transpose)(dst, dst_row, src, src_column, columns, rows);
+    else
+        for (ptrdiff_t r = 0; r < rows; r++)
+            for (ptrdiff_t s = 0; s < columns; s++)
+                dst[r * dst_row + s * dst_column] = src[r * src_row + s * src_column];
+}
+
+/* ---- the table ------------------------------------------------------------------------------ */
+
+static const CVL_NAME(cvl_kernels) CVL_NAME(table) = {
+    .lanes = L,
+#if CVL_REGISTERS >= 32
+    .vectors = 4,
+    .rows = {8, 8, 8, 6},
+    .channel_tile = {{CHANNEL_ROWS_TO_8(1)},
+                     {CHANNEL_ROWS_TO_8(2)},
+                     {CHANNEL_ROWS_TO_8(3)},
+                     {CHANNEL_ROWS_TO_6(4)}},
+#else
+    .vectors = 2,
+    .rows = {8, 6},
+    .channel_tile = {{CHANNEL_ROWS_TO_8(1)}, {CHANNEL_ROWS_TO_6(2)}},
+#endif
+    .pixel_rows = PIXEL_ROWS,
+    .pixel_tile = {CVL_NAME(pixel_1), CVL_NAME(pixel_2), CVL_NAME(pixel_3), CVL_NAME(pixel_4),
+                   CVL_NAME(pixel_5), CVL_NAME(pixel_6),
+#if PIXEL_ROWS == 8
+                   CVL_NAME(pixel_7), CVL_NAME(pixel_8),
+#endif
+    },
+    .lane_tile = CVL_NAME(lane_tile),
+    .tap_sums = CVL_NAME(tap_sums),
+    .copy = CVL_NAME(copy),
+    .sum = CVL_NAME(sum),
+};
+
+#undef load
+#undef store
+#undef splat
+#undef vec
+#undef L
+#undef CHANNEL_TILE
+#undef CHANNEL_TILES_TO_6
+#undef CHANNEL_TILES_TO_8
+#undef CHANNEL_ROWS_TO_6
+#undef CHANNEL_ROWS_TO_8
+#undef PIXEL_ROWS
+#undef PIXEL_VECTORS
+#undef PIXEL_REST
+#undef PIXEL_TILE
+#undef EXCHANGES
+#undef EXCHANGE

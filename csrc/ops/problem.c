@@ -1,0 +1,83 @@
+#include "ops/problem.h"
+
+#include <stdint.h>
+
+/* Sizes and parameters stay below this, so that sums of a few of them cannot overflow. */
+static const ptrdiff_t largest = PTRDIFF_MAX / 64;
+
+static bool product_fits(ptrdiff_t a, ptrdiff_t b) {
+    ptrdiff_t product;
+    return !__builtin_mul_overflow(a, b, &product) && product <= largest;
+}
+
+/* The last position and the last tap, each as far from the first as it can be. A factor that
+ * multiplies zero (one position, one tap) may be anything. */
+static bool axis_fits(const cvl_axis *a) {
+    return a->in <= largest && a->out <= largest && a->k <= largest && a->pad <= largest &&
+           a->pad >= -largest && (a->out <= 1 || product_fits(a->out - 1, a->stride)) &&
+           (a->k <= 1 || product_fits(a->k - 1, a->dilation));
+}
+
+cvl_status cvl_check(const cvl_problem *p) {
+    for (int i = 0; i < CVL_AXES; i++)
+        if (!axis_fits(&p->axis[i]))
+            return CVL_TOO_LARGE;
+    return CVL_OK;
+}
+
+double cvl_work(const cvl_problem *p) {
+    double products = (double)p->n * (double)p->groups * (double)p->ic * (double)p->oc;
+    for (int i = 0; i < CVL_AXES; i++)
+        products *= (double)p->axis[i].out * (double)p->axis[i].k;
+    return products;
+}
+
+bool cvl_no_x(const cvl_problem *p) {
+    return p->n == 0 || p->ic == 0 || !p->axis[0].in || !p->axis[1].in || !p->axis[2].in;
+}
+
+bool cvl_no_y(const cvl_problem *p) {
+    return p->n == 0 || p->oc == 0 || !p->axis[0].out || !p->axis[1].out || !p->axis[2].out;
+}
+
+/* An axis on which output i meets input i and nothing else. */
+static bool is_plain(const cvl_axis *a) {
+    return a->k == 1 && a->pad == 0 && a->in == a->out && (a->stride == 1 || a->out == 1);
+}
+
+static bool follows(ptrdiff_t outer_stride, ptrdiff_t inner_stride, const cvl_axis *inner) {
+    return outer_stride == inner_stride * inner->in;
+}
+
+cvl_problem cvl_collapse(const cvl_problem *p) {
+    cvl_problem q = *p;
+    for (int i = 0; i < CVL_AXES; i++)
+        if (q.axis[i].out == 1)
+            q.axis[i].stride = 1;
+    /* height into width, then depth into that: the long axis stays innermost. */
+    for (int outer = CVL_AXES - 2; outer >= 0; outer--) {
+        cvl_axis *a = &q.axis[outer], *w = &q.axis[CVL_AXES - 1];
+        if (a->in == 1 && a->out == 1 && is_plain(a))
+            continue;
+        const bool one_line = w->in == 1 && is_plain(w);
+        if (!is_plain(a) || !is_plain(w) ||
+            (!one_line && (!follows(q.x.s[outer], q.x.s[CVL_AXES - 1], w) ||
+                           !follows(q.y.s[outer], q.y.s[CVL_AXES - 1], w))))
+            break;
+        if (one_line) {
+            q.x.s[CVL_AXES - 1] = q.x.s[outer];
+            q.y.s[CVL_AXES - 1] = q.y.s[outer];
+        }
+        w->in = w->out = w->in * a->in;
+        *a = (cvl_axis){.in = 1, .out = 1, .k = 1, .stride = 1, .dilation = 1};
+    }
+    const cvl_axis *w = &q.axis[CVL_AXES - 1];
+    bool flat = is_plain(w) && q.n > 1;
+    for (int i = 0; i < CVL_AXES - 1; i++)
+        flat = flat && q.axis[i].in == 1 && is_plain(&q.axis[i]);
+    if (flat && follows(q.x.n, q.x.s[CVL_AXES - 1], w) && follows(q.y.n, q.y.s[CVL_AXES - 1], w)) {
+        q.axis[CVL_AXES - 1].in = q.axis[CVL_AXES - 1].out = w->in * q.n;
+        q.n = 1;
+    }
+    return q;
+}

@@ -1,0 +1,18 @@
+/* What the operations ask of a problem before they choose how to compute it. */
+#ifndef CVL_PROBLEM_H
+#define CVL_PROBLEM_H
+
+#include "cvl.h"
+
+/* Multiplications of the problem, as a double: it decides between ways, never an index. */
+double cvl_work(const cvl_problem *p);
+
+/* Whether x (or y) has no elements. */
+bool cvl_no_x(const cvl_problem *p);
+bool cvl_no_y(const cvl_problem *p);
+
+/* The same problem with fewer, longer axes: neighbouring axes that are walked without kernel, stride
+ * or padding become one, as do images where nothing else tells them apart. */
+cvl_problem cvl_collapse(const cvl_problem *p);
+
+#endif

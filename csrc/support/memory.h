@@ -1,0 +1,23 @@
+/* Workspace memory and the cache sizes that blocking goes by. */
+#ifndef CVL_MEMORY_H
+#define CVL_MEMORY_H
+
+#include <stddef.h>
+
+/* `bytes` of uninitialised memory aligned to a cache line, or NULL. Free with cvl_free. */
+void *cvl_alloc(size_t bytes);
+void cvl_free(void *p);
+
+/* `count` elements of `size` bytes, rounded up to whole cache lines: what one part of a workspace
+ * takes. Saturates at PTRDIFF_MAX, which cvl_alloc then refuses. */
+ptrdiff_t cvl_part_bytes(ptrdiff_t count, size_t size);
+ptrdiff_t cvl_add_bytes(ptrdiff_t a, ptrdiff_t b);
+ptrdiff_t cvl_scale_bytes(ptrdiff_t a, ptrdiff_t times);
+
+/* Takes a part from the front of *workspace. */
+void *cvl_take(char **workspace, ptrdiff_t count, size_t size);
+
+/* Bytes of the level-2 cache of one core. */
+ptrdiff_t cvl_l2_bytes(void);
+
+#endif

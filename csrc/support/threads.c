@@ -1,0 +1,90 @@
+#include "support/threads.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+
+#ifdef _OPENMP
+#include <omp.h>
+#endif
+
+#include "cvl.h"
+
+/* Waking a second thread costs a few microseconds: the time of about this many multiplications. */
+static const double worth_a_thread = 200e3;
+
+static atomic_int wanted_threads = 1;
+
+void cvl_set_num_threads(int n) {
+    atomic_store(&wanted_threads, n);
+}
+
+int cvl_get_num_threads(void) {
+    return atomic_load(&wanted_threads);
+}
+
+#ifdef _OPENMP
+
+/* libgomp's threads do not exist in a forked child, yet it would wait for them: a child of a process
+ * whose pool has run stays on one thread. */
+static atomic_bool pool_used, pool_lost;
+
+static void after_fork_in_child(void) {
+    if (atomic_load(&pool_used))
+        atomic_store(&pool_lost, true);
+}
+
+static void watch_forks(void) {
+    pthread_atfork(NULL, NULL, after_fork_in_child);
+}
+
+static bool may_use_pool(void) {
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    pthread_once(&once, watch_forks);
+    return !atomic_load(&pool_lost);
+}
+
+#else
+
+static bool may_use_pool(void) {
+    return false;
+}
+
+#endif
+
+int cvl_threads_for(ptrdiff_t tasks, double work) {
+    const int wanted = cvl_get_num_threads();
+    if (wanted <= 1 || tasks <= 1 || work < 2 * worth_a_thread || !may_use_pool())
+        return 1;
+    const double useful = work / worth_a_thread;
+    int threads = wanted;
+    if (threads > tasks)
+        threads = (int)tasks;
+    if (threads > useful)
+        threads = (int)useful;
+    return threads;
+}
+
+void cvl_parallel_for(ptrdiff_t tasks, ptrdiff_t grain, int threads, cvl_task_fn fn,
+                      void *context) {
+#ifdef _OPENMP
+    if (threads > 1) {
+        _Atomic ptrdiff_t next = 0;
+        atomic_store(&pool_used, true);
+#pragma omp parallel num_threads(threads)
+        {
+            const int thread = omp_get_thread_num();
+            for (;;) {
+                const ptrdiff_t begin = atomic_fetch_add(&next, grain);
+                if (begin >= tasks)
+                    break;
+                fn(context, begin, begin + grain < tasks ? begin + grain : tasks, thread);
+            }
+        }
+        return;
+    }
+#endif
+    (void)grain;
+    (void)threads;
+    fn(context, 0, tasks, 0);
+}

@@ -1,0 +1,18 @@
+/* The one owner of parallelism. */
+#ifndef CVL_THREADS_H
+#define CVL_THREADS_H
+
+#include <stddef.h>
+
+/* Does tasks [begin, end); `thread` is in [0, threads) and names this thread's workspace. */
+typedef void (*cvl_task_fn)(void *context, ptrdiff_t begin, ptrdiff_t end, int thread);
+
+/* How many threads to give a job of so many tasks and multiplications: at least 1, and 1 where the
+ * job is too small to gain. */
+int cvl_threads_for(ptrdiff_t tasks, double work);
+
+/* Does all tasks, handing them out in runs of `grain`, and returns when the last is done. Which
+ * thread does which task is not determined; results must not depend on it. */
+void cvl_parallel_for(ptrdiff_t tasks, ptrdiff_t grain, int threads, cvl_task_fn fn, void *context);
+
+#endif

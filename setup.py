@@ -1,0 +1,111 @@
+"""Builds convlab._core: the C core as static libraries, one per instruction set, and its binding.
+
+Each instruction set is a library of its own, because its flags must reach its own kernels and nothing
+else; the one to run is chosen when the module loads. Nothing is built for the machine at hand.
+"""
+
+import os
+import platform
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy
+from setuptools import Extension, setup
+from setuptools._distutils import ccompiler, errors, sysconfig
+
+VERSION = "0.1.0"
+
+BASE_FLAGS = ["-std=gnu11", "-O3", "-fvisibility=hidden", "-Wall", "-Wextra"]
+if os.environ.get("CONVLAB_WERROR"):
+    BASE_FLAGS.append("-Werror")
+EXTRA_FLAGS = os.environ.get("CONVLAB_CFLAGS", "").split()
+EXTRA_LINK_FLAGS = os.environ.get("CONVLAB_LDFLAGS", "").split()
+
+# Kernels per architecture: name and the flags that its one source file needs.
+INSTRUCTION_SETS = {
+    "x86_64": {
+        "avx2": ["-mavx2", "-mfma"],
+        "avx512": ["-mavx512f", "-mavx512vl", "-mavx512dq", "-mavx512bw", "-mfma", "-mavx2"],
+    },
+    "aarch64": {"neon": []},
+}
+ARCHITECTURE = {"AMD64": "x86_64", "arm64": "aarch64"}.get(platform.machine(), platform.machine())
+
+
+def compiles(flags: list[str]) -> bool:
+    """Whether the compiler accepts these flags, at compiling and at linking."""
+    compiler = ccompiler.new_compiler()
+    sysconfig.customize_compiler(compiler)
+    with tempfile.TemporaryDirectory() as folder:
+        source = Path(folder) / "probe.c"
+        source.write_text("int main(void) { return 0; }\n")
+        try:
+            objects = compiler.compile([str(source)], output_dir=folder, extra_postargs=flags)
+            compiler.link_executable(objects, "probe", output_dir=folder, extra_postargs=flags)
+        except (errors.CompileError, errors.LinkError):
+            return False
+    return True
+
+
+def openmp_flags() -> list[str]:
+    """OpenMP, unless the compiler has none or CONVLAB_OPENMP=0 asks for a build without it."""
+    if os.environ.get("CONVLAB_OPENMP", "1") == "0" or not compiles(["-fopenmp"]):
+        return []
+    return ["-fopenmp"]
+
+
+openmp = openmp_flags()
+instruction_sets = {
+    name: flags
+    for name, flags in INSTRUCTION_SETS.get(ARCHITECTURE, {}).items()
+    if compiles(flags)
+}
+macros = [(f"CVL_BUILD_{name.upper()}", "1") for name in instruction_sets]
+common = {"include_dirs": ["csrc"], "macros": macros}
+core_sources = sorted(
+    str(path)
+    for folder in ("support", "ops", "drivers", "reference")
+    for path in Path("csrc", folder).glob("*.c")
+)
+
+libraries = [
+    (
+        "cvl_core",
+        {
+            "sources": core_sources,
+            "cflags": [*BASE_FLAGS, "-fPIC", *openmp, *EXTRA_FLAGS],
+            **common,
+        },
+    )
+]
+for name, flags in {"generic": [], **instruction_sets}.items():
+    libraries.append(
+        (
+            f"cvl_kernels_{name}",
+            {
+                "sources": [f"csrc/kernels/kernels_{name}.c"],
+                "cflags": [*BASE_FLAGS, "-fPIC", "-ffp-contract=fast", *flags, *EXTRA_FLAGS],
+                **common,
+            },
+        )
+    )
+
+setup(
+    version=VERSION,
+    libraries=libraries,
+    ext_modules=[
+        Extension(
+            "convlab._core",
+            ["csrc/binding/module.c"],
+            include_dirs=["csrc", numpy.get_include()],
+            define_macros=[("CVL_VERSION", f'"{VERSION}"')],
+            extra_compile_args=[*BASE_FLAGS, *openmp, *EXTRA_FLAGS],
+            extra_link_args=[*openmp, *EXTRA_LINK_FLAGS],
+            depends=[str(path) for path in Path("csrc").rglob("*.[ch]")],
+        )
+    ],
+)
+
+if sys.version_info < (3, 11):
+    raise SystemExit("convlab needs Python 3.11 or later")
