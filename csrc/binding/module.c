@@ -164,14 +164,14 @@ static int view_bias(PyObject *o, cvl_dtype dtype, ptrdiff_t channels, const voi
         return -1;
     }
     PyArrayObject *a = (PyArrayObject *)o;
-    if (check_array(a, "b", dtype, false) < 0 || element_stride(a, "b", 0, stride) < 0)
+    if (check_array(a, "b", dtype, false) < 0)
         return -1;
     if (PyArray_NDIM(a) != 1 || PyArray_DIM(a, 0) != channels) {
         PyErr_Format(PyExc_ValueError, "b must have shape (%zd,)", channels);
         return -1;
     }
     *b = PyArray_DATA(a);
-    return 0;
+    return element_stride(a, "b", 0, stride);
 }
 
 static PyObject *raise_status(cvl_status status) {

@@ -27,7 +27,8 @@ static ptrdiff_t ceil_div(ptrdiff_t a, ptrdiff_t b) {
 
 /* a mod b in [0, b), also for negative a. */
 static ptrdiff_t modulo(ptrdiff_t a, ptrdiff_t b) {
-    return (a % b + b) % b;
+    const ptrdiff_t r = a % b;
+    return r < 0 ? r + b : r;
 }
 
 /* Drops the taps that meet only padding, whatever the position. What is left spans no more of the

@@ -78,7 +78,7 @@ cvl_status cvl_cut(const cvl_gather *g, cvl_map_fn *map, ptrdiff_t place_bytes, 
     const cvl_gather_axis *width = &g->axis[2];
     const ptrdiff_t all_rows = largest_count(&g->axis[1]), all_columns = largest_count(width);
     const ptrdiff_t depth_places = phase_places(&g->axis[0], map, 1);
-    const ptrdiff_t budget_places = budget / place_bytes;
+    const ptrdiff_t budget_places = place_bytes ? budget / place_bytes : PTRDIFF_MAX;
 
     ptrdiff_t columns = all_columns;
     const ptrdiff_t row_places = cvl_scale_bytes(depth_places, phase_places(&g->axis[1], map, 1));

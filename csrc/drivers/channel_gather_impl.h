@@ -47,6 +47,7 @@ static void CVL_NAME(pack_block)(void *context, ptrdiff_t begin, ptrdiff_t end, 
                    .k = {g->w_k[0], g->w_k[1], g->w_k[2]},
                    .size = {g->axis[0].k, g->axis[1].k, g->axis[2].k},
                    .order = {g->axis[0].tap_order, g->axis[1].tap_order, g->axis[2].tap_order},
+                   .all_taps = true,
                    .channels = g->ic,
                    .lanes = g->oc - lane < width ? g->oc - lane : width,
                    .width = width};

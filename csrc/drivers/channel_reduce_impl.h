@@ -9,12 +9,16 @@
  * In the first, taps and input channels together are the rows of one product. The second is for few
  * output channels, whose lanes would stay empty. The channels along the lanes are called wide, the
  * others narrow.
+ *
+ * The product runs down the positions, one cache line of each operand at a time, so both are packed in
+ * pieces a line or a tile wide, [piece][position][channels of the piece]: the lines of a piece follow
+ * one another and share the level-1 cache, whatever the number of channels.
  */
 
-/* One of x and dy, as the tasks see it. */
-typedef struct CVL_NAME(operand) {
-    ptrdiff_t first, channels, pitch; /* channels of the task's block; elements per position */
-} CVL_NAME(operand);
+enum {
+    CVL_NAME(line) = 64 / sizeof(real), /* narrow channels of a piece: one cache line */
+    CVL_NAME(visit) = 192,              /* positions between two visits to C, at least */
+};
 
 typedef struct CVL_NAME(reduce_job) {
     const cvl_reduce *r;
@@ -25,7 +29,9 @@ typedef struct CVL_NAME(reduce_job) {
     ptrdiff_t wide, narrow;             /* channels per group */
     ptrdiff_t vectors;                  /* of wide channels */
     ptrdiff_t n_wide, n_narrow, splits; /* blocks, and partial results */
-    ptrdiff_t wide_room, narrow_room;   /* the most channels of a block, lanes rounded up */
+    ptrdiff_t strip;                    /* wide channels of a piece: one channel tile */
+    ptrdiff_t most_rows;                /* narrow channels of a block */
+    ptrdiff_t wide_room, narrow_room;   /* elements of the packed operands */
     real *partial; /* [split][group][wide block][narrow block]: [tap][narrow][wide] each */
     ptrdiff_t partial_count; /* elements of one split */
     char *workspace;
@@ -58,154 +64,178 @@ static CVL_NAME(reduce_block) CVL_NAME(nth_block)(const CVL_NAME(reduce_job) * j
     return b;
 }
 
-/* Brings dy's block of a chunk together, [image][row][column][pitch], or finds it in place. */
-static const real *CVL_NAME(bring_dy)(const CVL_NAME(reduce_job) * job, const cvl_chunk *chunk,
-                                      ptrdiff_t group, const CVL_NAME(operand) * operand,
-                                      bool whole_vectors, real *room, cvl_data_strides *strides) {
+/* Channels of one operand side by side: `channels` from `first` on, `pitch` places for them. */
+typedef struct CVL_NAME(piece) {
+    ptrdiff_t first, channels, pitch;
+} CVL_NAME(piece);
+
+/* The operands of a chunk as packed: how far from image to image and from row to row, and the tile
+ * that says where taps of x are. Steps along a row are one pitch. */
+typedef struct CVL_NAME(packed) {
+    ptrdiff_t image, row, column;
+    CVL_NAME(tile) tile;
+} CVL_NAME(packed);
+
+static CVL_NAME(packed) CVL_NAME(pack_dy)(const CVL_NAME(reduce_job) * job, const cvl_chunk *chunk,
+                                          ptrdiff_t group, CVL_NAME(piece) piece, real *to) {
     const cvl_reduce *r = job->r;
-    *strides = r->dy_strides;
-    const real *dy = (const real *)r->dy + chunk->image * strides->n +
-                     (group * r->oc + operand->first) * strides->c +
-                     chunk->depth * strides->s[0] + chunk->row * strides->s[1] +
-                     chunk->column * strides->s[2];
-    if ((strides->c == 1 || r->oc * r->groups == 1) &&
-        (!whole_vectors || operand->channels == operand->pitch))
-        return dy;
-    const ptrdiff_t line = chunk->columns * operand->pitch;
-    const bool rows_follow = strides->s[1] == chunk->columns * strides->s[2];
+    const cvl_data_strides *s = &r->dy_strides;
+    const real *dy = (const real *)r->dy + chunk->image * s->n + (group * r->oc + piece.first) * s->c +
+                     chunk->depth * s->s[0] + chunk->row * s->s[1] + chunk->column * s->s[2];
+    const CVL_NAME(packed) packed = {.image = chunk->rows * chunk->columns * piece.pitch,
+                                     .row = chunk->columns * piece.pitch,
+                                     .column = piece.pitch};
+    const bool rows_follow = s->s[1] == chunk->columns * s->s[2];
+    const ptrdiff_t lines = rows_follow ? 1 : chunk->rows;
+    const ptrdiff_t length = rows_follow ? chunk->rows * chunk->columns : chunk->columns;
     for (ptrdiff_t i = 0; i < chunk->images; i++)
-        if (rows_follow)
-            job->kernels->copy(room + i * chunk->rows * line, operand->pitch, 1,
-                               dy + i * strides->n, strides->s[2], strides->c,
-                               chunk->rows * chunk->columns, operand->channels);
-        else
-            for (ptrdiff_t row = 0; row < chunk->rows; row++)
-                job->kernels->copy(room + (i * chunk->rows + row) * line, operand->pitch, 1,
-                                   dy + i * strides->n + row * strides->s[1], strides->s[2],
-                                   strides->c, chunk->columns, operand->channels);
-    *strides = (cvl_data_strides){
-        .n = chunk->rows * line, .c = 1, .s = {0, line, operand->pitch}};
-    return room;
+        for (ptrdiff_t line = 0; line < lines; line++)
+            job->kernels->copy(to + i * packed.image + line * packed.row, piece.pitch, 1,
+                               dy + i * s->n + line * s->s[1], s->s[2], s->c, length,
+                               piece.channels);
+    return packed;
 }
 
-/* Brings x's tile of a chunk together, one image after another, or finds it in place. Returns the
- * step from image to image. */
-static ptrdiff_t CVL_NAME(bring_x)(const CVL_NAME(reduce_job) * job, const cvl_chunk *chunk,
-                                   ptrdiff_t group, const CVL_NAME(operand) * operand,
-                                   bool whole_vectors, real *room, CVL_NAME(tile) * tile) {
+static CVL_NAME(packed) CVL_NAME(pack_x)(const CVL_NAME(reduce_job) * job, const cvl_chunk *chunk,
+                                         ptrdiff_t group, CVL_NAME(piece) piece, real *to) {
     const cvl_reduce *r = job->r;
     const cvl_phase *depth = r->axis[0].phases, *height = r->axis[1].phases;
     const cvl_phase *width = r->axis[2].phases;
     const ptrdiff_t in[] = {r->axis[0].in, r->axis[1].in, r->axis[2].in};
     const real *x = (const real *)r->x + chunk->image * r->x_strides.n +
-                    (group * r->ic + operand->first) * r->x_strides.c;
-    *tile = (CVL_NAME(tile)){.map = {cvl_channel_map(depth, 1, 1),
-                                     cvl_channel_map(height, 1, chunk->rows),
-                                     cvl_channel_map(width, 1, chunk->columns)},
-                             .shift = {chunk->depth * depth->in_step, chunk->row * height->in_step,
-                                       chunk->column * width->in_step}};
-    if ((r->x_strides.c == 1 || r->ic * r->groups == 1) && CVL_NAME(tile_is_inside)(tile, in) &&
-        (!whole_vectors || operand->channels == operand->pitch)) {
-        CVL_NAME(tile_in_place)(tile, x, &r->x_strides);
-        return r->x_strides.n;
-    }
-    const ptrdiff_t image = job->chunks.places * operand->pitch;
+                    (group * r->ic + piece.first) * r->x_strides.c;
+    CVL_NAME(packed)
+    packed = {.image = job->chunks.places * piece.pitch,
+              .tile = {.map = {cvl_channel_map(depth, 1, 1), cvl_channel_map(height, 1, chunk->rows),
+                               cvl_channel_map(width, 1, chunk->columns)},
+                       .shift = {chunk->depth * depth->in_step, chunk->row * height->in_step,
+                                 chunk->column * width->in_step}}};
     for (ptrdiff_t i = 0; i < chunk->images; i++)
         CVL_NAME(pack_channels_together)
-        (tile, room + i * image, operand->pitch, x + i * r->x_strides.n, &r->x_strides,
-         operand->channels, in, job->kernels->copy);
-    tile->base = room;
-    return image;
+        (&packed.tile, to + i * packed.image, piece.pitch, x + i * r->x_strides.n, &r->x_strides,
+         piece.channels, in, job->kernels->copy);
+    packed.row = packed.tile.position[1];
+    packed.column = packed.tile.position[2];
+    return packed;
 }
 
-/* C[row][lane] += over the terms, for all rows and the width of a block, C's rows `width` apart. */
-static void CVL_NAME(accumulate)(const CVL_NAME(cvl_kernels) * kernels, real *c, ptrdiff_t width,
+/* Packs one operand of a chunk, piece by piece of `pitch` channels, `piece_room` elements apart. */
+static CVL_NAME(packed) CVL_NAME(pack_operand)(const CVL_NAME(reduce_job) * job, bool of_x,
+                                               const cvl_chunk *chunk, ptrdiff_t group,
+                                               ptrdiff_t first, ptrdiff_t channels,
+                                               ptrdiff_t pitch, ptrdiff_t piece_room, real *to) {
+    CVL_NAME(packed) packed = {0};
+    for (ptrdiff_t c = 0; c < channels; c += pitch, to += piece_room) {
+        const CVL_NAME(piece)
+        piece = {first + c, channels - c < pitch ? channels - c : pitch, pitch};
+        packed = (of_x ? CVL_NAME(pack_x) : CVL_NAME(pack_dy))(job, chunk, group, piece, to);
+    }
+    return packed;
+}
+
+/* The parts of a thread's workspace. */
+typedef struct CVL_NAME(reduce_space) {
+    real *wide, *narrow;
+    ptrdiff_t *a_row, *c_row, *tap_offset;
+    cvl_term *terms;
+} CVL_NAME(reduce_space);
+
+/* C[row][lane] += over the terms, for rows a_row and one strip of lanes; the terms are visited in
+ * runs of at least `visit` positions, whose lines stay in cache while all rows pass over them. */
+static void CVL_NAME(accumulate)(const CVL_NAME(cvl_kernels) * kernels, real *c,
                                  const ptrdiff_t *c_row, const real *a, const ptrdiff_t *a_row,
                                  ptrdiff_t a_step, const real *b, ptrdiff_t b_step,
-                                 const cvl_term *terms, ptrdiff_t n_terms, ptrdiff_t n_rows) {
-    const ptrdiff_t vectors = width / kernels->lanes;
-    const ptrdiff_t strips = (vectors + kernels->vectors - 1) / kernels->vectors;
-    for (ptrdiff_t strip = 0; strip < strips; strip++) {
-        const ptrdiff_t first = vectors * strip / strips;
-        const ptrdiff_t v = vectors * (strip + 1) / strips - first, lane = first * kernels->lanes;
-        const ptrdiff_t tile_rows = kernels->rows[v - 1];
-        const ptrdiff_t tiles = (n_rows + tile_rows - 1) / tile_rows;
+                                 ptrdiff_t vectors, const cvl_term *terms, ptrdiff_t n_terms,
+                                 ptrdiff_t n_rows) {
+    const ptrdiff_t tile_rows = kernels->rows[vectors - 1];
+    const ptrdiff_t tiles = (n_rows + tile_rows - 1) / tile_rows;
+    for (ptrdiff_t first = 0, last = 0; first < n_terms; first = last) {
+        for (ptrdiff_t positions = 0; last < n_terms && positions < CVL_NAME(visit); last++)
+            positions += terms[last].length;
         for (ptrdiff_t tile = 0; tile < tiles; tile++) {
             const ptrdiff_t m0 = n_rows * tile / tiles, m1 = n_rows * (tile + 1) / tiles;
-            kernels->channel_tile[v - 1][m1 - m0 - 1](c + lane, c_row + m0, a, a_row + m0, a_step,
-                                                      b + lane, b_step, terms, n_terms, NULL);
+            kernels->channel_tile[vectors - 1][m1 - m0 - 1](c, c_row + m0, a, a_row + m0, a_step, b,
+                                                            b_step, terms + first, last - first,
+                                                            NULL);
         }
     }
 }
 
-static void CVL_NAME(reduce_task)(const CVL_NAME(reduce_job) * job, ptrdiff_t index,
-                                  char *workspace) {
+/* Elements a piece of an operand takes, for the largest chunk. */
+static ptrdiff_t CVL_NAME(piece_room)(const CVL_NAME(reduce_job) * job, bool of_x,
+                                      ptrdiff_t pitch) {
+    const cvl_chunks *c = &job->chunks;
+    const ptrdiff_t positions = of_x ? c->places : cvl_scale_bytes(c->rows, c->columns);
+    return cvl_scale_bytes(cvl_scale_bytes(c->images, positions), pitch);
+}
+
+static void CVL_NAME(reduce_chunk)(const CVL_NAME(reduce_job) * job,
+                                   const CVL_NAME(reduce_block) * block, const cvl_chunk *chunk,
+                                   const CVL_NAME(reduce_space) * space) {
     const cvl_reduce *r = job->r;
+    const bool lanes_of_x = job->lanes_of_x;
+    const ptrdiff_t line = CVL_NAME(line), strip = job->strip;
+    const ptrdiff_t narrow_room = CVL_NAME(piece_room)(job, !lanes_of_x, line);
+    const ptrdiff_t wide_room = CVL_NAME(piece_room)(job, lanes_of_x, strip);
+    const CVL_NAME(packed) narrow =
+        CVL_NAME(pack_operand)(job, !lanes_of_x, chunk, block->group, block->narrow, block->rows,
+                               line, narrow_room, space->narrow);
+    const CVL_NAME(packed) wide =
+        CVL_NAME(pack_operand)(job, lanes_of_x, chunk, block->group, block->wide, block->lanes,
+                               strip, wide_room, space->wide);
+
+    ptrdiff_t n_terms = 0;
+    for (ptrdiff_t i = 0; i < chunk->images; i++)
+        for (ptrdiff_t row = 0; row < chunk->rows; row++)
+            space->terms[n_terms++] = (cvl_term){.a = i * narrow.image + row * narrow.row,
+                                                 .b = i * wide.image + row * wide.row,
+                                                 .length = chunk->columns};
+    const cvl_phase *const phase[] = {r->axis[0].phases, r->axis[1].phases, r->axis[2].phases};
+    const ptrdiff_t n_taps = CVL_NAME(list_tap_offsets)(
+        phase, lanes_of_x ? &wide.tile : &narrow.tile, space->tap_offset);
+
+    /* Rows of the product: with the lanes of dy, (piece, tap, channel) of x; else channels of dy. */
+    const ptrdiff_t row_taps = lanes_of_x ? 1 : n_taps;
+    ptrdiff_t n_rows = 0;
+    for (ptrdiff_t first = 0; first < block->rows; first += line) {
+        const ptrdiff_t last = block->rows - first < line ? block->rows : first + line;
+        for (ptrdiff_t t = 0; t < row_taps; t++)
+            for (ptrdiff_t c = first; c < last; c++, n_rows++) {
+                space->a_row[n_rows] = first / line * narrow_room + c - first +
+                                       (lanes_of_x ? 0 : space->tap_offset[t]);
+                space->c_row[n_rows] = (t * block->rows + c) * block->width;
+            }
+    }
+    for (ptrdiff_t lane = 0, s = 0; lane < block->width; lane += strip, s++) {
+        const ptrdiff_t left = block->width - lane, width = left < strip ? left : strip;
+        for (ptrdiff_t t = 0; t < (lanes_of_x ? n_taps : 1); t++)
+            CVL_NAME(accumulate)
+            (job->kernels, block->sums + t * block->rows * block->width + lane, space->c_row,
+             space->narrow, space->a_row, narrow.column,
+             space->wide + s * wide_room + (lanes_of_x ? space->tap_offset[t] : 0), wide.column,
+             width / job->kernels->lanes, space->terms, n_terms, n_rows);
+    }
+}
+
+static void CVL_NAME(reduce_task)(const CVL_NAME(reduce_job) * job, ptrdiff_t index, char *memory) {
+    const cvl_reduce *r = job->r;
+    const cvl_chunks *chunks = &job->chunks;
     const ptrdiff_t split = index % job->splits;
     CVL_NAME(reduce_block) block = CVL_NAME(nth_block)(job, index / job->splits);
     block.sums += split * job->partial_count;
     memset(block.sums, 0, (size_t)(job->taps * block.rows * block.width) * sizeof(real));
 
-    const CVL_NAME(operand) wide = {block.wide, block.lanes, block.width};
-    const CVL_NAME(operand) narrow = {block.narrow, block.rows, block.rows};
-    const cvl_chunks *chunks = &job->chunks;
-    const ptrdiff_t x_room = job->lanes_of_x ? job->wide_room : job->narrow_room;
-    const ptrdiff_t dy_room = job->lanes_of_x ? job->narrow_room : job->wide_room;
-    real *x_space = cvl_take(&workspace, chunks->images * chunks->places * x_room, sizeof(real));
-    real *dy_space = cvl_take(
-        &workspace, chunks->images * chunks->rows * chunks->columns * dy_room, sizeof(real));
-    ptrdiff_t *a_row = cvl_take(&workspace, job->taps * job->narrow_room, sizeof *a_row);
-    ptrdiff_t *c_row = cvl_take(&workspace, job->taps * job->narrow_room, sizeof *c_row);
-    ptrdiff_t *tap_offset = cvl_take(&workspace, job->taps, sizeof *tap_offset);
-    cvl_term *terms = cvl_take(&workspace, chunks->images * chunks->rows, sizeof *terms);
-    for (ptrdiff_t m = 0; m < job->taps * block.rows; m++)
-        c_row[m] = m * block.width;
-
+    const CVL_NAME(reduce_space)
+    space = {.wide = cvl_take(&memory, job->wide_room, sizeof(real)),
+             .narrow = cvl_take(&memory, job->narrow_room, sizeof(real)),
+             .a_row = cvl_take(&memory, job->taps * job->most_rows, sizeof(ptrdiff_t)),
+             .c_row = cvl_take(&memory, job->taps * job->most_rows, sizeof(ptrdiff_t)),
+             .tap_offset = cvl_take(&memory, job->taps, sizeof(ptrdiff_t)),
+             .terms = cvl_take(&memory, chunks->images * chunks->rows, sizeof(cvl_term))};
     const ptrdiff_t last = chunks->count * (split + 1) / job->splits;
     for (ptrdiff_t c = chunks->count * split / job->splits; c < last; c++) {
         const cvl_chunk chunk = cvl_nth_chunk(r, chunks, c);
-        CVL_NAME(tile) tile;
-        cvl_data_strides dy_strides;
-        const real *dy = CVL_NAME(bring_dy)(job, &chunk, block.group,
-                                            job->lanes_of_x ? &narrow : &wide, !job->lanes_of_x,
-                                            dy_space, &dy_strides);
-        const ptrdiff_t x_image =
-            CVL_NAME(bring_x)(job, &chunk, block.group, job->lanes_of_x ? &wide : &narrow,
-                              job->lanes_of_x, x_space, &tile);
-
-        ptrdiff_t n_terms = 0, n_taps = 0;
-        for (ptrdiff_t i = 0; i < chunk.images; i++)
-            for (ptrdiff_t row = 0; row < chunk.rows; row++) {
-                const ptrdiff_t x_at = i * x_image + row * tile.position[1];
-                const ptrdiff_t dy_at = i * dy_strides.n + row * dy_strides.s[1];
-                terms[n_terms++] = (cvl_term){.a = job->lanes_of_x ? dy_at : x_at,
-                                              .b = job->lanes_of_x ? x_at : dy_at,
-                                              .length = chunk.columns};
-            }
-        for (ptrdiff_t jd = 0; jd < r->axis[0].phases->taps; jd++)
-            for (ptrdiff_t jh = 0; jh < r->axis[1].phases->taps; jh++)
-                for (ptrdiff_t jw = 0; jw < r->axis[2].phases->taps; jw++)
-                    tap_offset[n_taps++] =
-                        CVL_NAME(tap_offset)(&tile, 0, r->axis[0].phases, jd) +
-                        CVL_NAME(tap_offset)(&tile, 1, r->axis[1].phases, jh) +
-                        CVL_NAME(tap_offset)(&tile, 2, r->axis[2].phases, jw);
-
-        if (job->lanes_of_x) {
-            for (ptrdiff_t o = 0; o < block.rows; o++)
-                a_row[o] = o;
-            for (ptrdiff_t t = 0; t < n_taps; t++)
-                CVL_NAME(accumulate)
-                (job->kernels, block.sums + t * block.rows * block.width, block.width, c_row, dy,
-                 a_row, dy_strides.s[2], tile.base + tap_offset[t], tile.position[2], terms,
-                 n_terms, block.rows);
-        } else {
-            for (ptrdiff_t t = 0; t < n_taps; t++)
-                for (ptrdiff_t i = 0; i < block.rows; i++)
-                    a_row[t * block.rows + i] = tap_offset[t] + i;
-            CVL_NAME(accumulate)
-            (job->kernels, block.sums, block.width, c_row, tile.base, a_row, tile.position[2], dy,
-             dy_strides.s[2], terms, n_terms, n_taps * block.rows);
-        }
+        CVL_NAME(reduce_chunk)(job, &block, &chunk, &space);
     }
 }
 
@@ -235,12 +265,14 @@ static void CVL_NAME(finish_blocks)(void *context, ptrdiff_t begin, ptrdiff_t en
         weights = {.w = (real *)r->dw + (block.group * r->oc + oc) * to->oc + ic * to->ic,
                    .oc = job->lanes_of_x ? to->ic : to->oc,
                    .ic = job->lanes_of_x ? to->oc : to->ic,
+                   .all_taps = true,
                    .channels = block.rows,
                    .lanes = block.lanes,
                    .width = block.width};
         for (int i = 0; i < CVL_AXES; i++) {
             weights.k[i] = to->k[i];
             weights.size[i] = r->axis[i].phases->taps;
+            weights.all_taps &= weights.size[i] == r->axis[i].k;
             weights.order[i] = r->axis[i].tap_order + r->axis[i].phases->tap_first;
         }
         CVL_NAME(unpack_weights)(&weights, block.sums, scratch, job->kernels->copy);
@@ -259,43 +291,43 @@ cvl_status CVL_NAME(cvl_reduce_channels)(const cvl_reduce *r, const cvl_kernels 
     job.narrow = lanes_of_x ? r->oc : r->ic;
     job.vectors = (job.wide + lanes - 1) / lanes;
 
-    /* A block is wide enough to pay for packing the narrow operand again for each, and the blocks of
-     * all groups together are tasks enough. */
-    const ptrdiff_t repay = job.taps == 1 ? 256 : 64, tile = kernels->vectors * lanes;
-    const ptrdiff_t most_wide = (repay > tile ? repay : tile) / lanes;
+    /* A block is wide enough to pay for packing the narrow operand again for each of them. */
+    job.strip = (job.vectors < kernels->vectors ? job.vectors : kernels->vectors) * lanes;
+    const ptrdiff_t repay = job.taps == 1 ? 256 : 64;
+    const ptrdiff_t most_wide = (repay > job.strip ? repay : job.strip) / lanes;
     job.n_wide = (job.vectors + most_wide - 1) / most_wide;
-    const ptrdiff_t budget = cvl_l2_bytes() / 4 * 3, enough_positions = 192;
-    job.n_narrow = 1;
-    for (;; job.n_narrow *= 2) {
-        job.wide_room = (job.vectors + job.n_wide - 1) / job.n_wide * lanes;
-        job.narrow_room = (job.narrow + job.n_narrow - 1) / job.n_narrow;
-        const ptrdiff_t x_room = lanes_of_x ? job.wide_room : job.narrow_room;
-        const ptrdiff_t dy_room = lanes_of_x ? job.narrow_room : job.wide_room;
-        job.chunks = cvl_cut_reduce(r, cvl_channel_map, x_room * size, dy_room * size, budget,
-                                    enough_positions);
-        const ptrdiff_t positions = job.chunks.images * job.chunks.rows * job.chunks.columns;
-        const bool few = positions < enough_positions / 2 && job.chunks.count > job.chunks.n_images;
-        if (!few || job.narrow_room < 64)
+    const ptrdiff_t block_wide = (job.vectors + job.n_wide - 1) / job.n_wide * lanes;
+
+    /* A block is as high as leaves room for enough positions of the narrow operand in the cache. */
+    const ptrdiff_t line = CVL_NAME(line), enough = CVL_NAME(visit);
+    for (job.n_narrow = 1;; job.n_narrow *= 2) {
+        job.most_rows = (job.narrow + job.n_narrow - 1) / job.n_narrow;
+        job.chunks = cvl_cut_reduce(r, cvl_channel_map, (lanes_of_x ? block_wide : job.most_rows) * size,
+                                    (lanes_of_x ? job.most_rows : block_wide) * size,
+                                    cvl_l2_bytes() / 4 * 3, enough);
+        if (job.most_rows <= 4 * line || job.chunks.images * job.chunks.rows * job.chunks.columns >=
+                                             enough / 2 ||
+            job.chunks.count == job.chunks.n_images)
             break;
     }
     const ptrdiff_t blocks = r->groups * job.n_wide * job.n_narrow;
     job.partial_count =
         cvl_scale_bytes(cvl_scale_bytes(job.taps * job.narrow, job.vectors * lanes), r->groups);
-    job.splits =
-        cvl_reduce_splits(&job.chunks, blocks, cvl_scale_bytes(job.partial_count, size));
+    job.splits = cvl_reduce_splits(&job.chunks, blocks, cvl_scale_bytes(job.partial_count, size));
 
-    const cvl_chunks *c = &job.chunks;
-    const ptrdiff_t x_room = lanes_of_x ? job.wide_room : job.narrow_room;
-    const ptrdiff_t dy_room = lanes_of_x ? job.narrow_room : job.wide_room;
-    ptrdiff_t bytes =
-        cvl_part_bytes(cvl_scale_bytes(cvl_scale_bytes(c->places, c->images), x_room), sizeof(real));
-    bytes = cvl_add_bytes(
-        bytes, cvl_part_bytes(c->images * c->rows * c->columns * dy_room, sizeof(real)));
-    bytes = cvl_add_bytes(bytes, 2 * cvl_part_bytes(job.taps * job.narrow_room, sizeof(ptrdiff_t)));
+    const ptrdiff_t wide_pieces = (block_wide + job.strip - 1) / job.strip;
+    const ptrdiff_t narrow_pieces = (job.most_rows + line - 1) / line;
+    job.wide_room =
+        cvl_scale_bytes(CVL_NAME(piece_room)(&job, lanes_of_x, job.strip), wide_pieces);
+    job.narrow_room = cvl_scale_bytes(CVL_NAME(piece_room)(&job, !lanes_of_x, line), narrow_pieces);
+    ptrdiff_t bytes = cvl_add_bytes(cvl_part_bytes(job.wide_room, sizeof(real)),
+                                    cvl_part_bytes(job.narrow_room, sizeof(real)));
+    bytes = cvl_add_bytes(bytes, 2 * cvl_part_bytes(job.taps * job.most_rows, sizeof(ptrdiff_t)));
     bytes = cvl_add_bytes(bytes, cvl_part_bytes(job.taps, sizeof(ptrdiff_t)));
-    bytes = cvl_add_bytes(bytes, cvl_part_bytes(c->images * c->rows, sizeof(cvl_term)));
+    bytes = cvl_add_bytes(bytes,
+                          cvl_part_bytes(job.chunks.images * job.chunks.rows, sizeof(cvl_term)));
     const ptrdiff_t scratch =
-        cvl_part_bytes(CVL_NAME(weight_scratch)(taps, job.wide_room), sizeof(real));
+        cvl_part_bytes(CVL_NAME(weight_scratch)(taps, block_wide), sizeof(real));
     job.workspace_bytes = bytes > scratch ? bytes : scratch;
 
     const ptrdiff_t tasks = blocks * job.splits;

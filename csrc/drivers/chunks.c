@@ -38,6 +38,8 @@ cvl_chunks cvl_cut_reduce(const cvl_reduce *r, cvl_map (*map)(const cvl_phase *,
         rows = even(all_rows, rows - (rows + 7) / 8);
     while (columns > enough_positions && CHUNK_BYTES > budget)
         columns = even(all_columns, columns - columns / 4);
+    if (columns > 2 * enough_positions)
+        columns = even(all_columns, enough_positions);
     const ptrdiff_t one = CHUNK_BYTES;
 #undef CHUNK_BYTES
     if (rows == all_rows && columns == all_columns)

@@ -1,7 +1,7 @@
 /* Gather with neighbouring destination positions along the lanes. Included by drivers.c.
  *
- * A task takes a block of destination rows of one image and group and brings their inputs together in
- * a tile whose rows follow one another, so that destination (row, column) reads, for tap k, place
+ * A task takes a block of destination rows of one image and a few groups and brings their inputs
+ * together in a tile whose rows follow one another, so that destination (row, column) reads, for tap k, place
  * row*line + column + offset[k]: one long line of positions, whatever the stride. What the line
  * computes between the end of a row and the start of the next is not kept.
  */
@@ -10,6 +10,7 @@ typedef struct CVL_NAME(pixel_job) {
     const cvl_gather *g;
     const CVL_NAME(cvl_kernels) * kernels;
     cvl_blocks blocks;
+    ptrdiff_t bundle, n_bundles; /* groups of a task, and how many such bundles there are */
     ptrdiff_t steps; /* the most steps of a reduction, over all width phases together */
     ptrdiff_t line_room; /* elements of the longest line of positions, in whole vectors */
     char *workspace;
@@ -20,34 +21,37 @@ typedef struct CVL_NAME(pixel_job) {
 typedef struct CVL_NAME(pixel_space) {
     real *tile, *out, *weights, *bias;
     ptrdiff_t *offset, *tap_offset, *tap_weight;
-    ptrdiff_t group, rows;
-    const cvl_phase *depth, *height; /* weights and offset are those of this group and phases */
+    ptrdiff_t bundle, rows;
+    const cvl_phase *depth, *height; /* weights and offset are those of this bundle and phases */
 } CVL_NAME(pixel_space);
 
 static CVL_NAME(pixel_space) CVL_NAME(pixel_layout)(const CVL_NAME(pixel_job) * job,
                                                     char *memory) {
     const cvl_gather *g = job->g;
-    CVL_NAME(pixel_space) space = {.group = -1};
+    CVL_NAME(pixel_space) space = {.bundle = -1};
     const ptrdiff_t taps = g->axis[0].k * g->axis[1].k * g->axis[2].k;
-    space.tile = cvl_take(&memory, job->blocks.places * g->ic + CVL_MAX_LANES, sizeof(real));
+    space.tile = cvl_take(&memory, job->bundle * job->blocks.places * g->ic + CVL_MAX_LANES,
+                          sizeof(real));
     space.out = cvl_take(&memory, job->line_room * job->kernels->pixel_rows, sizeof(real));
-    space.weights = cvl_take(&memory, job->steps * g->oc, sizeof(real));
-    space.bias = cvl_take(&memory, g->oc, sizeof(real));
+    space.weights = cvl_take(&memory, job->bundle * job->steps * g->oc, sizeof(real));
+    space.bias = cvl_take(&memory, job->bundle * g->oc, sizeof(real));
     space.offset = cvl_take(&memory, job->steps, sizeof(ptrdiff_t));
     space.tap_offset = cvl_take(&memory, taps, sizeof(ptrdiff_t));
     space.tap_weight = cvl_take(&memory, taps, sizeof(ptrdiff_t));
     return space;
 }
 
-/* The weights of a group and where each step of its reduction reads, one width phase after another. */
+/* Where each step of the reduction reads, and its weights for a bundle of groups, one width phase
+ * after another: offset[step], weights[group][output channel][step]. */
 static void CVL_NAME(bring_pixel_weights)(const CVL_NAME(pixel_job) * job,
-                                          CVL_NAME(pixel_space) * space, ptrdiff_t group,
-                                          const cvl_slab *slab, const CVL_NAME(tile) * tile,
-                                          ptrdiff_t channel_size) {
+                                          CVL_NAME(pixel_space) * space, ptrdiff_t bundle,
+                                          ptrdiff_t groups, const cvl_slab *slab,
+                                          const CVL_NAME(tile) * tile, ptrdiff_t channel_size) {
     const cvl_gather *g = job->g;
-    if (space->group == group && space->rows == slab->rows && space->depth == slab->depth &&
+    if (space->bundle == bundle && space->rows == slab->rows && space->depth == slab->depth &&
         space->height == slab->height)
         return;
+    const ptrdiff_t first = bundle * job->bundle * g->oc, channels = groups * g->oc;
     real *a = space->weights;
     ptrdiff_t *b = space->offset;
     for (ptrdiff_t p = 0; p < g->axis[2].n_phases; p++) {
@@ -56,32 +60,32 @@ static void CVL_NAME(bring_pixel_weights)(const CVL_NAME(pixel_job) * job,
         for (ptrdiff_t i = 0; i < g->ic; i++)
             for (ptrdiff_t t = 0; t < taps; t++)
                 *b++ = i * channel_size + space->tap_offset[t];
-        for (ptrdiff_t o = 0; o < g->oc; o++)
+        for (ptrdiff_t o = first; o < first + channels; o++)
             for (ptrdiff_t i = 0; i < g->ic; i++) {
-                const real *w = (const real *)g->w + group * g->w_group + o * g->w_oc + i * g->w_ic;
+                const real *w = (const real *)g->w + o / g->oc * g->w_group +
+                                o % g->oc * g->w_oc + i * g->w_ic;
                 for (ptrdiff_t t = 0; t < taps; t++)
                     *a++ = w[space->tap_weight[t]];
             }
     }
-    for (ptrdiff_t o = 0; o < g->oc; o++)
-        space->bias[o] =
-            g->bias ? ((const real *)g->bias)[(group * g->oc + o) * g->bias_stride] : 0;
-    space->group = group;
+    for (ptrdiff_t o = 0; o < channels; o++)
+        space->bias[o] = g->bias ? ((const real *)g->bias)[(first + o) * g->bias_stride] : 0;
+    space->bundle = bundle;
     space->rows = slab->rows;
     space->depth = slab->depth;
     space->height = slab->height;
 }
 
-/* One width phase of a task: a line of positions for every output channel, kept row by row. */
+/* One width phase of one group: a line of positions for every output channel, kept row by row. */
 static void CVL_NAME(pixel_phase)(const CVL_NAME(pixel_job) * job,
-                                  const CVL_NAME(pixel_space) * space, const CVL_NAME(tile) * tile,
-                                  const cvl_slab *slab, ptrdiff_t columns, const real *weights,
-                                  const ptrdiff_t *offset, ptrdiff_t steps, real *dst,
+                                  const cvl_slab *slab, ptrdiff_t columns, const real *src,
+                                  ptrdiff_t line, const real *weights, const ptrdiff_t *offset,
+                                  ptrdiff_t steps, const real *bias, real *out, real *dst,
                                   ptrdiff_t dst_step) {
     enum { cut = 256 }; /* steps between two visits to the sums in memory, for their accuracy */
     const cvl_gather *g = job->g;
     const CVL_NAME(cvl_kernels) *kernels = job->kernels;
-    const ptrdiff_t line = tile->position[1], lanes = kernels->lanes;
+    const ptrdiff_t lanes = kernels->lanes;
     const ptrdiff_t vectors = ((slab->rows - 1) * line + columns + lanes - 1) / lanes;
     const ptrdiff_t dst_line = slab->height->out_step * g->dst_strides.s[1];
     const ptrdiff_t tiles = (g->oc + kernels->pixel_rows - 1) / kernels->pixel_rows;
@@ -90,19 +94,19 @@ static void CVL_NAME(pixel_phase)(const CVL_NAME(pixel_job) * job,
         ptrdiff_t done = 0;
         do {
             const ptrdiff_t length = steps - done < cut ? steps - done : cut;
-            kernels->pixel_tile[m - 1](space->out, job->line_room, weights + first * steps + done,
-                                       steps, tile->base, offset + done, length, vectors,
-                                       done == 0 ? space->bias + first : NULL);
+            kernels->pixel_tile[m - 1](out, job->line_room, weights + first * steps + done, steps,
+                                       src, offset + done, length, vectors,
+                                       done == 0 ? bias + first : NULL);
             done += length;
         } while (done < steps);
 
         real *to = dst + first * g->dst_strides.c;
         if (m == 1)
-            kernels->copy(to, dst_line, dst_step, space->out, line, 1, slab->rows, columns);
+            kernels->copy(to, dst_line, dst_step, out, line, 1, slab->rows, columns);
         else
             for (ptrdiff_t row = 0; row < slab->rows; row++)
                 kernels->copy(to + row * dst_line, g->dst_strides.c, dst_step,
-                              space->out + row * line, job->line_room, 1, m, columns);
+                              out + row * line, job->line_room, 1, m, columns);
     }
 }
 
@@ -114,7 +118,8 @@ static void CVL_NAME(pixel_task)(const CVL_NAME(pixel_job) * job, ptrdiff_t inde
     index /= blocks->n_slabs;
     const ptrdiff_t column_block = index % blocks->n_columns;
     index /= blocks->n_columns;
-    const ptrdiff_t n = index % g->n, group = index / g->n;
+    const ptrdiff_t n = index % g->n, bundle = index / g->n, group = bundle * job->bundle;
+    const ptrdiff_t groups = g->groups - group < job->bundle ? g->groups - group : job->bundle;
     const ptrdiff_t in[] = {g->axis[0].in, g->axis[1].in, g->axis[2].in};
     const cvl_gather_axis *width = &g->axis[2];
 
@@ -126,9 +131,9 @@ static void CVL_NAME(pixel_task)(const CVL_NAME(pixel_job) * job, ptrdiff_t inde
                       column_block * blocks->columns * width->phases[0].in_step}};
     const real *src = (const real *)g->src + n * g->src_strides.n + group * g->ic * g->src_strides.c;
     const ptrdiff_t channel_size = CVL_NAME(pack_positions_together)(
-        &tile, space->tile, src, &g->src_strides, g->ic, in, job->kernels->copy);
-    memset(space->tile + channel_size * g->ic, 0, CVL_MAX_LANES * sizeof(real));
-    CVL_NAME(bring_pixel_weights)(job, space, group, slab, &tile, channel_size);
+        &tile, space->tile, src, &g->src_strides, groups * g->ic, in, job->kernels->copy);
+    memset(space->tile + groups * g->ic * channel_size, 0, CVL_MAX_LANES * sizeof(real));
+    CVL_NAME(bring_pixel_weights)(job, space, bundle, groups, slab, &tile, channel_size);
 
     const cvl_data_strides *to = &g->dst_strides;
     real *dst = (real *)g->dst + n * to->n + group * g->oc * to->c +
@@ -140,11 +145,12 @@ static void CVL_NAME(pixel_task)(const CVL_NAME(pixel_job) * job, ptrdiff_t inde
         const ptrdiff_t steps = slab->depth->taps * slab->height->taps * p->taps * g->ic;
         const ptrdiff_t columns = cvl_block_columns(blocks, p, column_block);
         const ptrdiff_t first = p->out_first + p->out_step * column_block * blocks->columns;
-        if (columns > 0)
+        for (ptrdiff_t i = 0; i < groups && columns > 0; i++)
             CVL_NAME(pixel_phase)
-            (job, space, &tile, slab, columns, weights, offset, steps, dst + first * to->s[2],
-             p->out_step * to->s[2]);
-        weights += steps * g->oc;
+            (job, slab, columns, tile.base + i * g->ic * channel_size, tile.position[1],
+             weights + i * g->oc * steps, offset, steps, space->bias + i * g->oc, space->out,
+             dst + i * g->oc * to->c + first * to->s[2], p->out_step * to->s[2]);
+        weights += groups * g->oc * steps;
         offset += steps;
     }
 }
@@ -161,26 +167,38 @@ cvl_status CVL_NAME(cvl_gather_pixels)(const cvl_gather *g, const cvl_kernels *a
     const CVL_NAME(cvl_kernels) *kernels = all_kernels->CVL_DTYPE;
     CVL_NAME(pixel_job) job = {.g = g, .kernels = kernels};
     const ptrdiff_t taps = g->axis[0].k * g->axis[1].k * g->axis[2].k;
-    cvl_status status = cvl_cut(g, cvl_pixel_map, g->ic * (ptrdiff_t)sizeof(real),
-                                cvl_l2_bytes() / 8, g->n * g->groups, &job.blocks);
+    const ptrdiff_t budget = cvl_l2_bytes() / 8;
+    cvl_status status = cvl_cut(g, cvl_pixel_map, g->ic * (ptrdiff_t)sizeof(real), budget,
+                                g->n * g->groups, &job.blocks);
     if (status != CVL_OK)
         return status;
     job.steps = taps * g->ic;
+
+    /* Small groups share a task, as long as their tiles fit the cache and tasks remain. */
+    const ptrdiff_t places = cvl_scale_bytes(job.blocks.places, g->ic * (ptrdiff_t)sizeof(real));
+    const ptrdiff_t areas = g->n * job.blocks.n_slabs * job.blocks.n_columns;
+    job.bundle = budget / (places + 1);
+    if (job.bundle > g->groups * areas / 16)
+        job.bundle = g->groups * areas / 16;
+    job.bundle = job.bundle < 1 ? 1 : job.bundle > g->groups ? g->groups : job.bundle;
+    job.n_bundles = (g->groups + job.bundle - 1) / job.bundle;
+
     /* A line of positions is no longer than the part of the tile that one tap reads. */
     const ptrdiff_t line = job.blocks.width.length > job.blocks.columns ? job.blocks.width.length
                                                                         : job.blocks.columns;
     job.line_room = cvl_add_bytes(cvl_scale_bytes(line, job.blocks.rows), kernels->lanes);
 
     ptrdiff_t bytes = cvl_part_bytes(
-        cvl_add_bytes(cvl_scale_bytes(job.blocks.places, g->ic), CVL_MAX_LANES), sizeof(real));
+        cvl_add_bytes(cvl_scale_bytes(job.blocks.places, job.bundle * g->ic), CVL_MAX_LANES),
+        sizeof(real));
     bytes = cvl_add_bytes(
         bytes, cvl_part_bytes(cvl_scale_bytes(job.line_room, kernels->pixel_rows), sizeof(real)));
-    bytes = cvl_add_bytes(bytes, cvl_part_bytes(job.steps * g->oc, sizeof(real)));
-    bytes = cvl_add_bytes(bytes, cvl_part_bytes(g->oc, sizeof(real)));
+    bytes = cvl_add_bytes(bytes, cvl_part_bytes(job.bundle * job.steps * g->oc, sizeof(real)));
+    bytes = cvl_add_bytes(bytes, cvl_part_bytes(job.bundle * g->oc, sizeof(real)));
     bytes = cvl_add_bytes(bytes, cvl_part_bytes(job.steps, sizeof(ptrdiff_t)));
     job.workspace_bytes = cvl_add_bytes(bytes, 2 * cvl_part_bytes(taps, sizeof(ptrdiff_t)));
 
-    const ptrdiff_t tasks = g->n * g->groups * job.blocks.n_slabs * job.blocks.n_columns;
+    const ptrdiff_t tasks = areas * job.n_bundles;
     const int threads = cvl_threads_for(tasks, g->work);
     job.workspace = cvl_alloc((size_t)cvl_scale_bytes(job.workspace_bytes, threads));
     if (job.workspace)

@@ -11,6 +11,7 @@ typedef struct CVL_NAME(pixel_reduce_job) {
     const CVL_NAME(cvl_kernels) * kernels;
     cvl_chunks chunks;
     ptrdiff_t taps, splits;
+    ptrdiff_t bundle, n_bundles; /* groups of a task, and how many such bundles there are */
     real *partial; /* [split][group][oc][ic][tap] */
     char *workspace;
     ptrdiff_t line_room;       /* elements of dy's rows of one channel, joined */
@@ -47,68 +48,72 @@ static void CVL_NAME(sum_line)(const CVL_NAME(cvl_kernels) * kernels, real *sums
     }
 }
 
+/* One image of a chunk, for a bundle of groups from `group` on. */
+static void CVL_NAME(pixel_reduce_image)(const CVL_NAME(pixel_reduce_job) * job,
+                                         const cvl_chunk *chunk, ptrdiff_t image, ptrdiff_t group,
+                                         ptrdiff_t groups, real *sums, char *memory) {
+    const cvl_reduce *r = job->r;
+    const cvl_phase *const phase[] = {r->axis[0].phases, r->axis[1].phases, r->axis[2].phases};
+    const ptrdiff_t in[] = {r->axis[0].in, r->axis[1].in, r->axis[2].in};
+    const ptrdiff_t lanes = job->kernels->lanes;
+    real *x_space =
+        cvl_take(&memory, job->chunks.places * job->bundle * r->ic + CVL_MAX_LANES, sizeof(real));
+    real *dy_space = cvl_take(&memory, job->line_room, sizeof(real));
+    ptrdiff_t *offset = cvl_take(&memory, job->taps, sizeof *offset);
+
+    CVL_NAME(tile)
+    tile = {.map = {cvl_pixel_map(phase[0], 1, 1), cvl_pixel_map(phase[1], 1, chunk->rows),
+                    cvl_pixel_map(phase[2], 1, chunk->columns)},
+            .shift = {chunk->depth * phase[0]->in_step, chunk->row * phase[1]->in_step,
+                      chunk->column * phase[2]->in_step}};
+    const real *x =
+        (const real *)r->x + image * r->x_strides.n + group * r->ic * r->x_strides.c;
+    const ptrdiff_t size = CVL_NAME(pack_positions_together)(
+        &tile, x_space, x, &r->x_strides, groups * r->ic, in, job->kernels->copy);
+    memset(x_space + size * groups * r->ic, 0, CVL_MAX_LANES * sizeof(real));
+    const ptrdiff_t taps = CVL_NAME(list_tap_offsets)(phase, &tile, offset);
+
+    const ptrdiff_t line = tile.position[1];
+    const ptrdiff_t joined = ((chunk->rows - 1) * line + chunk->columns + lanes - 1) / lanes;
+    const bool join = joined <= chunk->rows * ((chunk->columns + lanes - 1) / lanes);
+    const ptrdiff_t dy_row = join ? line : chunk->columns;
+    const cvl_data_strides *from = &r->dy_strides;
+    const real *dy = (const real *)r->dy + image * from->n + group * r->oc * from->c +
+                     chunk->depth * from->s[0] + chunk->row * from->s[1] +
+                     chunk->column * from->s[2];
+    memset(dy_space, 0, (size_t)job->line_room * sizeof(real));
+    for (ptrdiff_t o = 0; o < groups * r->oc; o++) {
+        /* What stands between the rows stays zero: every channel is laid out alike. */
+        job->kernels->copy(dy_space, dy_row, 1, dy + o * from->c, from->s[1], from->s[2],
+                           chunk->rows, chunk->columns);
+        for (ptrdiff_t i = 0; i < r->ic; i++) {
+            real *filter = sums + (o * r->ic + i) * job->taps;
+            const real *channel = x_space + (o / r->oc * r->ic + i) * size;
+            if (join)
+                CVL_NAME(sum_line)
+                (job->kernels, filter, dy_space, line, channel, offset, taps, chunk);
+            else
+                CVL_NAME(sum_rows)
+                (job->kernels, filter, dy_space, dy_row, channel, line, offset, taps, chunk);
+        }
+    }
+}
+
 static void CVL_NAME(pixel_reduce_task)(const CVL_NAME(pixel_reduce_job) * job, ptrdiff_t index,
-                                        char *workspace) {
+                                        char *memory) {
     const cvl_reduce *r = job->r;
     const cvl_chunks *chunks = &job->chunks;
-    const ptrdiff_t group = index % r->groups, split = index / r->groups;
-    const ptrdiff_t in[] = {r->axis[0].in, r->axis[1].in, r->axis[2].in};
-    const ptrdiff_t lanes = job->kernels->lanes, filters = r->oc * r->ic;
+    const ptrdiff_t group = index % job->n_bundles * job->bundle, split = index / job->n_bundles;
+    const ptrdiff_t groups = r->groups - group < job->bundle ? r->groups - group : job->bundle;
+    const ptrdiff_t filters = r->oc * r->ic;
     real *sums = job->partial + (split * r->groups + group) * filters * job->taps;
-    memset(sums, 0, (size_t)(filters * job->taps) * sizeof(real));
-    real *x_space = cvl_take(&workspace, chunks->places * r->ic + CVL_MAX_LANES, sizeof(real));
-    real *dy_space = cvl_take(&workspace, job->line_room * r->oc, sizeof(real));
-    ptrdiff_t *offset = cvl_take(&workspace, job->taps, sizeof *offset);
-
+    memset(sums, 0, (size_t)(groups * filters * job->taps) * sizeof(real));
     const ptrdiff_t last = chunks->count * (split + 1) / job->splits;
     for (ptrdiff_t c = chunks->count * split / job->splits; c < last; c++) {
         const cvl_chunk chunk = cvl_nth_chunk(r, chunks, c);
-        const cvl_phase *phase[] = {r->axis[0].phases, r->axis[1].phases, r->axis[2].phases};
-        CVL_NAME(tile)
-        tile = {.map = {cvl_pixel_map(phase[0], 1, 1), cvl_pixel_map(phase[1], 1, chunk.rows),
-                        cvl_pixel_map(phase[2], 1, chunk.columns)},
-                .shift = {chunk.depth * phase[0]->in_step, chunk.row * phase[1]->in_step,
-                          chunk.column * phase[2]->in_step}};
-        const real *x = (const real *)r->x + chunk.image * r->x_strides.n +
-                        group * r->ic * r->x_strides.c;
-        const ptrdiff_t size = CVL_NAME(pack_positions_together)(
-            &tile, x_space, x, &r->x_strides, r->ic, in, job->kernels->copy);
-        memset(x_space + size * r->ic, 0, CVL_MAX_LANES * sizeof(real));
-
-        ptrdiff_t n_taps = 0;
-        for (ptrdiff_t jd = 0; jd < phase[0]->taps; jd++)
-            for (ptrdiff_t jh = 0; jh < phase[1]->taps; jh++)
-                for (ptrdiff_t jw = 0; jw < phase[2]->taps; jw++)
-                    offset[n_taps++] = CVL_NAME(tap_offset)(&tile, 0, phase[0], jd) +
-                                       CVL_NAME(tap_offset)(&tile, 1, phase[1], jh) +
-                                       CVL_NAME(tap_offset)(&tile, 2, phase[2], jw);
-
-        const ptrdiff_t line = tile.position[1];
-        const ptrdiff_t joined = ((chunk.rows - 1) * line + chunk.columns + lanes - 1) / lanes;
-        const ptrdiff_t apart = chunk.rows * ((chunk.columns + lanes - 1) / lanes);
-        const bool join = joined <= apart;
-        const ptrdiff_t dy_row = join ? line : chunk.columns;
-        const cvl_data_strides *from = &r->dy_strides;
-        const real *dy = (const real *)r->dy + chunk.image * from->n + group * r->oc * from->c +
-                         chunk.depth * from->s[0] + chunk.row * from->s[1] +
-                         chunk.column * from->s[2];
-        if (join)
-            memset(dy_space, 0, (size_t)(job->line_room * r->oc) * sizeof(real));
-        for (ptrdiff_t o = 0; o < r->oc; o++) {
-            real *dy_o = dy_space + o * job->line_room;
-            job->kernels->copy(dy_o, dy_row, 1, dy + o * from->c, from->s[1], from->s[2],
-                               chunk.rows, chunk.columns);
-            for (ptrdiff_t i = 0; i < r->ic; i++) {
-                real *filter = sums + (o * r->ic + i) * job->taps;
-                if (join)
-                    CVL_NAME(sum_line)
-                    (job->kernels, filter, dy_o, line, x_space + i * size, offset, n_taps, &chunk);
-                else
-                    CVL_NAME(sum_rows)
-                    (job->kernels, filter, dy_o, dy_row, x_space + i * size, line, offset, n_taps,
-                     &chunk);
-            }
-        }
+        for (ptrdiff_t i = 0; i < chunk.images; i++)
+            CVL_NAME(pixel_reduce_image)
+            (job, &chunk, chunk.image + i, group, groups, sums, memory);
     }
 }
 
@@ -147,19 +152,29 @@ cvl_status CVL_NAME(cvl_reduce_pixels)(const cvl_reduce *r, const cvl_kernels *a
     CVL_NAME(pixel_reduce_job) job = {.r = r, .kernels = kernels};
     const ptrdiff_t size = (ptrdiff_t)sizeof(real);
     job.taps = r->axis[0].phases->taps * r->axis[1].phases->taps * r->axis[2].phases->taps;
-    job.chunks = cvl_cut_reduce(r, cvl_pixel_map, r->ic * size, r->oc * size, cvl_l2_bytes() / 4, 1);
+    job.chunks = cvl_cut_reduce(r, cvl_pixel_map, r->ic * size, size, cvl_l2_bytes() / 4,
+                                4096);
     const ptrdiff_t sums = cvl_scale_bytes(r->groups * r->oc * r->ic, job.taps);
-    job.splits = cvl_reduce_splits(&job.chunks, r->groups, cvl_scale_bytes(sums, size));
+
+    /* Small groups share a task, as long as their tiles fit the cache and tasks remain. */
+    job.bundle = cvl_l2_bytes() / 4 / (cvl_scale_bytes(job.chunks.places, r->ic * size) + 1);
+    if (job.bundle > r->groups / 8)
+        job.bundle = r->groups / 8;
+    if (job.bundle < 1)
+        job.bundle = 1;
+    job.n_bundles = (r->groups + job.bundle - 1) / job.bundle;
+    job.splits = cvl_reduce_splits(&job.chunks, job.n_bundles, cvl_scale_bytes(sums, size));
 
     const cvl_map width = cvl_pixel_map(r->axis[2].phases, 1, job.chunks.columns);
     const ptrdiff_t line = width.length > job.chunks.columns ? width.length : job.chunks.columns;
     job.line_room = cvl_scale_bytes(line, job.chunks.rows) + CVL_MAX_LANES;
     ptrdiff_t bytes = cvl_part_bytes(
-        cvl_add_bytes(cvl_scale_bytes(job.chunks.places, r->ic), CVL_MAX_LANES), sizeof(real));
-    bytes = cvl_add_bytes(bytes, cvl_part_bytes(cvl_scale_bytes(job.line_room, r->oc), sizeof(real)));
+        cvl_add_bytes(cvl_scale_bytes(job.chunks.places, job.bundle * r->ic), CVL_MAX_LANES),
+        sizeof(real));
+    bytes = cvl_add_bytes(bytes, cvl_part_bytes(job.line_room, sizeof(real)));
     job.workspace_bytes = cvl_add_bytes(bytes, cvl_part_bytes(job.taps, sizeof(ptrdiff_t)));
 
-    const ptrdiff_t tasks = r->groups * job.splits;
+    const ptrdiff_t tasks = job.n_bundles * job.splits;
     const int threads = cvl_threads_for(tasks, r->work);
     char *memory = cvl_alloc((size_t)cvl_add_bytes(
         cvl_part_bytes(cvl_scale_bytes(sums, job.splits), sizeof(real)),

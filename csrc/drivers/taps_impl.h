@@ -25,6 +25,19 @@ static ptrdiff_t CVL_NAME(list_taps)(const cvl_gather *g, const cvl_slab *slab,
     return n;
 }
 
+/* The same for a reduction, whose weights are its result: offset[] alone. */
+static ptrdiff_t CVL_NAME(list_tap_offsets)(const cvl_phase *const phase[CVL_AXES],
+                                            const CVL_NAME(tile) * tile, ptrdiff_t *offset) {
+    ptrdiff_t n = 0;
+    for (ptrdiff_t jd = 0; jd < phase[0]->taps; jd++)
+        for (ptrdiff_t jh = 0; jh < phase[1]->taps; jh++)
+            for (ptrdiff_t jw = 0; jw < phase[2]->taps; jw++)
+                offset[n++] = CVL_NAME(tap_offset)(tile, 0, phase[0], jd) +
+                              CVL_NAME(tap_offset)(tile, 1, phase[1], jh) +
+                              CVL_NAME(tap_offset)(tile, 2, phase[2], jw);
+    return n;
+}
+
 /* Tasks of a gather in runs worth handing to a thread: about 20 microseconds each. */
 static ptrdiff_t CVL_NAME(grain)(double work, ptrdiff_t tasks, int threads) {
     const double worth = 400e3;

@@ -8,8 +8,9 @@
 typedef struct CVL_NAME(weight_block) {
     real *w;
     ptrdiff_t oc, ic, k[CVL_AXES]; /* strides */
-    ptrdiff_t size[CVL_AXES];      /* of the kernel */
+    ptrdiff_t size[CVL_AXES];      /* taps of the packed array */
     const ptrdiff_t *order[CVL_AXES];
+    bool all_taps; /* whether these are all taps of the kernel */
     ptrdiff_t channels, lanes, width;
 } CVL_NAME(weight_block);
 
@@ -22,7 +23,7 @@ static ptrdiff_t CVL_NAME(tap_stride)(const CVL_NAME(weight_block) * block, ptrd
 
 /* Whether the taps of one channel stand side by side, so that they are best moved together. */
 static bool CVL_NAME(taps_together)(const CVL_NAME(weight_block) * b) {
-    return b->k[2] == 1 && b->k[1] == b->size[2] && b->k[0] == b->size[1] * b->size[2] &&
+    return b->all_taps && b->k[2] == 1 && b->k[1] == b->size[2] && b->k[0] == b->size[1] * b->size[2] &&
            b->size[0] * b->k[0] > 1;
 }
 

@@ -304,31 +304,35 @@ static inline CVL_INLINE void CVL_NAME(transpose_block)(real *dst, ptrdiff_t dst
     CVL_UNROLL for (int i = 0; i < L; i++) store(dst + i * dst_row, r[i]);
 }
 
+/* The start of the next vector of a line of `length` >= L: the last one may overlap its neighbour, and
+ * writes again what stands there. */
+static inline ptrdiff_t CVL_NAME(next)(ptrdiff_t i, ptrdiff_t length) {
+    return i + L < length && i + 2 * L > length ? length - L : i + L;
+}
+
 /* dst[s*dst_row + r] = src[r*src_row + s], r < rows, s < columns. */
 static void CVL_NAME(transpose)(real *dst, ptrdiff_t dst_row, const real *src, ptrdiff_t src_row,
                                 ptrdiff_t rows, ptrdiff_t columns) {
-    const ptrdiff_t whole_rows = rows / L * L, whole_columns = columns / L * L;
-    for (ptrdiff_t r = 0; r < whole_rows; r += L) {
-        for (ptrdiff_t s = 0; s < whole_columns; s += L)
-            CVL_NAME(transpose_block)(dst + s * dst_row + r, dst_row, src + r * src_row + s, src_row);
-        for (ptrdiff_t s = whole_columns; s < columns; s++)
-            for (ptrdiff_t i = r; i < r + L; i++)
-                dst[s * dst_row + i] = src[i * src_row + s];
+    if (rows < L || columns < L) {
+        for (ptrdiff_t r = 0; r < rows; r++)
+            for (ptrdiff_t s = 0; s < columns; s++)
+                dst[s * dst_row + r] = src[r * src_row + s];
+        return;
     }
-    for (ptrdiff_t r = whole_rows; r < rows; r++)
-        for (ptrdiff_t s = 0; s < columns; s++)
-            dst[s * dst_row + r] = src[r * src_row + s];
+    for (ptrdiff_t r = 0; r < rows; r = CVL_NAME(next)(r, rows))
+        for (ptrdiff_t s = 0; s < columns; s = CVL_NAME(next)(s, columns))
+            CVL_NAME(transpose_block)(dst + s * dst_row + r, dst_row, src + r * src_row + s, src_row);
 }
 
 static void CVL_NAME(copy_rows)(real *dst, ptrdiff_t dst_row, const real *src, ptrdiff_t src_row,
                                 ptrdiff_t rows, ptrdiff_t columns) {
-    for (ptrdiff_t r = 0; r < rows; r++, dst += dst_row, src += src_row) {
-        ptrdiff_t s = 0;
-        for (; s + L <= columns; s += L)
-            store(dst + s, load(src + s));
-        for (; s < columns; s++)
-            dst[s] = src[s];
-    }
+    for (ptrdiff_t r = 0; r < rows; r++, dst += dst_row, src += src_row)
+        if (columns < L)
+            for (ptrdiff_t s = 0; s < columns; s++)
+                dst[s] = src[s];
+        else
+            for (ptrdiff_t s = 0; s < columns; s = CVL_NAME(next)(s, columns))
+                store(dst + s, load(src + s));
 }
 
 static void CVL_NAME(copy)(real *dst, ptrdiff_t dst_row, ptrdiff_t dst_column, const real *src,

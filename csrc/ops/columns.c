@@ -16,7 +16,7 @@ typedef struct columns_job {
 /* The range of positions on one axis for which a tap stays inside the input: [first, last). */
 static void positions_inside(const cvl_axis *a, ptrdiff_t k, ptrdiff_t *first, ptrdiff_t *last) {
     const ptrdiff_t start = k * a->dilation - a->pad; /* input index of position 0 */
-    *first = start >= 0 ? 0 : (-start + a->stride - 1) / a->stride;
+    *first = start >= 0 ? 0 : (-start - 1) / a->stride + 1;
     *last = start >= a->in ? 0 : (a->in - 1 - start) / a->stride + 1;
     if (*last > a->out)
         *last = a->out;

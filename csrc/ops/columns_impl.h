@@ -7,6 +7,8 @@ static void CVL_NAME(walk_tap)(const columns_job *job, real *x, real *row, const
     const cvl_axis *a = p->axis;
     const ptrdiff_t position = job->strides->position;
     ptrdiff_t first[CVL_AXES], last[CVL_AXES];
+    if (!a[0].out || !a[1].out || !a[2].out)
+        return;
     for (int i = 0; i < CVL_AXES; i++)
         positions_inside(&a[i], k[i], &first[i], &last[i]);
 
@@ -43,7 +45,7 @@ static void CVL_NAME(walk_channel)(const columns_job *job, ptrdiff_t n, ptrdiff_
     real *x = (real *)job->x + n * p->x.n + c * p->x.c;
     real *columns = (real *)job->columns + n * s->n;
 
-    if (fold)
+    if (fold && a[1].in && a[2].in)
         for (ptrdiff_t d = 0; d < a[0].in; d++)
             for (ptrdiff_t h = 0; h < a[1].in; h++)
                 for (ptrdiff_t w = 0; w < a[2].in; w++)

@@ -21,6 +21,8 @@ static double sum_channel(const bias_job *job, ptrdiff_t channel) {
     const bool whole = s->s[2] == 1 && s->s[1] == size[2];
     const ptrdiff_t rows = whole ? 1 : size[1], length = whole ? size[1] * size[2] : size[2];
     double sum = 0;
+    if (!size[0] || !size[1] || !size[2])
+        return sum;
     for (ptrdiff_t n = 0; n < job->n; n++)
         for (ptrdiff_t d = 0; d < size[0]; d++)
             for (ptrdiff_t h = 0; h < rows; h++) {

@@ -22,7 +22,7 @@ static void zero_weights(const cvl_problem *p, void *dw) {
 
 cvl_status cvl_grad_weight(const cvl_problem *problem, void *dw, const void *dy, const void *x) {
     cvl_status status = cvl_check(problem);
-    if (status != CVL_OK)
+    if (status != CVL_OK || cvl_no_taps(problem))
         return status;
     if (cvl_no_x(problem) || cvl_no_y(problem)) {
         zero_weights(problem, dw);

@@ -40,6 +40,10 @@ bool cvl_no_y(const cvl_problem *p) {
     return p->n == 0 || p->oc == 0 || !p->axis[0].out || !p->axis[1].out || !p->axis[2].out;
 }
 
+bool cvl_no_taps(const cvl_problem *p) {
+    return !p->axis[0].k || !p->axis[1].k || !p->axis[2].k;
+}
+
 /* An axis on which output i meets input i and nothing else. */
 static bool is_plain(const cvl_axis *a) {
     return a->k == 1 && a->pad == 0 && a->in == a->out && (a->stride == 1 || a->out == 1);
@@ -52,7 +56,7 @@ static bool follows(ptrdiff_t outer_stride, ptrdiff_t inner_stride, const cvl_ax
 cvl_problem cvl_collapse(const cvl_problem *p) {
     cvl_problem q = *p;
     for (int i = 0; i < CVL_AXES; i++)
-        if (q.axis[i].out == 1)
+        if (q.axis[i].out <= 1)
             q.axis[i].stride = 1;
     /* height into width, then depth into that: the long axis stays innermost. */
     for (int outer = CVL_AXES - 2; outer >= 0; outer--) {

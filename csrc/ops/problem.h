@@ -7,9 +7,10 @@
 /* Multiplications of the problem, as a double: it decides between ways, never an index. */
 double cvl_work(const cvl_problem *p);
 
-/* Whether x (or y) has no elements. */
+/* Whether x, or y, has no elements, or the kernel no taps. */
 bool cvl_no_x(const cvl_problem *p);
 bool cvl_no_y(const cvl_problem *p);
+bool cvl_no_taps(const cvl_problem *p);
 
 /* The same problem with fewer, longer axes: neighbouring axes that are walked without kernel, stride
  * or padding become one, as do images where nothing else tells them apart. */

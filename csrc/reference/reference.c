@@ -26,6 +26,19 @@ static ptrdiff_t cvl_output_index(const cvl_axis *a, ptrdiff_t in, ptrdiff_t k) 
     return scaled / a->stride < a->out ? scaled / a->stride : -1;
 }
 
+/* Where an array has no elements, its outermost loop shall end at once, however long another axis is. */
+static cvl_problem with_short_loops(const cvl_problem *p) {
+    cvl_problem q = *p;
+    cvl_axis *a = q.axis;
+    if (!a[0].in || !a[1].in || !a[2].in)
+        a[0].in = 0;
+    if (!a[0].out || !a[1].out || !a[2].out)
+        a[0].out = 0;
+    if (!a[0].k || !a[1].k || !a[2].k)
+        a[0].k = 0;
+    return q;
+}
+
 /* clang-format off: the loops stand one under the other, as the sums of the formula do. */
 #define real float
 #define CVL_NAME(name) name##_f32
@@ -42,23 +55,26 @@ static ptrdiff_t cvl_output_index(const cvl_axis *a, ptrdiff_t in, ptrdiff_t k) 
 
 void cvl_reference_forward(const cvl_problem *p, void *y, const void *x, const void *w,
                            const void *b, ptrdiff_t b_stride) {
+    const cvl_problem q = with_short_loops(p);
     if (p->dtype == CVL_F32)
-        forward_f32(p, y, x, w, b, b_stride);
+        forward_f32(&q, y, x, w, b, b_stride);
     else
-        forward_f64(p, y, x, w, b, b_stride);
+        forward_f64(&q, y, x, w, b, b_stride);
 }
 
 void cvl_reference_grad_input(const cvl_problem *p, void *dx, const void *dy, const void *w,
                               const void *b, ptrdiff_t b_stride) {
+    const cvl_problem q = with_short_loops(p);
     if (p->dtype == CVL_F32)
-        grad_input_f32(p, dx, dy, w, b, b_stride);
+        grad_input_f32(&q, dx, dy, w, b, b_stride);
     else
-        grad_input_f64(p, dx, dy, w, b, b_stride);
+        grad_input_f64(&q, dx, dy, w, b, b_stride);
 }
 
 void cvl_reference_grad_weight(const cvl_problem *p, void *dw, const void *dy, const void *x) {
+    const cvl_problem q = with_short_loops(p);
     if (p->dtype == CVL_F32)
-        grad_weight_f32(p, dw, dy, x);
+        grad_weight_f32(&q, dw, dy, x);
     else
-        grad_weight_f64(p, dw, dy, x);
+        grad_weight_f64(&q, dw, dy, x);
 }

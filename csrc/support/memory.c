@@ -9,7 +9,7 @@ enum { cache_line = 64 };
 void *cvl_alloc(size_t bytes) {
     if (bytes > PTRDIFF_MAX - cache_line)
         return NULL;
-    return aligned_alloc(cache_line, (bytes + cache_line - 1) / cache_line * cache_line);
+    return aligned_alloc(cache_line, bytes / cache_line * cache_line + cache_line);
 }
 
 void cvl_free(void *p) {
