@@ -1,0 +1,181 @@
+"""What users may write for an argument, turned into one canonical form or an error in their terms.
+
+Every function takes the public name of its caller first: messages begin with it.
+"""
+
+import operator
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+
+# A canonical padding: the name of a mode that depends on sizes, or (all befores, all afters).
+Padding = str | tuple[tuple[int, ...], tuple[int, ...]]
+
+AXES = {1: "width", 2: "height, width", 3: "depth, height, width"}
+PADDING_MODES = ("valid", "same", "same_lower")
+NEEDS = ("input", "weight", "bias")
+
+# Beyond this a parameter can only be a mistake, and sums of a few products of two still fit in C.
+_LARGEST = 2**31 - 1
+_LARGEST_SIZE = 2**63 - 1
+
+
+def integer(
+    function: str, name: str, value: Any, least: int = -_LARGEST, largest: int = _LARGEST
+) -> int:
+    """Any object with ``__index__`` but a bool, within bounds."""
+    try:
+        if isinstance(value, bool | np.bool_):
+            raise TypeError
+        number: int = operator.index(value)
+    except Exception as error:  # whatever a hostile __index__ raises
+        kind = type(value).__name__
+        raise TypeError(f"{function}: {name} must be an int, got {kind}") from error
+    if abs(number) > largest:
+        raise ValueError(f"{function}: {name} is out of range: its size must not exceed {largest}")
+    if number < least:
+        raise ValueError(f"{function}: {name} must be at least {least}, got {number}")
+    return number
+
+
+def is_sequence(value: Any) -> bool:
+    """Whether a value lists several: a tuple, a list, an array; not a string."""
+    if isinstance(value, np.ndarray):
+        return value.ndim > 0
+    return isinstance(value, Sequence) and not isinstance(value, str | bytes | bytearray)
+
+
+def items_of(function: str, name: str, value: Any) -> tuple[Any, ...]:
+    """List the elements of a sequence, which may misbehave."""
+    try:
+        return tuple(value)
+    except Exception as error:
+        kind = type(value).__name__
+        raise TypeError(f"{function}: {name} cannot be read as a sequence: {kind}") from error
+
+
+def per_axis(
+    function: str, name: str, value: Any, nd: int, least: int, largest: int = _LARGEST
+) -> tuple[int, ...]:
+    """One int for all axes, or one per axis."""
+    if type(value) is int and least <= value <= largest:
+        return (value,) * nd
+    if not is_sequence(value):
+        return (integer(function, name, value, least, largest),) * nd
+    items = items_of(function, name, value)
+    if len(items) != nd:
+        raise ValueError(
+            f"{function}: {name} must be an int or one int per axis ({AXES[nd]}), "
+            f"got {len(items)} values"
+        )
+    return tuple(integer(function, name, item, least, largest) for item in items)
+
+
+def padding(function: str, value: Any, nd: int) -> Padding:
+    """Every form of padding: int, ints, (before, after) pairs or the name of a mode."""
+    if type(value) is int or not (isinstance(value, str) or is_sequence(value)):
+        both = (integer(function, "padding", value),) * nd
+        return both, both
+    if isinstance(value, str):
+        if value not in PADDING_MODES:
+            raise ValueError(f"{function}: padding must be one of {PADDING_MODES}, got {value!r}")
+        zeros = (0,) * nd
+        return (zeros, zeros) if value == "valid" else value
+    return _padding_of_axes(function, items_of(function, "padding", value), nd)
+
+
+def _padding_of_axes(function: str, items: tuple[Any, ...], nd: int) -> Padding:
+    pairs = [is_sequence(item) for item in items]
+    if len(items) != nd:
+        message = (
+            f"{function}: padding must be an int, one int per axis ({AXES[nd]}) or one "
+            f"(before, after) pair per axis, got {len(items)} values"
+        )
+        if nd == 1 and len(items) == 2 and not any(pairs):
+            message += "; a pair for the one axis is written ((before, after),)"
+        raise ValueError(message)
+    if not any(pairs):
+        both = tuple(integer(function, "padding", item) for item in items)
+        return both, both
+    if not all(pairs):
+        raise TypeError(f"{function}: padding mixes ints and pairs; write every axis as a pair")
+    sides = [items_of(function, "padding", item) for item in items]
+    for side in sides:
+        if len(side) != 2:
+            raise ValueError(
+                f"{function}: padding of an axis must be a pair (before, after), "
+                f"got {len(side)} values"
+            )
+    before, after = (tuple(integer(function, "padding", side[i]) for side in sides) for i in (0, 1))
+    return before, after
+
+
+def channels_last(function: str, layout: Any) -> bool:
+    """Whether the layout is channels_last."""
+    if not isinstance(layout, str):
+        kind = type(layout).__name__
+        raise TypeError(f"{function}: layout must be a string, got {kind}")
+    if layout == "channels_first":
+        return False
+    if layout == "channels_last":
+        return True
+    raise ValueError(
+        f"{function}: layout must be 'channels_first' or 'channels_last', got {layout!r}"
+    )
+
+
+def shape(function: str, name: str, value: Any) -> tuple[int, ...]:
+    """Read a whole array shape."""
+    if not is_sequence(value):
+        kind = type(value).__name__
+        raise TypeError(f"{function}: {name} must be a tuple of ints, got {kind}")
+    return tuple(
+        integer(function, name, item, 0, _LARGEST_SIZE) for item in items_of(function, name, value)
+    )
+
+
+def size(function: str, name: str, value: Any, nd: int, least: int = 0) -> tuple[int, ...]:
+    """Spatial size: as per_axis, but as large as an array can be."""
+    return per_axis(function, name, value, nd, least, _LARGEST_SIZE)
+
+
+def needs(function: str, value: Any) -> frozenset[str]:
+    """Read the set of gradients that a backward call is to compute."""
+    if isinstance(value, str) or not isinstance(value, Iterable):
+        raise TypeError(
+            f"{function}: needs must be a collection of names such as ('input',), got {value!r}"
+        )
+    names = items_of(function, "needs", value)
+    for name in names:
+        if not isinstance(name, str):
+            kind = type(name).__name__
+            raise TypeError(f"{function}: needs must hold strings, got {kind}")
+        if name not in NEEDS:
+            raise ValueError(f"{function}: needs must be among {NEEDS}, got {name!r}")
+    return frozenset(names)
+
+
+def flag(function: str, name: str, value: Any) -> bool:
+    """Read a yes or no."""
+    if not isinstance(value, bool | np.bool_):
+        kind = type(value).__name__
+        raise TypeError(f"{function}: {name} must be True or False, got {kind}")
+    return bool(value)
+
+
+def spatial_rank(function: str, **values: Any) -> int:
+    """Count the spatial axes where only sizes tell: one item each; ints alone mean two axes."""
+    lengths = {
+        name: len(items_of(function, name, value))
+        for name, value in values.items()
+        if is_sequence(value)
+    }
+    ranks = set(lengths.values()) or {2}
+    if len(ranks) > 1 or not ranks <= set(AXES):
+        raise ValueError(
+            f"{function}: "
+            + " and ".join(f"{name} has {n} values" for name, n in lengths.items())
+            + ", but there are 1, 2 or 3 spatial axes, the same for all"
+        )
+    return ranks.pop()
