@@ -1,0 +1,376 @@
+"""The shapes: one table that every test of the operations, and the benchmark, draws from.
+
+A :class:`Case` describes one problem as a user would state it: what is passed for ``stride``,
+``padding`` and so on, in whatever form the functions accept. Its own shape arithmetic is written
+from the formulas, not taken from convlab, so that the two check each other. Dtype and layout are
+not part of a case: each case runs in both of both.
+
+The table is built from five parts:
+
+- the shapes of the lessons;
+- every parameter alone, moved away from its default with all else at rest;
+- every pair of parameter values together, by a deterministic covering array;
+- sizes around the boundaries of register tiles and vectors: channels and widths;
+- problems large enough to be given to several threads.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from math import ceil, prod
+
+Pairs = tuple[tuple[int, int], ...]
+
+
+@dataclass(frozen=True)
+class Case:
+    """One convolution, or one transposed convolution, with bias."""
+
+    name: str
+    ic: int  # channels of x, over all groups
+    oc: int  # channels of y, over all groups
+    size: tuple[int, ...]  # spatial axes of x
+    kernel: tuple[int, ...]
+    n: int | None = 1  # None: x has no batch axis
+    groups: int = 1
+    stride: int | tuple[int, ...] = 1
+    padding: int | tuple[int, ...] | Pairs | str = 0
+    dilation: int | tuple[int, ...] = 1
+    output_padding: int | tuple[int, ...] = 0
+    transposed: bool = False
+
+    @property
+    def nd(self) -> int:
+        return len(self.size)
+
+    def per_axis(self, value: int | Sequence[int]) -> tuple[int, ...]:
+        return (value,) * self.nd if isinstance(value, int) else tuple(value)
+
+    @property
+    def reach(self) -> tuple[int, ...]:
+        """Input elements that one window spans, first to last."""
+        dilation = self.per_axis(self.dilation)
+        return tuple(d * (k - 1) + 1 for d, k in zip(dilation, self.kernel, strict=True))
+
+    @property
+    def pads(self) -> Pairs:
+        """Padding as (before, after) of each axis, whatever form it was given in."""
+        if self.padding == "valid":
+            return ((0, 0),) * self.nd
+        if isinstance(self.padding, str):
+            return tuple(self._same_pair(axis) for axis in range(self.nd))
+        values = (self.padding,) * self.nd if isinstance(self.padding, int) else self.padding
+        return tuple((v, v) if isinstance(v, int) else v for v in values)
+
+    def _same_pair(self, axis: int) -> tuple[int, int]:
+        stride, reach = self.per_axis(self.stride)[axis], self.reach[axis]
+        size = self.size[axis] * (stride if self.transposed else 1)
+        total = max((ceil(size / stride) - 1) * stride + reach - size, 0)
+        small, large = total // 2, total - total // 2
+        return (large, small) if self.padding == "same_lower" else (small, large)
+
+    @property
+    def out_size(self) -> tuple[int, ...]:
+        """Spatial axes of y; less than 1 somewhere if the problem is not a valid one."""
+        stride, extra = self.per_axis(self.stride), self.per_axis(self.output_padding)
+        if self.transposed and str(self.padding).startswith("same"):
+            return tuple(s * n for n, s in zip(self.size, stride, strict=True))
+        axes = zip(self.size, self.reach, stride, self.pads, extra, strict=True)
+        if self.transposed:
+            return tuple(s * (n - 1) + r - sum(p) + e for n, r, s, p, e in axes)
+        return tuple((n + sum(p) - r) // s + 1 for n, r, s, p, _ in axes)
+
+    @property
+    def valid(self) -> bool:
+        """Whether y has elements and every extra row is one that the strides leave open."""
+        extras = zip(
+            self.per_axis(self.output_padding),
+            self.per_axis(self.stride),
+            self.per_axis(self.dilation),
+            strict=True,
+        )
+        return min(self.out_size) >= 1 and all(e < max(s, d) for e, s, d in extras)
+
+    def _data_shape(self, channels: int, size: tuple[int, ...], layout: str) -> tuple[int, ...]:
+        batch = () if self.n is None else (self.n,)
+        if layout == "channels_last":
+            return (*batch, *size, channels)
+        return (*batch, channels, *size)
+
+    def x_shape(self, layout: str = "channels_first") -> tuple[int, ...]:
+        return self._data_shape(self.ic, self.size, layout)
+
+    def y_shape(self, layout: str = "channels_first") -> tuple[int, ...]:
+        return self._data_shape(self.oc, self.out_size, layout)
+
+    def w_shape(self, layout: str = "channels_first") -> tuple[int, ...]:
+        if self.transposed:
+            channels_first = (self.ic, self.oc // self.groups)
+            channels_last = channels_first
+        else:
+            channels_first = (self.oc, self.ic // self.groups)
+            channels_last = channels_first[::-1]
+        if layout == "channels_last":
+            return (*self.kernel, *channels_last)
+        return (*channels_first, *self.kernel)
+
+    @property
+    def parameters(self) -> dict:
+        """The keyword arguments that a user would pass, all but the layout."""
+        keywords = {name: getattr(self, name) for name in ("stride", "padding", "dilation")}
+        keywords["groups"] = self.groups
+        if self.transposed:
+            keywords["output_padding"] = self.output_padding
+        return keywords
+
+    def reversed(self) -> Case:
+        """Go from the y of this convolution back to its x, by a transposed one."""
+        back = replace(
+            self,
+            ic=self.oc,
+            oc=self.ic,
+            size=self.out_size,
+            padding=self.pads,
+            transposed=True,
+        )
+        missing = tuple(n - out for n, out in zip(self.size, back.out_size, strict=True))
+        return replace(back, output_padding=missing)
+
+    @property
+    def products(self) -> int:
+        """Multiplications of one operation, padding counted."""
+        positions = prod(self.size if self.transposed else self.out_size)
+        return (self.n or 1) * positions * prod(self.kernel) * self.ic * self.oc // self.groups
+
+    def __str__(self) -> str:
+        def short(value: object) -> str:
+            if isinstance(value, tuple):
+                return "x".join(short(v) if isinstance(v, int) else f"{v[0]}_{v[1]}" for v in value)
+            return str(value)
+
+        parts = [
+            f"{self.name}-{'deconv' if self.transposed else 'conv'}{self.nd}d",
+            "unbatched" if self.n is None else f"n{self.n}",
+            f"c{self.ic}to{self.oc}",
+            f"in{short(self.size)}",
+            f"k{short(self.kernel)}",
+        ]
+        defaults = {"groups": 1, "stride": 1, "padding": 0, "dilation": 1, "output_padding": 0}
+        parts += [
+            f"{field}{short(getattr(self, field))}"
+            for field, default in defaults.items()
+            if getattr(self, field) != default
+        ]
+        return "-".join(parts)
+
+
+# ---- the lessons ---------------------------------------------------------------------------------
+
+LESSONS = [
+    Case("A-layer", 8, 16, (33, 33), (3, 3), n=16, padding=1),
+    Case("A-layer", 8, 16, (32, 32), (3, 3), n=16, padding=1),
+    Case("B-large", 10, 10, (10, 10), (5, 5), n=10),
+    Case("C-one-image", 3, 1, (2, 2), (2, 1), n=None),
+    Case("D-matrix", 1, 1, (6, 6), (3, 3)),
+    Case("E-rectangular", 4, 5, (32, 35), (3, 2), n=14, stride=2),
+    Case("E-plane", 1, 1, (7, 7), (2, 2), n=None, stride=2),
+    Case("E-plane", 1, 1, (5, 5), (2, 2), n=None, stride=2),
+]
+LESSONS_TRANSPOSED = [
+    Case("A-layer", 32, 8, (16, 16), (3, 3), n=4, padding=1, transposed=True),
+    Case("A-tiny", 1, 1, (2, 2), (3, 3), stride=2, padding=1, transposed=True),
+    Case("A-scatter", 1, 1, (2, 2), (3, 3), stride=2, padding=1, output_padding=1, transposed=True),
+    Case("B-large", 10, 10, (10, 10), (5, 5), n=10, transposed=True),
+    Case("D-matrix", 1, 1, (6, 6), (3, 3), transposed=True),
+    Case("D-scatter", 1, 1, (4, 4), (3, 3), stride=4, output_padding=1, transposed=True),
+    Case("D-sparse", 1, 1, (8, 8), (3, 3), stride=5, padding=1, transposed=True),
+]
+
+
+# ---- every parameter alone -----------------------------------------------------------------------
+
+
+_PAIRS = (((1, 0), (2, 3), (0, 1)), ((3, -1), (-1, 0), (0, -2)))
+_WORDS = ("valid", "same", "same_lower")
+
+
+def _tail(value, nd: int):
+    """Keep the last nd axes of a value for depth, height, width; a plain value as it is."""
+    return value[-nd:] if isinstance(value, tuple) else value
+
+
+def _alone(transposed: bool) -> Iterable[Case]:
+    values = {
+        "n": (None, 2, 5),
+        "ic": (1, 2, 9),
+        "oc": (1, 2, 9),
+        "kernel": ((1, 1, 1), (2, 2, 2), (1, 2, 3), (3, 1, 4), (5, 4, 5)),
+        "stride": (2, 3, (1, 2, 3), (3, 2, 1), 7),
+        "padding": (1, 2, 5, (0, 1, 2), -1, *_PAIRS, *_WORDS),
+        "dilation": (2, 3, (1, 2, 3), (3, 2, 1)),
+    }
+    for nd in (1, 2, 3):
+        rest = Case("alone", 3, 4, (9, 8, 11)[-nd:], (3, 3, 3)[-nd:], n=2, transposed=transposed)
+        for field, options in values.items():
+            for value in options:
+                yield replace(rest, **{field: _tail(value, nd)})
+        for groups, ic, oc in ((2, 4, 6), (3, 3, 3), (3, 3, 6), (5, 5, 10), (2, 6, 2)):
+            yield replace(rest, groups=groups, ic=ic, oc=oc)
+        if transposed:
+            for extra in (1, (0, 1, 2), (2, 1, 0)):
+                yield replace(rest, stride=3, output_padding=_tail(extra, nd))
+            yield replace(rest, dilation=3, output_padding=2)
+
+
+# ---- every pair of values ------------------------------------------------------------------------
+
+
+def _pairwise(factors: dict[str, tuple]) -> list[dict]:
+    """Rows in which every two values of every two factors meet at least once.
+
+    Greedy: each row starts from the first pair not met yet and gives every other factor the value
+    that meets the most new ones. Nothing is random, so the table is the same in every run.
+    """
+    names = list(factors)
+    levels = [range(len(values)) for values in factors.values()]
+    unmet = {
+        ((f, a), (g, b))
+        for f, g in itertools.combinations(range(len(names)), 2)
+        for a in levels[f]
+        for b in levels[g]
+    }
+    rows = []
+    while unmet:
+        row = dict(min(unmet))
+        for f in range(len(names)):
+            if f not in row:
+                row[f] = max(
+                    levels[f],
+                    key=lambda a, f=f, row=row: (
+                        sum(tuple(sorted(((f, a), other))) in unmet for other in row.items()),
+                        (a + len(rows)) % len(levels[f]),
+                    ),
+                )
+        unmet.difference_update(itertools.combinations(sorted(row.items()), 2))
+        rows.append({names[f]: factors[names[f]][a] for f, a in row.items()})
+    return rows
+
+
+_FACTORS = {
+    "nd": (1, 2, 3),
+    "n": (None, 1, 2, 3),
+    "channels": (  # groups, ic, oc
+        (1, 1, 1),
+        (1, 1, 5),
+        (1, 7, 1),
+        (1, 3, 8),
+        (1, 8, 17),
+        (2, 4, 6),
+        (2, 16, 32),
+        (3, 3, 3),
+        (4, 4, 12),
+    ),
+    "kernel": ((1, 1, 1), (2, 2, 2), (3, 3, 3), (1, 2, 3), (3, 1, 2), (2, 3, 5)),
+    "stride": (1, 2, 3, (1, 2, 3), (3, 2, 1)),
+    "dilation": (1, 2, 3, (2, 3, 1)),
+    "padding": (0, 1, 3, (0, 1, 2), -1, *_PAIRS, *_WORDS),
+    "span": ((1, 1, 1), (2, 1, 3), (3, 4, 5), (2, 5, 9)),
+}
+
+
+def _pairs(transposed: bool) -> Iterable[Case]:
+    factors = dict(_FACTORS)
+    if transposed:
+        factors["output_padding"] = (0, 1, (0, 1, 2))
+    else:
+        factors["remainder"] = (0, 1)
+    for row in _pairwise(factors):
+        yield _realise(row, transposed)
+
+
+def _realise(row: dict, transposed: bool) -> Case:
+    """Turn one row into a case: as many positions as it asks for, in the smallest input."""
+    nd = row["nd"]
+    groups, ic, oc = row["channels"]
+    case = Case(
+        "pair",
+        ic,
+        oc,
+        _tail(row["span"], nd),
+        _tail(row["kernel"], nd),
+        n=row["n"],
+        groups=groups,
+        transposed=transposed,
+        **{name: _tail(row[name], nd) for name in ("stride", "padding", "dilation")},
+    )
+    stride, dilation = case.per_axis(case.stride), case.per_axis(case.dilation)
+    if transposed:
+        wanted = case.per_axis(_tail(row["output_padding"], nd))
+        extra = tuple(
+            min(e, max(s, d) - 1) for e, s, d in zip(wanted, stride, dilation, strict=True)
+        )
+        case = replace(case, output_padding=0 if case.padding in _WORDS else extra)
+    else:
+        axes = zip(case.size, case.reach, stride, case.pads, strict=True)
+        spans = [s * (out - 1) + r - sum(p) + row["remainder"] for out, r, s, p in axes]
+        case = replace(case, size=tuple(max(span, 1) for span in spans))
+    while not case.valid:
+        case = replace(case, size=tuple(size + 1 for size in case.size))
+    return case
+
+
+# ---- tile and vector boundaries ------------------------------------------------------------------
+
+CHANNELS = (1, 2, 3, 4, 5, 7, 8, 9, 15, 16, 17, 31, 33, 48, 64, 65)
+WIDTHS = range(1, 21)
+
+
+def _boundaries(transposed: bool) -> Iterable[Case]:
+    for c in CHANNELS:
+        for ic, oc in {(c, 3), (3, c), (c, c), (c, 16), (16, c)}:
+            yield Case("channels", ic, oc, (4, 5), (3, 3), padding=1, transposed=transposed)
+        yield Case("depthwise", c, c, (4, 7), (3, 3), groups=c, padding=1, transposed=transposed)
+        yield Case("pointwise", c, 9, (3, 5), (1, 1), n=2, transposed=transposed)
+        yield Case("stride2", c, 17, (5, 6), (3, 3), stride=2, padding=1, transposed=transposed)
+    for width in WIDTHS:
+        yield Case("width", 1, 1, (3, width), (3, 3), padding=1, transposed=transposed)
+        yield Case("width", 5, 9, (2, width), (1, 3), padding=(0, 1), transposed=transposed)
+        yield Case("width", 3, 4, (width,), (5,), padding=2, stride=2, transposed=transposed)
+        yield Case(
+            "height", 9, 5, (width, 3), (3, 1), padding=(1, 0), stride=2, transposed=transposed
+        )
+
+
+# ---- enough work for several threads -------------------------------------------------------------
+
+LARGE = [
+    Case("large", 16, 32, (7, 7), (3, 3), n=8, padding=1),
+    Case("large", 64, 64, (9, 11), (3, 3), padding=1),
+    Case("large", 3, 24, (30, 34), (7, 7), stride=2, padding=3),
+    Case("large", 96, 96, (20, 21), (3, 3), n=2, groups=96, padding=1),
+    Case("large", 64, 80, (15, 14), (1, 1), n=2),
+    Case("large", 1, 1, (130, 131), (7, 7), n=None, padding=3),
+    Case("large", 48, 48, (15, 15), (3, 3), n=6, groups=4, stride=2, dilation=2, padding=2),
+    Case("large", 12, 20, (700,), (9,), dilation=4, padding=16),
+    Case("large", 6, 10, (7, 9, 11), (3, 3, 3), n=2, padding="same"),
+]
+
+
+def _unique(cases: Iterable[Case]) -> list[Case]:
+    """Keep the valid ones, each once, in a fixed order."""
+    return sorted({str(case): case for case in cases if case.valid}.values(), key=str)
+
+
+CONVOLUTIONS = _unique([*LESSONS, *_alone(False), *_pairs(False), *_boundaries(False), *LARGE])
+TRANSPOSED = _unique(
+    [
+        *LESSONS_TRANSPOSED,
+        *_alone(True),
+        *_pairs(True),
+        *_boundaries(True),
+        *(case.reversed() for case in LARGE),
+    ]
+)
+CASES = CONVOLUTIONS + TRANSPOSED

@@ -1,0 +1,143 @@
+"""Threads change the time a call takes and nothing else."""
+
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+from cases import CASES
+from oracle import LAYOUTS, OPERATIONS, Problem, problems, same_bits
+
+import convlab
+
+COUNTS = (1, 2, 3, 7)
+LARGE = [case for case in CASES if case.name == "large"]
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_bits_do_not_depend_on_the_number_of_threads(case, restore_threads):
+    """Every operation, layout and shape: how a sum is split depends on the shape alone."""
+    for problem in problems(case):
+        for operation in (*OPERATIONS, "backward"):
+            results = []
+            for count in COUNTS:
+                convlab.set_num_threads(count)
+                if operation == "backward":
+                    results.append(np.concatenate([g.ravel() for g in problem.backward()]))
+                else:
+                    results.append(problem.compute(operation))
+            assert all(same_bits(results[0], other) for other in results[1:]), operation
+
+
+@pytest.mark.parametrize("window", [{}, {"stride": 2, "padding": 1, "dilation": 2}], ids=str)
+def test_bits_of_unfold_and_fold(window, dtype, restore_threads):
+    """The sums that fold makes are in one order too."""
+    x = np.random.default_rng(3).standard_normal((4, 16, 40, 41)).astype(dtype)
+    results = []
+    for count in COUNTS:
+        convlab.set_num_threads(count)
+        columns = convlab.unfold(x, 5, **window)
+        results.append((columns, convlab.fold(columns, (40, 41), 5, **window)))
+    for columns, folded in results[1:]:
+        assert same_bits(columns, results[0][0])
+        assert same_bits(folded, results[0][1])
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_concurrent_calls_are_separate(count, restore_threads):
+    """Calls from many Python threads at once each give the result they give alone."""
+    convlab.set_num_threads(count)
+    jobs = [
+        (Problem(case, "float32", layout), operation)
+        for case in LARGE + CASES[::40]
+        for layout in LAYOUTS
+        for operation in OPERATIONS
+    ]
+    alone = [problem.compute(operation) for problem, operation in jobs]
+    with ThreadPoolExecutor(8) as pool:
+        together = pool.map(lambda job: job[0].compute(job[1]), jobs * 2)
+        for expected, actual in zip(alone * 2, together, strict=True):
+            assert same_bits(expected, actual)
+
+
+def test_num_threads_may_change_while_others_compute(restore_threads):
+    """set_num_threads takes effect for later calls and disturbs none that runs."""
+    problem = Problem(LARGE[0], "float32")
+    expected = problem.compute("grad_weight")
+    with ThreadPoolExecutor(4) as pool:
+        running = [pool.submit(problem.compute, "grad_weight") for _ in range(40)]
+        for i in range(200):
+            convlab.set_num_threads(1 + i % 5)
+        assert all(same_bits(expected, job.result()) for job in running)
+
+
+FORK = """
+import os, signal, sys
+import numpy as np
+import convlab
+
+convlab.set_num_threads(2)
+generator = np.random.default_rng(1)
+x = generator.standard_normal((8, 32, 24, 24), "float32")
+w = generator.standard_normal((32, 32, 3, 3), "float32")
+
+def compute():
+    y = convlab.conv2d(x, w, padding=1)
+    return y, *convlab.conv2d_backward(y, x, w, padding=1)
+
+before = compute()
+child = os.fork()
+if child == 0:
+    signal.alarm(60)  # a child that waits for threads it has not got is killed, and fails
+    after = compute()
+    os._exit(0 if all(np.array_equal(a, b) for a, b in zip(before, after)) else 1)
+status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+after = compute()
+assert all(np.array_equal(a, b) for a, b in zip(before, after)), "the parent's results changed"
+sys.exit(status)
+"""
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="fork")
+def test_a_forked_child_computes_on(clean_environment):
+    """After threads were used, a forked child neither hangs nor computes anything else."""
+    done = subprocess.run(
+        [sys.executable, "-c", FORK],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        env=clean_environment,
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_num_threads_context_restores(restore_threads):
+    """The context manager sets the number inside and puts the old one back, error or none."""
+    convlab.set_num_threads(3)
+    with convlab.num_threads(2):
+        assert convlab.get_num_threads() == 2
+    assert convlab.get_num_threads() == 3
+    with pytest.raises(RuntimeError), convlab.num_threads(5):
+        raise RuntimeError
+    assert convlab.get_num_threads() == 3
+
+
+@pytest.mark.parametrize(
+    ("environment", "expected"),
+    [
+        ({"CONVLAB_NUM_THREADS": "3", "OMP_NUM_THREADS": "5"}, 3),
+        ({"OMP_NUM_THREADS": "5"}, 5),
+    ],
+    ids=str,
+)
+def test_environment_sets_the_default(environment, expected, clean_environment):
+    """CONVLAB_NUM_THREADS goes before OMP_NUM_THREADS."""
+    done = subprocess.run(
+        [sys.executable, "-c", "import convlab; print(convlab.get_num_threads())"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env=clean_environment | environment,
+    )
+    assert done.stdout.strip() == str(expected), done.stderr
