@@ -1,12 +1,12 @@
 """Builds convlab._core: the C core as static libraries, one per instruction set, and its binding.
 
-Each instruction set is a library of its own, because its flags must reach its own kernels and nothing
-else; the one to run is chosen when the module loads. Nothing is built for the machine at hand.
+Each instruction set is a library of its own, because its flags must reach its own kernels and
+nothing else; the one to run is chosen when the module loads. Nothing is built for the machine at
+hand.
 """
 
 import os
 import platform
-import sys
 import tempfile
 from pathlib import Path
 
@@ -57,12 +57,11 @@ def openmp_flags() -> list[str]:
 
 openmp = openmp_flags()
 instruction_sets = {
-    name: flags
-    for name, flags in INSTRUCTION_SETS.get(ARCHITECTURE, {}).items()
-    if compiles(flags)
+    name: flags for name, flags in INSTRUCTION_SETS.get(ARCHITECTURE, {}).items() if compiles(flags)
 }
 macros = [(f"CVL_BUILD_{name.upper()}", "1") for name in instruction_sets]
-common = {"include_dirs": ["csrc"], "macros": macros}
+headers = sorted(str(path) for path in Path("csrc").rglob("*.h"))
+common = {"include_dirs": ["csrc"], "macros": macros, "obj_deps": {"": headers}}
 core_sources = sorted(
     str(path)
     for folder in ("support", "ops", "drivers", "reference")
@@ -84,7 +83,7 @@ for name, flags in {"generic": [], **instruction_sets}.items():
         (
             f"cvl_kernels_{name}",
             {
-                "sources": [f"csrc/kernels/kernels_{name}.c"],
+                "sources": [f"csrc/kernels/kernels_{name}_{dtype}.c" for dtype in ("f32", "f64")],
                 "cflags": [*BASE_FLAGS, "-fPIC", "-ffp-contract=fast", *flags, *EXTRA_FLAGS],
                 **common,
             },
@@ -102,10 +101,7 @@ setup(
             define_macros=[("CVL_VERSION", f'"{VERSION}"')],
             extra_compile_args=[*BASE_FLAGS, *openmp, *EXTRA_FLAGS],
             extra_link_args=[*openmp, *EXTRA_LINK_FLAGS],
-            depends=[str(path) for path in Path("csrc").rglob("*.[ch]")],
+            depends=[*headers, *(str(path) for path in Path("csrc").rglob("*.c"))],
         )
     ],
 )
-
-if sys.version_info < (3, 11):
-    raise SystemExit("convlab needs Python 3.11 or later")

@@ -12,6 +12,7 @@ Threads are set by `set_num_threads` or the environment (``CONVLAB_NUM_THREADS``
 from importlib import import_module
 from types import ModuleType
 
+from convlab import _core
 from convlab._columns import fold, unfold
 from convlab._config import configure as _configure
 from convlab._config import get_num_threads, num_threads, set_num_threads, show_config
@@ -46,7 +47,7 @@ from convlab._layers import Conv2D, Conv2DTranspose, Conv2DTransposeV2
 from convlab._matrix import conv_matrix2d
 from convlab._shapes import conv_output_shape, conv_transpose_output_shape
 
-__version__ = "0.1.0"
+__version__: str = _core.config()["version"]
 
 __all__ = [
     "Conv2D",

@@ -47,6 +47,22 @@ def grad_weight(
     reference: bool = False,
     /,
 ) -> None: ...
+def common(
+    primitive: int,
+    transposed: bool,
+    nd: int,
+    in1: Any,
+    in2: Any,
+    b: Any,
+    size: Any,
+    stride: Any,
+    padding: Any,
+    dilation: Any,
+    groups: Any,
+    layout: Any,
+    out: Any,
+    /,
+) -> np.ndarray | None: ...
 def grad_bias(db: np.ndarray, dy: np.ndarray, nd: int, channels_last: bool, /) -> None: ...
 def unfold(
     columns: np.ndarray,

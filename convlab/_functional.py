@@ -32,6 +32,10 @@ _grad_bias = _arrays.linear(_core.grad_bias)
 
 _Gradients = tuple[np.ndarray | None, np.ndarray | None, np.ndarray | None]
 
+# The primitives by the numbers that _core.common knows them by. It serves the common call, of plain
+# arrays of one dtype and plain ints, at once, and leaves every other call, with None, to the rest.
+_FORWARD, _GRAD_INPUT, _GRAD_WEIGHT = range(3)
+
 
 def _check_bias(call: Parameters, b: np.ndarray | None, channels: int) -> None:
     if b is not None and b.shape != (channels,):
@@ -57,6 +61,39 @@ def _bias_gradient(call: Parameters, dy: np.ndarray, dtype: np.dtype) -> np.ndar
     _, channels, _ = call.data_parts("dy", dy.shape)
     arguments = (call.nd, call.channels_last)
     return _arrays.compute(call.function, _grad_bias, (channels,), dtype, (dy,), arguments)
+
+
+def _common_backward(
+    nd: int,
+    transposed: bool,
+    dy: Any,
+    x: Any,
+    w: Any,
+    needs: Any,
+    parameters: tuple[Any, ...],
+) -> _Gradients | None:
+    """Serve a common backward call; None if it is not one."""
+    if not type(dy) is type(x) is type(w) is np.ndarray or w.ndim != nd + 2:
+        return None
+    layout = parameters[-1]
+    wanted = needs if type(needs) is tuple else ()
+    if not {"input", "weight"}.issubset(wanted) or not {*_arguments.NEEDS}.issuperset(wanted):
+        return None
+    kernel = w.shape[:nd] if layout == "channels_last" else w.shape[2:]
+    if transposed:
+        dx = _core.common(_FORWARD, True, nd, dy, w, None, None, *parameters, None)
+        dw = _core.common(_GRAD_WEIGHT, True, nd, x, dy, None, kernel, *parameters, None)
+    else:
+        dx = _core.common(_GRAD_INPUT, False, nd, dy, w, None, x.shape, *parameters, None)
+        dw = _core.common(_GRAD_WEIGHT, False, nd, dy, x, None, kernel, *parameters, None)
+    if dx is None or dw is None or dx.shape != x.shape or dw.shape != w.shape:
+        return None
+    db = None
+    if "bias" in wanted:
+        channels_last = layout == "channels_last"
+        db = np.empty(dy.shape[-1 if channels_last else 1], dy.dtype)
+        _core.grad_bias(db, dy, nd, channels_last)
+    return dx, dw, db
 
 
 def _transpose_size(
@@ -124,6 +161,11 @@ def _define(nd: int) -> tuple[Callable[..., Any], ...]:
         >>> conv${nd}d(x, w, stride=2, padding=1).shape
         (1, 4, $_3)
         """
+        common = _core.common(
+            _FORWARD, False, nd, x, w, b, None, stride, padding, dilation, groups, layout, out
+        )
+        if common is not None:
+            return common
         call = Parameters(conv.__name__, nd, stride, padding, dilation, groups, layout)
         x = _arrays.array(call.function, "x", x)
         w = _arrays.array(call.function, "w", w)
@@ -186,6 +228,11 @@ def _define(nd: int) -> tuple[Callable[..., Any], ...]:
         >>> dx.shape == x.shape, dw.shape == w.shape, db.shape
         (True, True, (4,))
         """
+        common = _common_backward(
+            nd, False, dy, x, w, needs, (stride, padding, dilation, groups, layout)
+        )
+        if common is not None:
+            return common
         call = Parameters(conv_backward.__name__, nd, stride, padding, dilation, groups, layout)
         wanted = _arguments.needs(call.function, needs)
         dy = _arrays.array(call.function, "dy", dy)
@@ -250,6 +297,24 @@ def _define(nd: int) -> tuple[Callable[..., Any], ...]:
         >>> conv${nd}d_grad_input(dy, w, (1, 2, $_5), stride=2).shape
         (1, 2, $_5)
         """
+        if type(input_shape) is tuple:
+            common = _core.common(
+                _GRAD_INPUT,
+                False,
+                nd,
+                dy,
+                w,
+                None,
+                input_shape,
+                stride,
+                padding,
+                dilation,
+                groups,
+                layout,
+                out,
+            )
+            if common is not None:
+                return common
         call = Parameters(conv_grad_input.__name__, nd, stride, padding, dilation, groups, layout)
         x_shape = _arguments.shape(call.function, "input_shape", input_shape)
         dy = _arrays.array(call.function, "dy", dy)
@@ -308,6 +373,23 @@ def _define(nd: int) -> tuple[Callable[..., Any], ...]:
         >>> conv${nd}d_grad_weight(dy, x, 3).shape
         (4, 2, $_3)
         """
+        common = _core.common(
+            _GRAD_WEIGHT,
+            False,
+            nd,
+            dy,
+            x,
+            None,
+            kernel_size,
+            stride,
+            padding,
+            dilation,
+            groups,
+            layout,
+            out,
+        )
+        if common is not None:
+            return common
         call = Parameters(conv_grad_weight.__name__, nd, stride, padding, dilation, groups, layout)
         kernel = _arguments.size(call.function, "kernel_size", kernel_size, nd, 1)
         dy = _arrays.array(call.function, "dy", dy)
@@ -388,6 +470,12 @@ def _define(nd: int) -> tuple[Callable[..., Any], ...]:
         >>> conv_transpose${nd}d(x, w, stride=2).shape
         (1, 2, $_5)
         """
+        if type(output_padding) is int and output_padding == 0 and output_size is None:
+            common = _core.common(
+                _GRAD_INPUT, True, nd, x, w, b, None, stride, padding, dilation, groups, layout, out
+            )
+            if common is not None:
+                return common
         call = Parameters(conv_transpose.__name__, nd, stride, padding, dilation, groups, layout)
         extra = call.output_padding(output_padding)
         size = call.output_size(output_size, extra)
@@ -455,6 +543,12 @@ def _define(nd: int) -> tuple[Callable[..., Any], ...]:
         >>> dx.shape == x.shape, dw.shape == w.shape, db.shape
         (True, True, (2,))
         """
+        if output_padding is None and output_size is None:
+            common = _common_backward(
+                nd, True, dy, x, w, needs, (stride, padding, dilation, groups, layout)
+            )
+            if common is not None:
+                return common
         call = Parameters(
             conv_transpose_backward.__name__, nd, stride, padding, dilation, groups, layout
         )
@@ -525,6 +619,24 @@ def _define(nd: int) -> tuple[Callable[..., Any], ...]:
         >>> conv_transpose${nd}d_grad_input(dy, w, stride=2).shape
         (1, 4, $_2)
         """
+        if output_padding is None and output_size is None:
+            common = _core.common(
+                _FORWARD,
+                True,
+                nd,
+                dy,
+                w,
+                None,
+                None,
+                stride,
+                padding,
+                dilation,
+                groups,
+                layout,
+                out,
+            )
+            if common is not None:
+                return common
         call = Parameters(
             conv_transpose_grad_input.__name__, nd, stride, padding, dilation, groups, layout
         )
@@ -588,6 +700,24 @@ def _define(nd: int) -> tuple[Callable[..., Any], ...]:
         >>> conv_transpose${nd}d_grad_weight(dy, x, 3).shape
         (4, 2, $_3)
         """
+        if output_padding is None and output_size is None:
+            common = _core.common(
+                _GRAD_WEIGHT,
+                True,
+                nd,
+                x,
+                dy,
+                None,
+                kernel_size,
+                stride,
+                padding,
+                dilation,
+                groups,
+                layout,
+                out,
+            )
+            if common is not None:
+                return common
         call = Parameters(
             conv_transpose_grad_weight.__name__, nd, stride, padding, dilation, groups, layout
         )

@@ -72,8 +72,8 @@ cvl_status cvl_grad_input(const cvl_problem *p, void *dx, const void *dy, const 
 cvl_status cvl_grad_weight(const cvl_problem *p, void *dw, const void *dy, const void *x);
 
 /* db[c] = sum of dy[n, c, d, h, w] over all but c. */
-cvl_status cvl_grad_bias(cvl_dtype dtype, void *db, ptrdiff_t db_stride, const void *dy, ptrdiff_t n,
-                         ptrdiff_t channels, const ptrdiff_t size[CVL_AXES],
+cvl_status cvl_grad_bias(cvl_dtype dtype, void *db, ptrdiff_t db_stride, const void *dy,
+                         ptrdiff_t n, ptrdiff_t channels, const ptrdiff_t size[CVL_AXES],
                          const cvl_data_strides *strides);
 
 /* Windows as rows, and windows summed back. `p` gives n, ic (all channels; groups = 1), the axes and
@@ -102,8 +102,8 @@ int cvl_get_num_threads(void);
 /* Instruction sets. `name` of NULL asks for the best one this CPU and operating system have.
  * Returns false, and changes nothing, when the named one is not built or not available. */
 bool cvl_select_isa(const char *name);
-const char *cvl_isa(void);           /* the one in use */
-const char *const *cvl_isas(void);   /* those built, best first, NULL-terminated */
+const char *cvl_isa(void);         /* the one in use */
+const char *const *cvl_isas(void); /* those built, best first, NULL-terminated */
 bool cvl_isa_available(const char *name);
 
 #endif

@@ -106,9 +106,9 @@ cvl_status cvl_grad_input_axis(const cvl_axis *a, bool split_dilation, cvl_gathe
     ptrdiff_t capacity = 0;
     cvl_status status = CVL_NO_MEMORY;
     const ptrdiff_t common = gcd(a->stride, a->dilation);
-    const ptrdiff_t class_step = a->stride / common;       /* taps of a class: c, c+step, ... */
+    const ptrdiff_t class_step = a->stride / common; /* taps of a class: c, c+step, ... */
     const ptrdiff_t classes = least(class_step, a->k);
-    const ptrdiff_t residues = least(a->stride, a->in);    /* first destinations of the phases */
+    const ptrdiff_t residues = least(a->stride, a->in); /* first destinations of the phases */
     bool *reached = cvl_alloc((size_t)cvl_part_bytes(residues, sizeof *reached));
     axis->tap_order = cvl_alloc((size_t)cvl_part_bytes(a->k, sizeof *axis->tap_order));
     if (!reached || !axis->tap_order)

@@ -5,8 +5,8 @@
 #include "support/memory.h"
 
 enum {
-    enough_tasks = 8,      /* shared out evenly enough among a few threads */
-    least_positions = 48,  /* a block smaller than this does not repay its packing */
+    enough_tasks = 8,     /* shared out evenly enough among a few threads */
+    least_positions = 48, /* a block smaller than this does not repay its packing */
     least_columns = 16,
 };
 
@@ -53,8 +53,7 @@ static ptrdiff_t even(ptrdiff_t whole, ptrdiff_t size) {
 static cvl_status list_slabs(const cvl_gather *g, cvl_blocks *blocks) {
     const cvl_gather_axis *depth = &g->axis[0], *height = &g->axis[1];
     blocks->n_slabs = slab_count(g, blocks->rows);
-    blocks->slabs =
-        cvl_alloc((size_t)cvl_part_bytes(blocks->n_slabs, sizeof *blocks->slabs));
+    blocks->slabs = cvl_alloc((size_t)cvl_part_bytes(blocks->n_slabs, sizeof *blocks->slabs));
     if (!blocks->slabs)
         return CVL_NO_MEMORY;
     cvl_slab *slab = blocks->slabs;

@@ -1,4 +1,4 @@
-/* Gather with output channels along the lanes. Included by drivers.c.
+/* Gather with output channels along the lanes. Included by drivers_impl.h.
  *
  * The weights are packed once, in blocks of as many output channels as a channel tile is wide. A task
  * takes a block of destination positions of one image and group, brings their inputs together in a
@@ -9,11 +9,11 @@
 
 /* Steps of the reduction between two visits to C. Long enough that C costs little, short enough for
  * the cache; it also keeps the rounding error of long sums down. */
-enum { CVL_NAME(cut) = 256 };
+enum { longest_cut = 256 };
 
-typedef struct CVL_NAME(channel_job) {
+typedef struct channel_job {
     const cvl_gather *g;
-    const CVL_NAME(cvl_kernels) * kernels;
+    const kernel_table *kernels;
     cvl_blocks blocks;
     real *packed;       /* [groups][block][tap][ic][width of the block] */
     real *bias;         /* [groups][padded] */
@@ -25,34 +25,34 @@ typedef struct CVL_NAME(channel_job) {
     ptrdiff_t max_terms;
     char *workspace;
     ptrdiff_t workspace_bytes; /* per thread */
-} CVL_NAME(channel_job);
+} channel_job;
 
 /* The first lane of an output-channel block; blocks are as even as whole vectors allow. */
-static ptrdiff_t CVL_NAME(block_lane)(const CVL_NAME(channel_job) * job, ptrdiff_t block) {
+static ptrdiff_t block_lane(const channel_job *job, ptrdiff_t block) {
     return job->vectors * block / job->n_blocks * job->kernels->lanes;
 }
 
-static void CVL_NAME(pack_block)(void *context, ptrdiff_t begin, ptrdiff_t end, int thread) {
-    const CVL_NAME(channel_job) *job = context;
+static void pack_block(void *context, ptrdiff_t begin, ptrdiff_t end, int thread) {
+    const channel_job *job = context;
     const cvl_gather *g = job->g;
     char *workspace = job->workspace + thread * job->workspace_bytes;
     for (ptrdiff_t i = begin; i < end; i++) {
         const ptrdiff_t group = i / job->n_blocks, block = i % job->n_blocks;
-        const ptrdiff_t lane = CVL_NAME(block_lane)(job, block);
-        const ptrdiff_t width = CVL_NAME(block_lane)(job, block + 1) - lane;
-        CVL_NAME(weight_block)
-        weights = {.w = (real *)g->w + group * g->w_group + lane * g->w_oc,
-                   .oc = g->w_oc,
-                   .ic = g->w_ic,
-                   .k = {g->w_k[0], g->w_k[1], g->w_k[2]},
-                   .size = {g->axis[0].k, g->axis[1].k, g->axis[2].k},
-                   .order = {g->axis[0].tap_order, g->axis[1].tap_order, g->axis[2].tap_order},
-                   .all_taps = true,
-                   .channels = g->ic,
-                   .lanes = g->oc - lane < width ? g->oc - lane : width,
-                   .width = width};
+        const ptrdiff_t lane = block_lane(job, block);
+        const ptrdiff_t width = block_lane(job, block + 1) - lane;
+        weight_block weights = {
+            .w = (real *)g->w + group * g->w_group + lane * g->w_oc,
+            .oc = g->w_oc,
+            .ic = g->w_ic,
+            .k = {g->w_k[0], g->w_k[1], g->w_k[2]},
+            .size = {g->axis[0].k, g->axis[1].k, g->axis[2].k},
+            .order = {g->axis[0].tap_order, g->axis[1].tap_order, g->axis[2].tap_order},
+            .all_taps = true,
+            .channels = g->ic,
+            .lanes = g->oc - lane < width ? g->oc - lane : width,
+            .width = width};
         real *packed = job->packed + job->taps * g->ic * (group * job->padded + lane);
-        CVL_NAME(pack_weights)(&weights, packed, (real *)workspace, job->kernels->copy);
+        pack_weights(&weights, packed, (real *)workspace, job->kernels->copy);
         real *bias = job->bias + group * job->padded + lane;
         memset(bias, 0, (size_t)width * sizeof(real));
         if (g->bias)
@@ -62,40 +62,39 @@ static void CVL_NAME(pack_block)(void *context, ptrdiff_t begin, ptrdiff_t end, 
 }
 
 /* The block of destinations a task computes, and where its inputs are. */
-typedef struct CVL_NAME(channel_task) {
+typedef struct channel_task {
     ptrdiff_t n, group, column_block;
     const cvl_slab *slab;
-    CVL_NAME(tile) tile;
+    input_tile tile;
     ptrdiff_t a_step; /* from channel to channel */
-} CVL_NAME(channel_task);
+} channel_task;
 
 /* The reduction over taps and channels of one width phase, in runs along A and B, cut into pieces of
  * even length. Neighbouring taps whose channels follow one another become one run. */
-static ptrdiff_t CVL_NAME(list_terms)(const CVL_NAME(channel_job) * job,
-                                      const CVL_NAME(channel_task) * task, const cvl_phase *width,
-                                      ptrdiff_t b_pitch, cvl_term *terms, ptrdiff_t *cut_end) {
+static ptrdiff_t list_terms(const channel_job *job, const channel_task *task,
+                            const cvl_phase *width, ptrdiff_t b_pitch, cvl_term *terms,
+                            ptrdiff_t *cut_end) {
     const cvl_gather *g = job->g;
-    const CVL_NAME(tile) *tile = &task->tile;
+    const input_tile *tile = &task->tile;
     const cvl_phase *depth = task->slab->depth, *height = task->slab->height;
-    const ptrdiff_t tap0 = CVL_NAME(tap_offset)(tile, 2, width, 0);
-    const ptrdiff_t tap_pitch =
-        width->taps > 1 ? CVL_NAME(tap_offset)(tile, 2, width, 1) - tap0 : g->ic;
+    const ptrdiff_t tap0 = tap_offset(tile, 2, width, 0);
+    const ptrdiff_t tap_pitch = width->taps > 1 ? tap_offset(tile, 2, width, 1) - tap0 : g->ic;
     const bool merge = tap_pitch == g->ic && (task->a_step == 1 || width->taps == 1);
     const ptrdiff_t runs = merge ? 1 : width->taps, run = merge ? width->taps * g->ic : g->ic;
     const ptrdiff_t total = depth->taps * height->taps * width->taps * g->ic;
-    const ptrdiff_t cuts = (total + CVL_NAME(cut) - 1) / CVL_NAME(cut);
+    const ptrdiff_t cuts = (total + longest_cut - 1) / longest_cut;
     const ptrdiff_t cut = cuts ? (total + cuts - 1) / cuts : 1;
 
     ptrdiff_t n = 0, n_cuts = 0, room = cut;
     for (ptrdiff_t jd = 0; jd < depth->taps; jd++)
         for (ptrdiff_t jh = 0; jh < height->taps; jh++)
             for (ptrdiff_t jw = 0; jw < runs; jw++) {
-                const ptrdiff_t a = CVL_NAME(tap_offset)(tile, 0, depth, jd) +
-                                    CVL_NAME(tap_offset)(tile, 1, height, jh) + tap0 +
-                                    jw * tap_pitch;
+                const ptrdiff_t a = tap_offset(tile, 0, depth, jd) +
+                                    tap_offset(tile, 1, height, jh) + tap0 + jw * tap_pitch;
                 const ptrdiff_t tap =
                     ((depth->tap_first + jd) * g->axis[1].k + height->tap_first + jh) *
-                        g->axis[2].k + width->tap_first + jw;
+                        g->axis[2].k +
+                    width->tap_first + jw;
                 for (ptrdiff_t done = 0, length; done < run; done += length) {
                     length = run - done < room ? run - done : room;
                     terms[n++] = (cvl_term){.a = a + done * task->a_step,
@@ -112,11 +111,10 @@ static ptrdiff_t CVL_NAME(list_terms)(const CVL_NAME(channel_job) * job,
 }
 
 /* Runs the channel tile over `positions` x one block of output channels. */
-static void CVL_NAME(multiply)(const CVL_NAME(cvl_kernels) * kernels, ptrdiff_t width, real *c,
-                               const ptrdiff_t *c_row, const real *a, const ptrdiff_t *a_row,
-                               ptrdiff_t a_step, const real *b, const cvl_term *terms,
-                               const ptrdiff_t *cut_end, ptrdiff_t n_cuts, ptrdiff_t positions,
-                               const real *init) {
+static void multiply(const kernel_table *kernels, ptrdiff_t width, real *c, const ptrdiff_t *c_row,
+                     const real *a, const ptrdiff_t *a_row, ptrdiff_t a_step, const real *b,
+                     const cvl_term *terms, const ptrdiff_t *cut_end, ptrdiff_t n_cuts,
+                     ptrdiff_t positions, const real *init) {
     const ptrdiff_t vectors = width / kernels->lanes, rows = kernels->rows[vectors - 1];
     const ptrdiff_t tiles = (positions + rows - 1) / rows;
     ptrdiff_t first_term = 0;
@@ -130,35 +128,32 @@ static void CVL_NAME(multiply)(const CVL_NAME(cvl_kernels) * kernels, ptrdiff_t 
 }
 
 /* Chooses between packing the task's inputs and reading them where they stand. */
-static void CVL_NAME(bring_inputs)(const CVL_NAME(channel_job) * job,
-                                   CVL_NAME(channel_task) * task, real *room) {
+static void bring_inputs(const channel_job *job, channel_task *task, real *room) {
     const cvl_gather *g = job->g;
     const cvl_slab *slab = task->slab;
-    const real *src = (const real *)g->src + task->n * g->src_strides.n +
-                      task->group * g->ic * g->src_strides.c;
+    const real *src =
+        (const real *)g->src + task->n * g->src_strides.n + task->group * g->ic * g->src_strides.c;
     const ptrdiff_t in[] = {g->axis[0].in, g->axis[1].in, g->axis[2].in};
-    CVL_NAME(tile) *tile = &task->tile;
+    input_tile *tile = &task->tile;
     tile->map[0] = cvl_channel_map(slab->depth, 1, 1);
     tile->map[1] = cvl_channel_map(slab->height, 1, slab->rows);
     tile->map[2] = job->blocks.width;
     tile->shift[0] = slab->depth_q * slab->depth->in_step;
     tile->shift[1] = slab->height_q * slab->height->in_step;
-    tile->shift[2] =
-        task->column_block * job->blocks.columns * g->axis[2].phases[0].in_step;
+    tile->shift[2] = task->column_block * job->blocks.columns * g->axis[2].phases[0].in_step;
     task->a_step = 1;
-    if ((g->src_strides.c == 1 || g->ic == 1) && CVL_NAME(tile_is_inside)(tile, in))
-        CVL_NAME(tile_in_place)(tile, src, &g->src_strides);
+    if ((g->src_strides.c == 1 || g->ic == 1) && tile_is_inside(tile, in))
+        tile_in_place(tile, src, &g->src_strides);
     else
-        CVL_NAME(pack_channels_together)
-        (tile, room, g->ic, src, &g->src_strides, g->ic, in, job->kernels->copy);
+        pack_channels_together(tile, room, g->ic, src, &g->src_strides, g->ic, in,
+                               job->kernels->copy);
 }
 
-static void CVL_NAME(channel_task_run)(const CVL_NAME(channel_job) * job, ptrdiff_t index,
-                                       char *workspace) {
+static void channel_task_run(const channel_job *job, ptrdiff_t index, char *workspace) {
     const cvl_gather *g = job->g;
     const cvl_blocks *blocks = &job->blocks;
     const cvl_gather_axis *width_axis = &g->axis[2];
-    CVL_NAME(channel_task) task;
+    channel_task task;
     task.slab = &blocks->slabs[index % blocks->n_slabs];
     index /= blocks->n_slabs;
     task.column_block = index % blocks->n_columns;
@@ -177,7 +172,7 @@ static void CVL_NAME(channel_task_run)(const CVL_NAME(channel_job) * job, ptrdif
     ptrdiff_t *out_row = cvl_take(&workspace, blocks->positions, sizeof *out_row);
     cvl_term *terms = cvl_take(&workspace, job->max_terms, sizeof *terms);
     ptrdiff_t *cut_end = cvl_take(&workspace, job->max_terms, sizeof *cut_end);
-    CVL_NAME(bring_inputs)(job, &task, room);
+    bring_inputs(job, &task, room);
 
     /* The destinations of the block: `rows` rows of `columns` columns, all width phases together. */
     const cvl_slab *slab = task.slab;
@@ -209,8 +204,8 @@ static void CVL_NAME(channel_task_run)(const CVL_NAME(channel_job) * job, ptrdif
     ptrdiff_t row_width = 0;
     const ptrdiff_t last_block = job->n_blocks * (split + 1) / job->splits;
     for (ptrdiff_t block = job->n_blocks * split / job->splits; block < last_block; block++) {
-        const ptrdiff_t lane = CVL_NAME(block_lane)(job, block);
-        const ptrdiff_t width = CVL_NAME(block_lane)(job, block + 1) - lane;
+        const ptrdiff_t lane = block_lane(job, block);
+        const ptrdiff_t width = block_lane(job, block + 1) - lane;
         const ptrdiff_t lanes = g->oc - lane < width ? g->oc - lane : width;
         const bool in_place = to->c == 1 && lanes == width;
         const real *b = job->packed + job->taps * g->ic * (task.group * job->padded + lane);
@@ -222,20 +217,19 @@ static void CVL_NAME(channel_task_run)(const CVL_NAME(channel_job) * job, ptrdif
         }
 
         ptrdiff_t first = 0;
-        for (const cvl_phase *p = width_axis->phases;
-             p < width_axis->phases + width_axis->n_phases; p++) {
-            const ptrdiff_t count =
-                slab->rows * cvl_block_columns(blocks, p, task.column_block);
+        for (const cvl_phase *p = width_axis->phases; p < width_axis->phases + width_axis->n_phases;
+             p++) {
+            const ptrdiff_t count = slab->rows * cvl_block_columns(blocks, p, task.column_block);
             if (count == 0)
                 continue;
             const bool no_taps = slab->depth->taps == 0 || slab->height->taps == 0 || p->taps == 0;
             ptrdiff_t n_cuts = 1;
             cut_end[0] = 0;
             if (!no_taps)
-                n_cuts = CVL_NAME(list_terms)(job, &task, p, width, terms, cut_end);
-            CVL_NAME(multiply)
-            (job->kernels, width, in_place ? dst + lane : out, (in_place ? dst_row : out_row) + first,
-             task.tile.base, a_row + first, task.a_step, b, terms, cut_end, n_cuts, count, bias);
+                n_cuts = list_terms(job, &task, p, width, terms, cut_end);
+            multiply(job->kernels, width, in_place ? dst + lane : out,
+                     (in_place ? dst_row : out_row) + first, task.tile.base, a_row + first,
+                     task.a_step, b, terms, cut_end, n_cuts, count, bias);
             first += count;
         }
         if (in_place)
@@ -251,15 +245,15 @@ static void CVL_NAME(channel_task_run)(const CVL_NAME(channel_job) * job, ptrdif
     }
 }
 
-static void CVL_NAME(channel_tasks)(void *context, ptrdiff_t begin, ptrdiff_t end, int thread) {
-    const CVL_NAME(channel_job) *job = context;
+static void channel_tasks(void *context, ptrdiff_t begin, ptrdiff_t end, int thread) {
+    const channel_job *job = context;
     for (ptrdiff_t i = begin; i < end; i++)
-        CVL_NAME(channel_task_run)(job, i, job->workspace + thread * job->workspace_bytes);
+        channel_task_run(job, i, job->workspace + thread * job->workspace_bytes);
 }
 
-cvl_status CVL_NAME(cvl_gather_channels)(const cvl_gather *g, const cvl_kernels *all_kernels) {
-    const CVL_NAME(cvl_kernels) *kernels = all_kernels->CVL_DTYPE;
-    CVL_NAME(channel_job) job = {.g = g, .kernels = kernels};
+cvl_status CVL_TYPED(cvl_gather_channels)(const cvl_gather *g, const cvl_kernels *all_kernels) {
+    const kernel_table *kernels = all_kernels->CVL_DTYPE;
+    channel_job job = {.g = g, .kernels = kernels};
     const ptrdiff_t lanes = kernels->lanes, max_width = kernels->vectors * lanes;
     const ptrdiff_t size[] = {g->axis[0].k, g->axis[1].k, g->axis[2].k};
     cvl_status status = CVL_NO_MEMORY;
@@ -275,12 +269,11 @@ cvl_status CVL_NAME(cvl_gather_channels)(const cvl_gather *g, const cvl_kernels 
         return status;
     const ptrdiff_t areas = g->n * g->groups * job.blocks.n_slabs * job.blocks.n_columns;
     job.splits = areas >= 8 ? 1 : job.n_blocks < 8 / areas ? job.n_blocks : 8 / areas;
-    job.max_terms = 2 * job.taps + job.taps * g->ic / CVL_NAME(cut) + 2;
+    job.max_terms = 2 * job.taps + job.taps * g->ic / longest_cut + 2;
 
     const ptrdiff_t tile_bytes =
         cvl_part_bytes(cvl_scale_bytes(job.blocks.places, g->ic), sizeof(real));
-    const ptrdiff_t scratch_bytes =
-        cvl_part_bytes(CVL_NAME(weight_scratch)(size, max_width), sizeof(real));
+    const ptrdiff_t scratch_bytes = cvl_part_bytes(weight_scratch(size, max_width), sizeof(real));
     job.workspace_bytes =
         cvl_add_bytes(tile_bytes > scratch_bytes ? tile_bytes : scratch_bytes,
                       cvl_part_bytes(job.blocks.positions * max_width, sizeof(real)) +
@@ -291,19 +284,18 @@ cvl_status CVL_NAME(cvl_gather_channels)(const cvl_gather *g, const cvl_kernels 
     const int threads = cvl_threads_for(tasks, g->work);
     const ptrdiff_t packed_count = job.taps * g->ic * job.padded * g->groups;
     const ptrdiff_t bias_count = job.padded * g->groups;
-    const ptrdiff_t shared_bytes =
-        cvl_add_bytes(cvl_part_bytes(packed_count, sizeof(real)),
-                      cvl_part_bytes(bias_count, sizeof(real)));
-    memory = cvl_alloc((size_t)cvl_add_bytes(shared_bytes,
-                                             cvl_scale_bytes(job.workspace_bytes, threads)));
+    const ptrdiff_t shared_bytes = cvl_add_bytes(cvl_part_bytes(packed_count, sizeof(real)),
+                                                 cvl_part_bytes(bias_count, sizeof(real)));
+    memory = cvl_alloc(
+        (size_t)cvl_add_bytes(shared_bytes, cvl_scale_bytes(job.workspace_bytes, threads)));
     status = CVL_NO_MEMORY;
     if (!memory)
         goto cleanup;
     job.workspace = memory;
     job.packed = cvl_take(&job.workspace, packed_count, sizeof(real));
     job.bias = cvl_take(&job.workspace, bias_count, sizeof(real));
-    cvl_parallel_for(g->groups * job.n_blocks, 1, threads, CVL_NAME(pack_block), &job);
-    cvl_parallel_for(tasks, 1, threads, CVL_NAME(channel_tasks), &job);
+    cvl_parallel_for(g->groups * job.n_blocks, 1, threads, pack_block, &job);
+    cvl_parallel_for(tasks, 1, threads, channel_tasks, &job);
     status = CVL_OK;
 cleanup:
     cvl_free(memory);

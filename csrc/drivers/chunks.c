@@ -26,14 +26,15 @@ static ptrdiff_t places(const cvl_reduce *r,
     return n;
 }
 
-cvl_chunks cvl_cut_reduce(const cvl_reduce *r, cvl_map (*map)(const cvl_phase *, ptrdiff_t, ptrdiff_t),
+cvl_chunks cvl_cut_reduce(const cvl_reduce *r,
+                          cvl_map (*map)(const cvl_phase *, ptrdiff_t, ptrdiff_t),
                           ptrdiff_t x_bytes, ptrdiff_t dy_bytes, ptrdiff_t budget,
                           ptrdiff_t enough_positions) {
     const ptrdiff_t all_rows = r->axis[1].out, all_columns = r->axis[2].out;
     ptrdiff_t rows = all_rows, columns = all_columns, images = 1;
 #define CHUNK_BYTES                                                                                \
     cvl_add_bytes(cvl_scale_bytes(places(r, map, rows, columns), x_bytes),                         \
-                  cvl_scale_bytes(rows * columns, dy_bytes))
+                  cvl_scale_bytes(rows *columns, dy_bytes))
     while (rows > 1 && CHUNK_BYTES > budget)
         rows = even(all_rows, rows - (rows + 7) / 8);
     while (columns > enough_positions && CHUNK_BYTES > budget)

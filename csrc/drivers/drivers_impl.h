@@ -1,5 +1,22 @@
-/* Every driver for one dtype. Included by drivers.c with `real`, CVL_DTYPE and CVL_NAME defined. */
+/* Every driver for one dtype: the loop nests between an operation and the kernels. Included once by
+ * drivers_<dtype>.c, after support/real_<dtype>.h. */
+#include <stdbool.h>
+#include <string.h>
+
+#include "drivers/axes.h"
+#include "drivers/blocks.h"
+#include "drivers/gather.h"
+#include "drivers/reduce.h"
+#include "kernels/kernels.h"
+#include "support/memory.h"
+#include "support/threads.h"
+
+typedef CVL_TYPED(cvl_kernels) kernel_table;
+typedef CVL_TYPED(cvl_copy) copy_kernel;
+
+/* Each of these builds on those above it. */
 #include "drivers/tile_impl.h"
+
 #include "drivers/taps_impl.h"
 #include "drivers/weights_impl.h"
 

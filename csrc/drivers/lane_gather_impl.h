@@ -1,28 +1,28 @@
 /* Gather with channels along the lanes, each channel with a filter of its own (ic = oc = 1): depthwise
- * convolution of data whose channels are contiguous. Included by drivers.c. */
+ * convolution of data whose channels are contiguous. Included by drivers_impl.h. */
 
-typedef struct CVL_NAME(lane_job) {
+typedef struct lane_job {
     const cvl_gather *g;
-    const CVL_NAME(cvl_kernels) * kernels;
+    const kernel_table *kernels;
     cvl_blocks blocks;
     ptrdiff_t channels;   /* in a block of channels, a whole number of vectors */
     ptrdiff_t n_channels; /* blocks */
     char *workspace;
     ptrdiff_t workspace_bytes; /* per thread */
-} CVL_NAME(lane_job);
+} lane_job;
 
 /* A thread's workspace, and what it still holds of the task before. */
-typedef struct CVL_NAME(lane_space) {
+typedef struct lane_space {
     real *tile, *out, *weights, *bias;
     ptrdiff_t *offset, *tap_weight;
     ptrdiff_t block;
     const cvl_phase *depth, *height;
-} CVL_NAME(lane_space);
+} lane_space;
 
-static CVL_NAME(lane_space) CVL_NAME(lane_layout)(const CVL_NAME(lane_job) * job, char *memory) {
+static lane_space lane_layout(const lane_job *job, char *memory) {
     const cvl_gather *g = job->g;
     const ptrdiff_t taps = g->axis[0].k * g->axis[1].k * g->axis[2].k;
-    CVL_NAME(lane_space) space = {.block = -1};
+    lane_space space = {.block = -1};
     space.tile = cvl_take(&memory, job->blocks.places * job->channels, sizeof(real));
     space.out = cvl_take(&memory, job->blocks.columns * job->kernels->lanes, sizeof(real));
     space.weights = cvl_take(&memory, taps * job->channels, sizeof(real));
@@ -33,9 +33,8 @@ static CVL_NAME(lane_space) CVL_NAME(lane_layout)(const CVL_NAME(lane_job) * job
 }
 
 /* weights[tap][channel] of a block of channels, one width phase after another, and the bias. */
-static void CVL_NAME(bring_lane_weights)(const CVL_NAME(lane_job) * job,
-                                         CVL_NAME(lane_space) * space, ptrdiff_t block,
-                                         ptrdiff_t channels, const cvl_slab *slab) {
+static void bring_lane_weights(const lane_job *job, lane_space *space, ptrdiff_t block,
+                               ptrdiff_t channels, const cvl_slab *slab) {
     const cvl_gather *g = job->g;
     if (space->block == block && space->depth == slab->depth && space->height == slab->height)
         return;
@@ -47,9 +46,9 @@ static void CVL_NAME(bring_lane_weights)(const CVL_NAME(lane_job) * job,
             for (ptrdiff_t jh = 0; jh < slab->height->taps; jh++)
                 for (ptrdiff_t jw = 0; jw < width->taps; jw++, to += job->channels) {
                     const real *w = (const real *)g->w + first * g->w_group +
-                        g->axis[0].tap_order[slab->depth->tap_first + jd] * g->w_k[0] +
-                        g->axis[1].tap_order[slab->height->tap_first + jh] * g->w_k[1] +
-                        g->axis[2].tap_order[width->tap_first + jw] * g->w_k[2];
+                                    g->axis[0].tap_order[slab->depth->tap_first + jd] * g->w_k[0] +
+                                    g->axis[1].tap_order[slab->height->tap_first + jh] * g->w_k[1] +
+                                    g->axis[2].tap_order[width->tap_first + jw] * g->w_k[2];
                     memset(to, 0, (size_t)job->channels * sizeof(real));
                     job->kernels->copy(to, job->channels, 1, w, 0, g->w_group, 1, channels);
                 }
@@ -63,11 +62,10 @@ static void CVL_NAME(bring_lane_weights)(const CVL_NAME(lane_job) * job,
     space->height = slab->height;
 }
 
-static void CVL_NAME(lane_task)(const CVL_NAME(lane_job) * job, ptrdiff_t index,
-                                CVL_NAME(lane_space) * space) {
+static void lane_task(const lane_job *job, ptrdiff_t index, lane_space *space) {
     const cvl_gather *g = job->g;
     const cvl_blocks *blocks = &job->blocks;
-    const CVL_NAME(cvl_kernels) *kernels = job->kernels;
+    const kernel_table *kernels = job->kernels;
     const cvl_gather_axis *width = &g->axis[2];
     const cvl_slab *slab = &blocks->slabs[index % blocks->n_slabs];
     index /= blocks->n_slabs;
@@ -79,19 +77,18 @@ static void CVL_NAME(lane_task)(const CVL_NAME(lane_job) * job, ptrdiff_t index,
     const ptrdiff_t channels =
         g->groups - first < job->channels ? g->groups - first : job->channels;
 
-    CVL_NAME(tile)
-    tile = {.map = {cvl_channel_map(slab->depth, 1, 1),
-                    cvl_channel_map(slab->height, 1, slab->rows), blocks->width},
-            .shift = {slab->depth_q * slab->depth->in_step,
-                      slab->height_q * slab->height->in_step,
-                      column_block * blocks->columns * width->phases[0].in_step}};
+    input_tile tile = {.map = {cvl_channel_map(slab->depth, 1, 1),
+                               cvl_channel_map(slab->height, 1, slab->rows), blocks->width},
+                       .shift = {slab->depth_q * slab->depth->in_step,
+                                 slab->height_q * slab->height->in_step,
+                                 column_block * blocks->columns * width->phases[0].in_step}};
     const real *src = (const real *)g->src + n * g->src_strides.n + first * g->src_strides.c;
-    if (channels % lanes == 0 && CVL_NAME(tile_is_inside)(&tile, in))
-        CVL_NAME(tile_in_place)(&tile, src, &g->src_strides);
+    if (channels % lanes == 0 && tile_is_inside(&tile, in))
+        tile_in_place(&tile, src, &g->src_strides);
     else
-        CVL_NAME(pack_channels_together)
-        (&tile, space->tile, job->channels, src, &g->src_strides, channels, in, kernels->copy);
-    CVL_NAME(bring_lane_weights)(job, space, block, channels, slab);
+        pack_channels_together(&tile, space->tile, job->channels, src, &g->src_strides, channels,
+                               in, kernels->copy);
+    bring_lane_weights(job, space, block, channels, slab);
 
     const cvl_data_strides *to = &g->dst_strides;
     real *dst = (real *)g->dst + n * to->n + first +
@@ -101,8 +98,7 @@ static void CVL_NAME(lane_task)(const CVL_NAME(lane_job) * job, ptrdiff_t index,
     const real *weights = space->weights;
     for (const cvl_phase *p = width->phases; p < width->phases + width->n_phases; p++) {
         const ptrdiff_t count = cvl_block_columns(blocks, p, column_block);
-        const ptrdiff_t taps =
-            CVL_NAME(list_taps)(g, slab, p, &tile, space->offset, space->tap_weight);
+        const ptrdiff_t taps = list_taps(g, slab, p, &tile, space->offset, space->tap_weight);
         const ptrdiff_t dst_step = p->out_step * to->s[2];
         real *phase_dst =
             dst + (p->out_first + p->out_step * column_block * blocks->columns) * to->s[2];
@@ -121,18 +117,17 @@ static void CVL_NAME(lane_task)(const CVL_NAME(lane_job) * job, ptrdiff_t index,
     }
 }
 
-static void CVL_NAME(lane_tasks)(void *context, ptrdiff_t begin, ptrdiff_t end, int thread) {
-    const CVL_NAME(lane_job) *job = context;
-    CVL_NAME(lane_space)
-    space = CVL_NAME(lane_layout)(job, job->workspace + thread * job->workspace_bytes);
+static void lane_tasks(void *context, ptrdiff_t begin, ptrdiff_t end, int thread) {
+    const lane_job *job = context;
+    lane_space space = lane_layout(job, job->workspace + thread * job->workspace_bytes);
     for (ptrdiff_t i = begin; i < end; i++)
-        CVL_NAME(lane_task)(job, i, &space);
+        lane_task(job, i, &space);
 }
 
-cvl_status CVL_NAME(cvl_gather_lanes)(const cvl_gather *g, const cvl_kernels *all_kernels) {
+cvl_status CVL_TYPED(cvl_gather_lanes)(const cvl_gather *g, const cvl_kernels *all_kernels) {
     enum { block_vectors = 8 }; /* channels of a block, in vectors */
-    const CVL_NAME(cvl_kernels) *kernels = all_kernels->CVL_DTYPE;
-    CVL_NAME(lane_job) job = {.g = g, .kernels = kernels};
+    const kernel_table *kernels = all_kernels->CVL_DTYPE;
+    lane_job job = {.g = g, .kernels = kernels};
     const ptrdiff_t taps = g->axis[0].k * g->axis[1].k * g->axis[2].k, lanes = kernels->lanes;
     const ptrdiff_t vectors = (g->groups + lanes - 1) / lanes;
     job.channels = (vectors < block_vectors ? vectors : block_vectors) * lanes;
@@ -145,8 +140,7 @@ cvl_status CVL_NAME(cvl_gather_lanes)(const cvl_gather *g, const cvl_kernels *al
     ptrdiff_t bytes =
         cvl_part_bytes(cvl_scale_bytes(job.blocks.places, job.channels), sizeof(real));
     bytes = cvl_add_bytes(bytes, cvl_part_bytes(job.blocks.columns * lanes, sizeof(real)));
-    bytes = cvl_add_bytes(
-        bytes, cvl_part_bytes(cvl_scale_bytes(taps, job.channels), sizeof(real)));
+    bytes = cvl_add_bytes(bytes, cvl_part_bytes(cvl_scale_bytes(taps, job.channels), sizeof(real)));
     bytes = cvl_add_bytes(bytes, cvl_part_bytes(job.channels, sizeof(real)));
     job.workspace_bytes = cvl_add_bytes(bytes, 2 * cvl_part_bytes(taps, sizeof(ptrdiff_t)));
 
@@ -154,8 +148,7 @@ cvl_status CVL_NAME(cvl_gather_lanes)(const cvl_gather *g, const cvl_kernels *al
     const int threads = cvl_threads_for(tasks, g->work);
     job.workspace = cvl_alloc((size_t)cvl_scale_bytes(job.workspace_bytes, threads));
     if (job.workspace)
-        cvl_parallel_for(tasks, CVL_NAME(grain)(g->work, tasks, threads), threads,
-                         CVL_NAME(lane_tasks), &job);
+        cvl_parallel_for(tasks, task_grain(g->work, tasks, threads), threads, lane_tasks, &job);
     else
         status = CVL_NO_MEMORY;
     cvl_free(job.workspace);

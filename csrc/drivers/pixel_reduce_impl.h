@@ -1,35 +1,35 @@
 /* Weight gradient with neighbouring positions along the lanes: for few channels on both sides.
- * Included by drivers.c.
+ * Included by drivers_impl.h.
  *
  * A chunk's x is brought together so that position (row, column) reads, for tap k, place
  * row*line + column + offset[k]; dy's rows are laid out beside it. Short rows would leave most lanes
  * empty, so they are joined into one line, dy being zero between them.
  */
 
-typedef struct CVL_NAME(pixel_reduce_job) {
+typedef struct pixel_reduce_job {
     const cvl_reduce *r;
-    const CVL_NAME(cvl_kernels) * kernels;
+    const kernel_table *kernels;
     cvl_chunks chunks;
     ptrdiff_t taps, splits;
     ptrdiff_t bundle, n_bundles; /* groups of a task, and how many such bundles there are */
-    real *partial; /* [split][group][oc][ic][tap] */
+    real *partial;               /* [split][group][oc][ic][tap] */
     char *workspace;
     ptrdiff_t line_room;       /* elements of dy's rows of one channel, joined */
     ptrdiff_t workspace_bytes; /* per thread */
-} CVL_NAME(pixel_reduce_job);
+} pixel_reduce_job;
 
 /* The sums of one filter over a chunk, rows apart: what lies between rows takes no part. */
-static void CVL_NAME(sum_rows)(const CVL_NAME(cvl_kernels) * kernels, real *sums, const real *dy,
-                               ptrdiff_t dy_row, const real *x, ptrdiff_t x_row,
-                               const ptrdiff_t *offset, ptrdiff_t taps, const cvl_chunk *chunk) {
+static void sum_rows(const kernel_table *kernels, real *sums, const real *dy, ptrdiff_t dy_row,
+                     const real *x, ptrdiff_t x_row, const ptrdiff_t *offset, ptrdiff_t taps,
+                     const cvl_chunk *chunk) {
     kernels->tap_sums(sums, dy, dy_row, x, x_row, offset, taps, chunk->rows, chunk->columns);
 }
 
 /* The same with the rows joined. Zeros of dy meet values of x that belong to no window; should one of
  * those not be finite, their product is not zero, and the rows are summed apart after all. */
-static void CVL_NAME(sum_line)(const CVL_NAME(cvl_kernels) * kernels, real *sums, const real *dy,
-                               ptrdiff_t line, const real *x, const ptrdiff_t *offset,
-                               ptrdiff_t taps, const cvl_chunk *chunk) {
+static void sum_line(const kernel_table *kernels, real *sums, const real *dy, ptrdiff_t line,
+                     const real *x, const ptrdiff_t *offset, ptrdiff_t taps,
+                     const cvl_chunk *chunk) {
     enum { strip = 8 };
     real sum[strip];
     for (ptrdiff_t t = 0; t < taps; t += strip) {
@@ -41,7 +41,7 @@ static void CVL_NAME(sum_line)(const CVL_NAME(cvl_kernels) * kernels, real *sums
         for (ptrdiff_t k = 0; k < n; k++)
             total += sum[k] * 0;
         if (total != 0) /* true of NaN alone */
-            CVL_NAME(sum_rows)(kernels, sums + t, dy, line, x, line, offset + t, n, chunk);
+            sum_rows(kernels, sums + t, dy, line, x, line, offset + t, n, chunk);
         else
             for (ptrdiff_t k = 0; k < n; k++)
                 sums[t + k] += sum[k];
@@ -49,9 +49,8 @@ static void CVL_NAME(sum_line)(const CVL_NAME(cvl_kernels) * kernels, real *sums
 }
 
 /* One image of a chunk, for a bundle of groups from `group` on. */
-static void CVL_NAME(pixel_reduce_image)(const CVL_NAME(pixel_reduce_job) * job,
-                                         const cvl_chunk *chunk, ptrdiff_t image, ptrdiff_t group,
-                                         ptrdiff_t groups, real *sums, char *memory) {
+static void pixel_reduce_image(const pixel_reduce_job *job, const cvl_chunk *chunk, ptrdiff_t image,
+                               ptrdiff_t group, ptrdiff_t groups, real *sums, char *memory) {
     const cvl_reduce *r = job->r;
     const cvl_phase *const phase[] = {r->axis[0].phases, r->axis[1].phases, r->axis[2].phases};
     const ptrdiff_t in[] = {r->axis[0].in, r->axis[1].in, r->axis[2].in};
@@ -61,17 +60,16 @@ static void CVL_NAME(pixel_reduce_image)(const CVL_NAME(pixel_reduce_job) * job,
     real *dy_space = cvl_take(&memory, job->line_room, sizeof(real));
     ptrdiff_t *offset = cvl_take(&memory, job->taps, sizeof *offset);
 
-    CVL_NAME(tile)
-    tile = {.map = {cvl_pixel_map(phase[0], 1, 1), cvl_pixel_map(phase[1], 1, chunk->rows),
-                    cvl_pixel_map(phase[2], 1, chunk->columns)},
-            .shift = {chunk->depth * phase[0]->in_step, chunk->row * phase[1]->in_step,
-                      chunk->column * phase[2]->in_step}};
-    const real *x =
-        (const real *)r->x + image * r->x_strides.n + group * r->ic * r->x_strides.c;
-    const ptrdiff_t size = CVL_NAME(pack_positions_together)(
-        &tile, x_space, x, &r->x_strides, groups * r->ic, in, job->kernels->copy);
+    input_tile tile = {.map = {cvl_pixel_map(phase[0], 1, 1),
+                               cvl_pixel_map(phase[1], 1, chunk->rows),
+                               cvl_pixel_map(phase[2], 1, chunk->columns)},
+                       .shift = {chunk->depth * phase[0]->in_step, chunk->row * phase[1]->in_step,
+                                 chunk->column * phase[2]->in_step}};
+    const real *x = (const real *)r->x + image * r->x_strides.n + group * r->ic * r->x_strides.c;
+    const ptrdiff_t size = pack_positions_together(&tile, x_space, x, &r->x_strides, groups * r->ic,
+                                                   in, job->kernels->copy);
     memset(x_space + size * groups * r->ic, 0, CVL_MAX_LANES * sizeof(real));
-    const ptrdiff_t taps = CVL_NAME(list_tap_offsets)(phase, &tile, offset);
+    const ptrdiff_t taps = list_tap_offsets(phase, &tile, offset);
 
     const ptrdiff_t line = tile.position[1];
     const ptrdiff_t joined = ((chunk->rows - 1) * line + chunk->columns + lanes - 1) / lanes;
@@ -90,17 +88,15 @@ static void CVL_NAME(pixel_reduce_image)(const CVL_NAME(pixel_reduce_job) * job,
             real *filter = sums + (o * r->ic + i) * job->taps;
             const real *channel = x_space + (o / r->oc * r->ic + i) * size;
             if (join)
-                CVL_NAME(sum_line)
-                (job->kernels, filter, dy_space, line, channel, offset, taps, chunk);
+                sum_line(job->kernels, filter, dy_space, line, channel, offset, taps, chunk);
             else
-                CVL_NAME(sum_rows)
-                (job->kernels, filter, dy_space, dy_row, channel, line, offset, taps, chunk);
+                sum_rows(job->kernels, filter, dy_space, dy_row, channel, line, offset, taps,
+                         chunk);
         }
     }
 }
 
-static void CVL_NAME(pixel_reduce_task)(const CVL_NAME(pixel_reduce_job) * job, ptrdiff_t index,
-                                        char *memory) {
+static void pixel_reduce_task(const pixel_reduce_job *job, ptrdiff_t index, char *memory) {
     const cvl_reduce *r = job->r;
     const cvl_chunks *chunks = &job->chunks;
     const ptrdiff_t group = index % job->n_bundles * job->bundle, split = index / job->n_bundles;
@@ -112,20 +108,18 @@ static void CVL_NAME(pixel_reduce_task)(const CVL_NAME(pixel_reduce_job) * job, 
     for (ptrdiff_t c = chunks->count * split / job->splits; c < last; c++) {
         const cvl_chunk chunk = cvl_nth_chunk(r, chunks, c);
         for (ptrdiff_t i = 0; i < chunk.images; i++)
-            CVL_NAME(pixel_reduce_image)
-            (job, &chunk, chunk.image + i, group, groups, sums, memory);
+            pixel_reduce_image(job, &chunk, chunk.image + i, group, groups, sums, memory);
     }
 }
 
-static void CVL_NAME(pixel_reduce_tasks)(void *context, ptrdiff_t begin, ptrdiff_t end,
-                                         int thread) {
-    const CVL_NAME(pixel_reduce_job) *job = context;
+static void pixel_reduce_tasks(void *context, ptrdiff_t begin, ptrdiff_t end, int thread) {
+    const pixel_reduce_job *job = context;
     for (ptrdiff_t i = begin; i < end; i++)
-        CVL_NAME(pixel_reduce_task)(job, i, job->workspace + thread * job->workspace_bytes);
+        pixel_reduce_task(job, i, job->workspace + thread * job->workspace_bytes);
 }
 
 /* Adds the partial results in order and stores them in dw. */
-static void CVL_NAME(pixel_reduce_finish)(const CVL_NAME(pixel_reduce_job) * job) {
+static void pixel_reduce_finish(const pixel_reduce_job *job) {
     const cvl_reduce *r = job->r;
     const cvl_weight_strides *to = &r->dw_strides;
     const cvl_phase *depth = r->axis[0].phases, *height = r->axis[1].phases;
@@ -147,13 +141,12 @@ static void CVL_NAME(pixel_reduce_finish)(const CVL_NAME(pixel_reduce_job) * job
                 }
 }
 
-cvl_status CVL_NAME(cvl_reduce_pixels)(const cvl_reduce *r, const cvl_kernels *all_kernels) {
-    const CVL_NAME(cvl_kernels) *kernels = all_kernels->CVL_DTYPE;
-    CVL_NAME(pixel_reduce_job) job = {.r = r, .kernels = kernels};
+cvl_status CVL_TYPED(cvl_reduce_pixels)(const cvl_reduce *r, const cvl_kernels *all_kernels) {
+    const kernel_table *kernels = all_kernels->CVL_DTYPE;
+    pixel_reduce_job job = {.r = r, .kernels = kernels};
     const ptrdiff_t size = (ptrdiff_t)sizeof(real);
     job.taps = r->axis[0].phases->taps * r->axis[1].phases->taps * r->axis[2].phases->taps;
-    job.chunks = cvl_cut_reduce(r, cvl_pixel_map, r->ic * size, size, cvl_l2_bytes() / 4,
-                                4096);
+    job.chunks = cvl_cut_reduce(r, cvl_pixel_map, r->ic * size, size, cvl_l2_bytes() / 4, 4096);
     const ptrdiff_t sums = cvl_scale_bytes(r->groups * r->oc * r->ic, job.taps);
 
     /* Small groups share a task, as long as their tiles fit the cache and tasks remain. */
@@ -176,16 +169,15 @@ cvl_status CVL_NAME(cvl_reduce_pixels)(const cvl_reduce *r, const cvl_kernels *a
 
     const ptrdiff_t tasks = job.n_bundles * job.splits;
     const int threads = cvl_threads_for(tasks, r->work);
-    char *memory = cvl_alloc((size_t)cvl_add_bytes(
-        cvl_part_bytes(cvl_scale_bytes(sums, job.splits), sizeof(real)),
-        cvl_scale_bytes(job.workspace_bytes, threads)));
+    char *memory = cvl_alloc(
+        (size_t)cvl_add_bytes(cvl_part_bytes(cvl_scale_bytes(sums, job.splits), sizeof(real)),
+                              cvl_scale_bytes(job.workspace_bytes, threads)));
     if (!memory)
         return CVL_NO_MEMORY;
     job.workspace = memory;
     job.partial = cvl_take(&job.workspace, sums * job.splits, sizeof(real));
-    cvl_parallel_for(tasks, CVL_NAME(grain)(r->work, tasks, threads), threads,
-                     CVL_NAME(pixel_reduce_tasks), &job);
-    CVL_NAME(pixel_reduce_finish)(&job);
+    cvl_parallel_for(tasks, task_grain(r->work, tasks, threads), threads, pixel_reduce_tasks, &job);
+    pixel_reduce_finish(&job);
     cvl_free(memory);
     return CVL_OK;
 }

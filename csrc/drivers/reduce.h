@@ -32,7 +32,8 @@ typedef struct cvl_chunks {
 } cvl_chunks;
 
 /* Cuts so that x, at x_bytes per place, and dy, at dy_bytes per position, fit the budget. */
-cvl_chunks cvl_cut_reduce(const cvl_reduce *r, cvl_map (*map)(const cvl_phase *, ptrdiff_t, ptrdiff_t),
+cvl_chunks cvl_cut_reduce(const cvl_reduce *r,
+                          cvl_map (*map)(const cvl_phase *, ptrdiff_t, ptrdiff_t),
                           ptrdiff_t x_bytes, ptrdiff_t dy_bytes, ptrdiff_t budget,
                           ptrdiff_t enough_positions);
 
@@ -48,8 +49,10 @@ ptrdiff_t cvl_reduce_splits(const cvl_chunks *chunks, ptrdiff_t base, ptrdiff_t 
 
 /* The same result from each, but for rounding; they differ in what lies along the lanes: the channels
  * of dy, the channels of x, neighbouring positions, or channels with one filter each. */
-cvl_status cvl_reduce_channels_f32(const cvl_reduce *r, const cvl_kernels *kernels, bool lanes_of_x);
-cvl_status cvl_reduce_channels_f64(const cvl_reduce *r, const cvl_kernels *kernels, bool lanes_of_x);
+cvl_status cvl_reduce_channels_f32(const cvl_reduce *r, const cvl_kernels *kernels,
+                                   bool lanes_of_x);
+cvl_status cvl_reduce_channels_f64(const cvl_reduce *r, const cvl_kernels *kernels,
+                                   bool lanes_of_x);
 cvl_status cvl_reduce_pixels_f32(const cvl_reduce *r, const cvl_kernels *kernels);
 cvl_status cvl_reduce_pixels_f64(const cvl_reduce *r, const cvl_kernels *kernels);
 

@@ -1,21 +1,20 @@
 /* The taps of one block of destinations, listed: where each reads in the tile, and where its weight
- * stands. Included by drivers.c. */
+ * stands. Included by drivers_impl.h. */
 
 /* Fills offset[] (in the tile) and weight[] (from w's first element) for the taps that a slab and a
  * phase of the width axis have; returns how many. */
-static ptrdiff_t CVL_NAME(list_taps)(const cvl_gather *g, const cvl_slab *slab,
-                                     const cvl_phase *width, const CVL_NAME(tile) * tile,
-                                     ptrdiff_t *offset, ptrdiff_t *weight) {
+static ptrdiff_t list_taps(const cvl_gather *g, const cvl_slab *slab, const cvl_phase *width,
+                           const input_tile *tile, ptrdiff_t *offset, ptrdiff_t *weight) {
     const cvl_phase *phase[] = {slab->depth, slab->height, width};
     ptrdiff_t n = 0, from[CVL_AXES], at[CVL_AXES];
     for (ptrdiff_t jd = 0; jd < phase[0]->taps; jd++) {
-        from[0] = CVL_NAME(tap_offset)(tile, 0, phase[0], jd);
+        from[0] = tap_offset(tile, 0, phase[0], jd);
         at[0] = g->axis[0].tap_order[phase[0]->tap_first + jd] * g->w_k[0];
         for (ptrdiff_t jh = 0; jh < phase[1]->taps; jh++) {
-            from[1] = CVL_NAME(tap_offset)(tile, 1, phase[1], jh);
+            from[1] = tap_offset(tile, 1, phase[1], jh);
             at[1] = g->axis[1].tap_order[phase[1]->tap_first + jh] * g->w_k[1];
             for (ptrdiff_t jw = 0; jw < phase[2]->taps; jw++, n++) {
-                from[2] = CVL_NAME(tap_offset)(tile, 2, phase[2], jw);
+                from[2] = tap_offset(tile, 2, phase[2], jw);
                 at[2] = g->axis[2].tap_order[phase[2]->tap_first + jw] * g->w_k[2];
                 offset[n] = from[0] + from[1] + from[2];
                 weight[n] = at[0] + at[1] + at[2];
@@ -26,22 +25,21 @@ static ptrdiff_t CVL_NAME(list_taps)(const cvl_gather *g, const cvl_slab *slab,
 }
 
 /* The same for a reduction, whose weights are its result: offset[] alone. */
-static ptrdiff_t CVL_NAME(list_tap_offsets)(const cvl_phase *const phase[CVL_AXES],
-                                            const CVL_NAME(tile) * tile, ptrdiff_t *offset) {
+static ptrdiff_t list_tap_offsets(const cvl_phase *const phase[CVL_AXES], const input_tile *tile,
+                                  ptrdiff_t *offset) {
     ptrdiff_t n = 0;
     for (ptrdiff_t jd = 0; jd < phase[0]->taps; jd++)
         for (ptrdiff_t jh = 0; jh < phase[1]->taps; jh++)
             for (ptrdiff_t jw = 0; jw < phase[2]->taps; jw++)
-                offset[n++] = CVL_NAME(tap_offset)(tile, 0, phase[0], jd) +
-                              CVL_NAME(tap_offset)(tile, 1, phase[1], jh) +
-                              CVL_NAME(tap_offset)(tile, 2, phase[2], jw);
+                offset[n++] = tap_offset(tile, 0, phase[0], jd) +
+                              tap_offset(tile, 1, phase[1], jh) + tap_offset(tile, 2, phase[2], jw);
     return n;
 }
 
 /* Tasks of a gather in runs worth handing to a thread: about 20 microseconds each. */
-static ptrdiff_t CVL_NAME(grain)(double work, ptrdiff_t tasks, int threads) {
+static ptrdiff_t task_grain(double work, ptrdiff_t tasks, int threads) {
     const double worth = 400e3;
     const ptrdiff_t fair = tasks / (4 * threads) + 1;
     const double wanted = work > 0 ? worth * (double)tasks / work : (double)fair;
-    return wanted < 1 ? 1 : wanted > (double)fair ? fair : (ptrdiff_t)wanted;
+    return wanted<1 ? 1 : wanted>(double) fair ? fair : (ptrdiff_t)wanted;
 }

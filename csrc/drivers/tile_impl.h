@@ -1,25 +1,24 @@
 /* Tiles of a source: packed into a workspace with their padding, or read where they stand.
- * Included by drivers.c with `real` and CVL_NAME defined. */
+ * Included by drivers_impl.h. */
 
 /* The places of a tile, axis by axis. The inputs of (position q, tap j) lie at
  * base + sum over axes of q*position[axis] + run*run_step[axis] + index*index_step[axis], where
  * cvl_tap_place gives j's run and index. */
-typedef struct CVL_NAME(tile) {
+typedef struct input_tile {
     const real *base;
     cvl_map map[CVL_AXES];
     ptrdiff_t shift[CVL_AXES]; /* how far along the source the tile starts */
     ptrdiff_t position[CVL_AXES], run_step[CVL_AXES], index_step[CVL_AXES];
-} CVL_NAME(tile);
+} input_tile;
 
-static ptrdiff_t CVL_NAME(tap_offset)(const CVL_NAME(tile) * tile, int axis, const cvl_phase *phase,
-                                      ptrdiff_t j) {
+static ptrdiff_t tap_offset(const input_tile *tile, int axis, const cvl_phase *phase, ptrdiff_t j) {
     ptrdiff_t run, index;
     cvl_tap_place(&tile->map[axis], phase, j, &run, &index);
     return run * tile->run_step[axis] + index * tile->index_step[axis];
 }
 
 /* Whether no place of the tile lies outside the source. */
-static bool CVL_NAME(tile_is_inside)(const CVL_NAME(tile) * tile, const ptrdiff_t in[CVL_AXES]) {
+static bool tile_is_inside(const input_tile *tile, const ptrdiff_t in[CVL_AXES]) {
     for (int i = 0; i < CVL_AXES; i++) {
         const cvl_map *m = &tile->map[i];
         const ptrdiff_t first = m->first + tile->shift[i];
@@ -31,24 +30,22 @@ static bool CVL_NAME(tile_is_inside)(const CVL_NAME(tile) * tile, const ptrdiff_
 }
 
 /* Reads the source where it stands. */
-static void CVL_NAME(tile_in_place)(CVL_NAME(tile) * tile, const real *src,
-                                    const cvl_data_strides *strides) {
+static void tile_in_place(input_tile *tile, const real *src, const cvl_data_strides *strides) {
     tile->base = src;
     for (int i = 0; i < CVL_AXES; i++) {
         const cvl_map *m = &tile->map[i];
         tile->base += (m->first + tile->shift[i]) * strides->s[i];
         tile->index_step[i] = m->step * strides->s[i];
         tile->run_step[i] = m->run_step * strides->s[i];
-        tile->position[i] = m->kind == CVL_RUN_PER_POSITION ? tile->run_step[i]
-                                                            : m->q_step * tile->index_step[i];
+        tile->position[i] =
+            m->kind == CVL_RUN_PER_POSITION ? tile->run_step[i] : m->q_step * tile->index_step[i];
     }
 }
 
 /* Packs with the channels together: tile[depth][height][width][channels], each place `pitch` apart. */
-static void CVL_NAME(pack_channels_together)(CVL_NAME(tile) * tile, real *to, ptrdiff_t pitch,
-                                             const real *src, const cvl_data_strides *strides,
-                                             ptrdiff_t channels, const ptrdiff_t in[CVL_AXES],
-                                             CVL_NAME(cvl_copy) * copy) {
+static void pack_channels_together(input_tile *tile, real *to, ptrdiff_t pitch, const real *src,
+                                   const cvl_data_strides *strides, ptrdiff_t channels,
+                                   const ptrdiff_t in[CVL_AXES], copy_kernel *copy) {
     const cvl_map *map = tile->map;
     ptrdiff_t step = pitch;
     tile->base = to;
@@ -88,10 +85,9 @@ static void CVL_NAME(pack_channels_together)(CVL_NAME(tile) * tile, real *to, pt
 
 /* Packs with the positions together: tile[channel][depth][width run][height][width], so that a step
  * along the width, or to the next row, is the same for all taps. Returns the size of a channel. */
-static ptrdiff_t CVL_NAME(pack_positions_together)(CVL_NAME(tile) * tile, real *to, const real *src,
-                                                   const cvl_data_strides *strides,
-                                                   ptrdiff_t channels, const ptrdiff_t in[CVL_AXES],
-                                                   CVL_NAME(cvl_copy) * copy) {
+static ptrdiff_t pack_positions_together(input_tile *tile, real *to, const real *src,
+                                         const cvl_data_strides *strides, ptrdiff_t channels,
+                                         const ptrdiff_t in[CVL_AXES], copy_kernel *copy) {
     const cvl_map *map = tile->map;
     const ptrdiff_t line = map[2].length, lines = map[1].runs * map[1].length;
     const ptrdiff_t plane = map[2].runs * lines * line;

@@ -14,9 +14,9 @@
 #include <stddef.h>
 
 enum {
-    CVL_MAX_ROWS = 8,      /* the most rows any tile has */
-    CVL_MAX_VECTORS = 4,   /* the most vectors any channel tile has */
-    CVL_MAX_LANES = 16,    /* the most lanes any vector has */
+    CVL_MAX_ROWS = 8,    /* the most rows any tile has */
+    CVL_MAX_VECTORS = 4, /* the most vectors any channel tile has */
+    CVL_MAX_LANES = 16,  /* the most lanes any vector has */
     CVL_MAX_WIDTH = CVL_MAX_VECTORS * CVL_MAX_LANES,
 };
 
@@ -26,35 +26,35 @@ typedef struct cvl_term {
 } cvl_term;
 
 /* clang-format off: one declaration per dtype, made from one text. */
-#define CVL_DECLARE_KERNELS(real, suffix)                                                         \
-    typedef void cvl_channel_tile_##suffix(                                                       \
-        real *c, const ptrdiff_t *c_row, const real *a, const ptrdiff_t *a_row, ptrdiff_t a_step, \
-        const real *b, ptrdiff_t b_step, const cvl_term *terms, ptrdiff_t n_terms,                \
-        const real *init);                                                                        \
-    typedef void cvl_pixel_tile_##suffix(                                                         \
-        real *c, ptrdiff_t c_row, const real *a, ptrdiff_t a_row, const real *b,                  \
-        const ptrdiff_t *b_offset, ptrdiff_t length, ptrdiff_t vectors, const real *init);        \
-    typedef void cvl_lane_tile_##suffix(                                                          \
-        real *c, ptrdiff_t c_step, const real *x, ptrdiff_t x_step, const ptrdiff_t *x_offset,    \
-        const real *w, ptrdiff_t w_step, ptrdiff_t taps, ptrdiff_t pixels, const real *init);     \
-    typedef void cvl_tap_sums_##suffix(                                                           \
-        real *c, const real *dy, ptrdiff_t dy_row, const real *x, ptrdiff_t x_row,                \
-        const ptrdiff_t *x_offset, ptrdiff_t taps, ptrdiff_t rows, ptrdiff_t columns);            \
-    typedef void cvl_copy_##suffix(                                                               \
-        real *dst, ptrdiff_t dst_row, ptrdiff_t dst_column, const real *src, ptrdiff_t src_row,   \
-        ptrdiff_t src_column, ptrdiff_t rows, ptrdiff_t columns);                                 \
-    typedef real cvl_sum_##suffix(const real *x, ptrdiff_t length);                               \
-    typedef struct cvl_kernels_##suffix {                                                         \
-        int lanes;                                                                                \
-        int vectors;                                                                              \
-        int rows[CVL_MAX_VECTORS];                                                                \
-        cvl_channel_tile_##suffix *channel_tile[CVL_MAX_VECTORS][CVL_MAX_ROWS];                   \
-        int pixel_rows;                                                                           \
-        cvl_pixel_tile_##suffix *pixel_tile[CVL_MAX_ROWS];                                        \
-        cvl_lane_tile_##suffix *lane_tile;                                                        \
-        cvl_tap_sums_##suffix *tap_sums;                                                          \
-        cvl_copy_##suffix *copy;                                                                  \
-        cvl_sum_##suffix *sum;                                                                    \
+#define CVL_DECLARE_KERNELS(real, suffix)                                                          \
+    typedef void cvl_channel_tile_##suffix(real *c, const ptrdiff_t *c_row, const real *a,         \
+                                           const ptrdiff_t *a_row, ptrdiff_t a_step,               \
+                                           const real *b, ptrdiff_t b_step, const cvl_term *terms, \
+                                           ptrdiff_t n_terms, const real *init);                   \
+    typedef void cvl_pixel_tile_##suffix(real *c, ptrdiff_t c_row, const real *a, ptrdiff_t a_row, \
+                                         const real *b, const ptrdiff_t *b_offset,                 \
+                                         ptrdiff_t length, ptrdiff_t vectors, const real *init);   \
+    typedef void cvl_lane_tile_##suffix(                                                           \
+        real *c, ptrdiff_t c_step, const real *x, ptrdiff_t x_step, const ptrdiff_t *x_offset,     \
+        const real *w, ptrdiff_t w_step, ptrdiff_t taps, ptrdiff_t pixels, const real *init);      \
+    typedef void cvl_tap_sums_##suffix(real *c, const real *dy, ptrdiff_t dy_row, const real *x,   \
+                                       ptrdiff_t x_row, const ptrdiff_t *x_offset, ptrdiff_t taps, \
+                                       ptrdiff_t rows, ptrdiff_t columns);                         \
+    typedef void cvl_copy_##suffix(real *dst, ptrdiff_t dst_row, ptrdiff_t dst_column,             \
+                                   const real *src, ptrdiff_t src_row, ptrdiff_t src_column,       \
+                                   ptrdiff_t rows, ptrdiff_t columns);                             \
+    typedef real cvl_sum_##suffix(const real *x, ptrdiff_t length);                                \
+    typedef struct cvl_kernels_##suffix {                                                          \
+        int lanes;                                                                                 \
+        int vectors;                                                                               \
+        int rows[CVL_MAX_VECTORS];                                                                 \
+        cvl_channel_tile_##suffix *channel_tile[CVL_MAX_VECTORS][CVL_MAX_ROWS];                    \
+        int pixel_rows;                                                                            \
+        cvl_pixel_tile_##suffix *pixel_tile[CVL_MAX_ROWS];                                         \
+        cvl_lane_tile_##suffix *lane_tile;                                                         \
+        cvl_tap_sums_##suffix *tap_sums;                                                           \
+        cvl_copy_##suffix *copy;                                                                   \
+        cvl_sum_##suffix *sum;                                                                     \
     } cvl_kernels_##suffix;
 
 CVL_DECLARE_KERNELS(float, f32)

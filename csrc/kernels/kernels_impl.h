@@ -1,21 +1,32 @@
-/* Every kernel of kernels.h, for one dtype and one instruction set.
+/* Every kernel of kernels.h, for one dtype and one instruction set. Included once by each
+ * kernels_<isa>_<dtype>.c, which is built with that instruction set's flags and defines
  *
- * Included by isa_impl.h, which defines `real`, `real_bits`, CVL_NAME, CVL_VECTOR_BYTES and
- * CVL_REGISTERS (vector registers). A tile is an always-inlined body whose row and vector counts are
- * constants at each place it is used: the loops over them vanish and the sums stay in registers.
- */
+ *     CVL_TABLE          the name of the table to fill
+ *     CVL_VECTOR_BYTES   the size of a vector register
+ *     CVL_REGISTERS      how many of them there are
+ *
+ * besides support/real_<dtype>.h. Everything but the table is static, so that no function built for a
+ * newer CPU can be linked into code that runs on an older one.
+ *
+ * A tile is an always-inlined body whose row and vector counts are constants at each place it is used:
+ * the loops over them vanish and the sums stay in registers. */
+#include "kernels/kernels.h"
 #include "kernels/vector.h"
 
-#define load CVL_NAME(load)
-#define store CVL_NAME(store)
-#define splat CVL_NAME(splat)
+#define CVL_INLINE __attribute__((always_inline))
+#if defined(__clang__)
+#define CVL_UNROLL _Pragma("clang loop unroll(full)")
+#else
+#define CVL_UNROLL _Pragma("GCC unroll 16")
+#endif
 
 /* ---- channel tile --------------------------------------------------------------------------- */
 
-static inline CVL_INLINE void CVL_NAME(channel_body)(
-    const int m, const int v, real *c, const ptrdiff_t *c_row, const real *a,
-    const ptrdiff_t *a_row, ptrdiff_t a_step, const real *b, ptrdiff_t b_step,
-    const cvl_term *terms, ptrdiff_t n_terms, const real *init) {
+static inline CVL_INLINE void channel_body(const int m, const int v, real *c,
+                                           const ptrdiff_t *c_row, const real *a,
+                                           const ptrdiff_t *a_row, ptrdiff_t a_step, const real *b,
+                                           ptrdiff_t b_step, const cvl_term *terms,
+                                           ptrdiff_t n_terms, const real *init) {
     vec sum[CVL_MAX_ROWS][CVL_MAX_VECTORS];
     CVL_UNROLL for (int i = 0; i < m; i++)
         CVL_UNROLL for (int j = 0; j < v; j++) sum[i][j] = (vec){0};
@@ -41,12 +52,11 @@ static inline CVL_INLINE void CVL_NAME(channel_body)(
 }
 
 #define CHANNEL_TILE(m, v)                                                                         \
-    static void CVL_NAME(channel_##m##x##v)(                                                       \
+    static void channel_##m##x##v(                                                       \
         real * c, const ptrdiff_t *c_row, const real *a, const ptrdiff_t *a_row, ptrdiff_t a_step, \
         const real *b, ptrdiff_t b_step, const cvl_term *terms, ptrdiff_t n_terms,                 \
         const real *init) {                                                                        \
-        CVL_NAME(channel_body)                                                                     \
-        (m, v, c, c_row, a, a_row, a_step, b, b_step, terms, n_terms, init);                       \
+        channel_body(m, v, c, c_row, a, a_row, a_step, b, b_step, terms, n_terms, init);                       \
     }
 #define CHANNEL_TILES_TO_6(v)                                                                      \
     CHANNEL_TILE(1, v) CHANNEL_TILE(2, v) CHANNEL_TILE(3, v)                                       \
@@ -54,10 +64,10 @@ static inline CVL_INLINE void CVL_NAME(channel_body)(
 #define CHANNEL_TILES_TO_8(v) CHANNEL_TILES_TO_6(v) CHANNEL_TILE(7, v) CHANNEL_TILE(8, v)
 
 #define CHANNEL_ROWS_TO_6(v)                                                                       \
-    CVL_NAME(channel_1x##v), CVL_NAME(channel_2x##v), CVL_NAME(channel_3x##v),                     \
-        CVL_NAME(channel_4x##v), CVL_NAME(channel_5x##v), CVL_NAME(channel_6x##v)
+    channel_1x##v, channel_2x##v, channel_3x##v,                     \
+        channel_4x##v, channel_5x##v, channel_6x##v
 #define CHANNEL_ROWS_TO_8(v)                                                                       \
-    CHANNEL_ROWS_TO_6(v), CVL_NAME(channel_7x##v), CVL_NAME(channel_8x##v)
+    CHANNEL_ROWS_TO_6(v), channel_7x##v, channel_8x##v
 
 CHANNEL_TILES_TO_8(1)
 #if CVL_REGISTERS >= 32
@@ -80,7 +90,7 @@ CHANNEL_TILES_TO_6(2)
 #define PIXEL_VECTORS(m) ((m) == 1 ? 8 : (m) == 2 ? 6 : (m) == 3 ? 4 : (m) == 4 ? 3 : 2)
 #endif
 
-static inline CVL_INLINE void CVL_NAME(pixel_body)(const int m, const int v, real *c,
+static inline CVL_INLINE void pixel_body(const int m, const int v, real *c,
                                                    ptrdiff_t c_row, const real *a, ptrdiff_t a_row,
                                                    const real *b, const ptrdiff_t *b_offset,
                                                    ptrdiff_t length, const real *init) {
@@ -109,16 +119,15 @@ static inline CVL_INLINE void CVL_NAME(pixel_body)(const int m, const int v, rea
 #define PIXEL_REST(m, v)                                                                           \
     case v:                                                                                        \
         if (v < PIXEL_VECTORS(m))                                                                  \
-            CVL_NAME(pixel_body)(m, v, c, c_row, a, a_row, b, b_offset, length, init);             \
+            pixel_body(m, v, c, c_row, a, a_row, b, b_offset, length, init);             \
         break;
 
 #define PIXEL_TILE(m)                                                                              \
-    static void CVL_NAME(pixel_##m)(real * c, ptrdiff_t c_row, const real *a, ptrdiff_t a_row,     \
+    static void pixel_##m(real * c, ptrdiff_t c_row, const real *a, ptrdiff_t a_row,     \
                                     const real *b, const ptrdiff_t *b_offset, ptrdiff_t length,    \
                                     ptrdiff_t vectors, const real *init) {                         \
         for (; vectors >= PIXEL_VECTORS(m); vectors -= PIXEL_VECTORS(m)) {                         \
-            CVL_NAME(pixel_body)                                                                   \
-            (m, PIXEL_VECTORS(m), c, c_row, a, a_row, b, b_offset, length, init);                  \
+            pixel_body(m, PIXEL_VECTORS(m), c, c_row, a, a_row, b, b_offset, length, init);                  \
             c += PIXEL_VECTORS(m) * L;                                                             \
             b += PIXEL_VECTORS(m) * L;                                                             \
         }                                                                                          \
@@ -147,7 +156,7 @@ PIXEL_TILE(8)
 
 /* ---- lane tile ------------------------------------------------------------------------------ */
 
-static inline CVL_INLINE void CVL_NAME(lane_body)(const int m, real *c, ptrdiff_t c_step,
+static inline CVL_INLINE void lane_body(const int m, real *c, ptrdiff_t c_step,
                                                   const real *x, ptrdiff_t x_step,
                                                   const ptrdiff_t *x_offset, const real *w,
                                                   ptrdiff_t w_step, ptrdiff_t taps,
@@ -162,51 +171,51 @@ static inline CVL_INLINE void CVL_NAME(lane_body)(const int m, real *c, ptrdiff_
     CVL_UNROLL for (int i = 0; i < m; i++) store(c + i * c_step, sum[i] + load(init));
 }
 
-static void CVL_NAME(lane_tile)(real *c, ptrdiff_t c_step, const real *x, ptrdiff_t x_step,
+static void lane_tile(real *c, ptrdiff_t c_step, const real *x, ptrdiff_t x_step,
                                 const ptrdiff_t *x_offset, const real *w, ptrdiff_t w_step,
                                 ptrdiff_t taps, ptrdiff_t pixels, const real *init) {
     for (; pixels >= 8; pixels -= 8, c += 8 * c_step, x += 8 * x_step)
-        CVL_NAME(lane_body)(8, c, c_step, x, x_step, x_offset, w, w_step, taps, init);
+        lane_body(8, c, c_step, x, x_step, x_offset, w, w_step, taps, init);
     if (pixels >= 4) {
-        CVL_NAME(lane_body)(4, c, c_step, x, x_step, x_offset, w, w_step, taps, init);
+        lane_body(4, c, c_step, x, x_step, x_offset, w, w_step, taps, init);
         pixels -= 4, c += 4 * c_step, x += 4 * x_step;
     }
     for (; pixels > 0; pixels--, c += c_step, x += x_step)
-        CVL_NAME(lane_body)(1, c, c_step, x, x_step, x_offset, w, w_step, taps, init);
+        lane_body(1, c, c_step, x, x_step, x_offset, w, w_step, taps, init);
 }
 
 /* ---- sums over positions -------------------------------------------------------------------- */
 
-static inline CVL_INLINE void CVL_NAME(tap_sums_body)(const int v, real *c, const real *dy,
+static inline CVL_INLINE void tap_sums_body(const int v, real *c, const real *dy,
                                                       ptrdiff_t dy_row, const real *x,
                                                       ptrdiff_t x_row, const ptrdiff_t *x_offset,
                                                       ptrdiff_t rows, ptrdiff_t columns) {
     vec sum[8];
     CVL_UNROLL for (int k = 0; k < v; k++) sum[k] = (vec){0};
     const ptrdiff_t whole = columns / L * L, rest = columns - whole;
-    const CVL_NAME(mask) kept = CVL_NAME(first_lanes)(rest);
+    const mask kept = first_lanes(rest);
     for (ptrdiff_t r = 0; r < rows; r++, dy += dy_row, x += x_row) {
         for (ptrdiff_t j = 0; j < whole; j += L) {
             const vec d = load(dy + j);
             CVL_UNROLL for (int k = 0; k < v; k++) sum[k] += d * load(x + x_offset[k] + j);
         }
         if (rest) {
-            const vec d = CVL_NAME(keep)(load(dy + whole), kept);
+            const vec d = keep(load(dy + whole), kept);
             CVL_UNROLL for (int k = 0; k < v; k++)
-                sum[k] += d * CVL_NAME(keep)(load(x + x_offset[k] + whole), kept);
+                sum[k] += d * keep(load(x + x_offset[k] + whole), kept);
         }
     }
-    CVL_UNROLL for (int k = 0; k < v; k++) c[k] += CVL_NAME(sum_lanes)(sum[k]);
+    CVL_UNROLL for (int k = 0; k < v; k++) c[k] += sum_lanes(sum[k]);
 }
 
-static void CVL_NAME(tap_sums)(real *c, const real *dy, ptrdiff_t dy_row, const real *x,
+static void tap_sums(real *c, const real *dy, ptrdiff_t dy_row, const real *x,
                                ptrdiff_t x_row, const ptrdiff_t *x_offset, ptrdiff_t taps,
                                ptrdiff_t rows, ptrdiff_t columns) {
     for (; taps >= 8; taps -= 8, c += 8, x_offset += 8)
-        CVL_NAME(tap_sums_body)(8, c, dy, dy_row, x, x_row, x_offset, rows, columns);
+        tap_sums_body(8, c, dy, dy_row, x, x_row, x_offset, rows, columns);
 #define TAP_SUMS_REST(v)                                                                           \
     case v:                                                                                        \
-        CVL_NAME(tap_sums_body)(v, c, dy, dy_row, x, x_row, x_offset, rows, columns);              \
+        tap_sums_body(v, c, dy, dy_row, x, x_row, x_offset, rows, columns);              \
         break;
     switch (taps) {
         TAP_SUMS_REST(1)
@@ -218,10 +227,9 @@ static void CVL_NAME(tap_sums)(real *c, const real *dy, ptrdiff_t dy_row, const 
         TAP_SUMS_REST(7)
     default: break;
     }
-#undef TAP_SUMS_REST
 }
 
-static real CVL_NAME(sum)(const real *x, ptrdiff_t length) {
+static real sum_run(const real *x, ptrdiff_t length) {
     enum { vectors = 4 };
     vec sum[vectors] = {{0}};
     ptrdiff_t i = 0;
@@ -230,8 +238,8 @@ static real CVL_NAME(sum)(const real *x, ptrdiff_t length) {
     for (; i + L <= length; i += L)
         sum[0] += load(x + i);
     if (i < length)
-        sum[1] += CVL_NAME(load_first)(x + i, length - i);
-    return CVL_NAME(sum_lanes)((sum[0] + sum[1]) + (sum[2] + sum[3]));
+        sum[1] += load_first(x + i, length - i);
+    return sum_lanes((sum[0] + sum[1]) + (sum[2] + sum[3]));
 }
 
 /* ---- copy ----------------------------------------------------------------------------------- */
@@ -288,7 +296,7 @@ static real CVL_NAME(sum)(const real *x, ptrdiff_t length) {
                                      31)
 #endif
 
-static inline CVL_INLINE void CVL_NAME(transpose_block)(real *dst, ptrdiff_t dst_row,
+static inline CVL_INLINE void transpose_block(real *dst, ptrdiff_t dst_row,
                                                         const real *src, ptrdiff_t src_row) {
     vec r[L];
     CVL_UNROLL for (int i = 0; i < L; i++) r[i] = load(src + i * src_row);
@@ -306,12 +314,12 @@ static inline CVL_INLINE void CVL_NAME(transpose_block)(real *dst, ptrdiff_t dst
 
 /* The start of the next vector of a line of `length` >= L: the last one may overlap its neighbour, and
  * writes again what stands there. */
-static inline ptrdiff_t CVL_NAME(next)(ptrdiff_t i, ptrdiff_t length) {
+static inline ptrdiff_t next_vector(ptrdiff_t i, ptrdiff_t length) {
     return i + L < length && i + 2 * L > length ? length - L : i + L;
 }
 
 /* dst[s*dst_row + r] = src[r*src_row + s], r < rows, s < columns. */
-static void CVL_NAME(transpose)(real *dst, ptrdiff_t dst_row, const real *src, ptrdiff_t src_row,
+static void transpose(real *dst, ptrdiff_t dst_row, const real *src, ptrdiff_t src_row,
                                 ptrdiff_t rows, ptrdiff_t columns) {
     if (rows < L || columns < L) {
         for (ptrdiff_t r = 0; r < rows; r++)
@@ -319,33 +327,33 @@ static void CVL_NAME(transpose)(real *dst, ptrdiff_t dst_row, const real *src, p
                 dst[s * dst_row + r] = src[r * src_row + s];
         return;
     }
-    for (ptrdiff_t r = 0; r < rows; r = CVL_NAME(next)(r, rows))
-        for (ptrdiff_t s = 0; s < columns; s = CVL_NAME(next)(s, columns))
-            CVL_NAME(transpose_block)(dst + s * dst_row + r, dst_row, src + r * src_row + s, src_row);
+    for (ptrdiff_t r = 0; r < rows; r = next_vector(r, rows))
+        for (ptrdiff_t s = 0; s < columns; s = next_vector(s, columns))
+            transpose_block(dst + s * dst_row + r, dst_row, src + r * src_row + s, src_row);
 }
 
-static void CVL_NAME(copy_rows)(real *dst, ptrdiff_t dst_row, const real *src, ptrdiff_t src_row,
+static void copy_rows(real *dst, ptrdiff_t dst_row, const real *src, ptrdiff_t src_row,
                                 ptrdiff_t rows, ptrdiff_t columns) {
     for (ptrdiff_t r = 0; r < rows; r++, dst += dst_row, src += src_row)
         if (columns < L)
             for (ptrdiff_t s = 0; s < columns; s++)
                 dst[s] = src[s];
         else
-            for (ptrdiff_t s = 0; s < columns; s = CVL_NAME(next)(s, columns))
+            for (ptrdiff_t s = 0; s < columns; s = next_vector(s, columns))
                 store(dst + s, load(src + s));
 }
 
-static void CVL_NAME(copy)(real *dst, ptrdiff_t dst_row, ptrdiff_t dst_column, const real *src,
+static void copy(real *dst, ptrdiff_t dst_row, ptrdiff_t dst_column, const real *src,
                            ptrdiff_t src_row, ptrdiff_t src_column, ptrdiff_t rows,
                            ptrdiff_t columns) {
     if (dst_column == 1 && src_column == 1)
-        CVL_NAME(copy_rows)(dst, dst_row, src, src_row, rows, columns);
+        copy_rows(dst, dst_row, src, src_row, rows, columns);
     else if (dst_row == 1 && src_row == 1)
-        CVL_NAME(copy_rows)(dst, dst_column, src, src_column, columns, rows);
+        copy_rows(dst, dst_column, src, src_column, columns, rows);
     else if (dst_row == 1 && src_column == 1)
-        CVL_NAME(transpose)(dst, dst_column, src, src_row, rows, columns);
+        transpose(dst, dst_column, src, src_row, rows, columns);
     else if (dst_column == 1 && src_row == 1)
-        CVL_NAME(transpose)(dst, dst_row, src, src_column, columns, rows);
+        transpose(dst, dst_row, src, src_column, columns, rows);
     else
         for (ptrdiff_t r = 0; r < rows; r++)
             for (ptrdiff_t s = 0; s < columns; s++)
@@ -354,7 +362,8 @@ static void CVL_NAME(copy)(real *dst, ptrdiff_t dst_row, ptrdiff_t dst_column, c
 
 /* ---- the table ------------------------------------------------------------------------------ */
 
-static const CVL_NAME(cvl_kernels) CVL_NAME(table) = {
+extern const CVL_TYPED(cvl_kernels) CVL_TABLE;
+const CVL_TYPED(cvl_kernels) CVL_TABLE = {
     .lanes = L,
 #if CVL_REGISTERS >= 32
     .vectors = 4,
@@ -369,31 +378,14 @@ static const CVL_NAME(cvl_kernels) CVL_NAME(table) = {
     .channel_tile = {{CHANNEL_ROWS_TO_8(1)}, {CHANNEL_ROWS_TO_6(2)}},
 #endif
     .pixel_rows = PIXEL_ROWS,
-    .pixel_tile = {CVL_NAME(pixel_1), CVL_NAME(pixel_2), CVL_NAME(pixel_3), CVL_NAME(pixel_4),
-                   CVL_NAME(pixel_5), CVL_NAME(pixel_6),
+    .pixel_tile = {pixel_1, pixel_2, pixel_3, pixel_4,
+                   pixel_5, pixel_6,
 #if PIXEL_ROWS == 8
-                   CVL_NAME(pixel_7), CVL_NAME(pixel_8),
+                   pixel_7, pixel_8,
 #endif
     },
-    .lane_tile = CVL_NAME(lane_tile),
-    .tap_sums = CVL_NAME(tap_sums),
-    .copy = CVL_NAME(copy),
-    .sum = CVL_NAME(sum),
+    .lane_tile = lane_tile,
+    .tap_sums = tap_sums,
+    .copy = copy,
+    .sum = sum_run,
 };
-
-#undef load
-#undef store
-#undef splat
-#undef vec
-#undef L
-#undef CHANNEL_TILE
-#undef CHANNEL_TILES_TO_6
-#undef CHANNEL_TILES_TO_8
-#undef CHANNEL_ROWS_TO_6
-#undef CHANNEL_ROWS_TO_8
-#undef PIXEL_ROWS
-#undef PIXEL_VECTORS
-#undef PIXEL_REST
-#undef PIXEL_TILE
-#undef EXCHANGES
-#undef EXCHANGE

@@ -1,8 +1,8 @@
 /* unfold and fold for one dtype. Included by columns.c with `real` and CVL_NAME defined. */
 
 /* Both directions of one (channel, tap) row: `row` is its columns, x its channel. */
-static void CVL_NAME(walk_tap)(const columns_job *job, real *x, real *row, const ptrdiff_t k[],
-                               bool fold) {
+static void
+CVL_NAME(walk_tap)(const columns_job *job, real *x, real *row, const ptrdiff_t k[], bool fold) {
     const cvl_problem *p = job->p;
     const cvl_axis *a = p->axis;
     const ptrdiff_t position = job->strides->position;

@@ -58,8 +58,8 @@ static void sum_channels(void *context, ptrdiff_t begin, ptrdiff_t end, int thre
     }
 }
 
-cvl_status cvl_grad_bias(cvl_dtype dtype, void *db, ptrdiff_t db_stride, const void *dy, ptrdiff_t n,
-                         ptrdiff_t channels, const ptrdiff_t size[CVL_AXES],
+cvl_status cvl_grad_bias(cvl_dtype dtype, void *db, ptrdiff_t db_stride, const void *dy,
+                         ptrdiff_t n, ptrdiff_t channels, const ptrdiff_t size[CVL_AXES],
                          const cvl_data_strides *strides) {
     bias_job job = {dtype, cvl_kernels_in_use(), db, dy, db_stride, n, size, strides};
     const double work =

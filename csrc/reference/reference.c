@@ -3,9 +3,9 @@
  * it is never used to compute a user's answer. Equation numbers are those of docs/math.md. */
 #include "cvl.h"
 
-#define for_each_position(axes, size, d, h, w)                   \
-    for (ptrdiff_t d = 0; d < (axes)[0].size; d++)               \
-        for (ptrdiff_t h = 0; h < (axes)[1].size; h++)           \
+#define for_each_position(axes, size, d, h, w)                                                     \
+    for (ptrdiff_t d = 0; d < (axes)[0].size; d++)                                                 \
+        for (ptrdiff_t h = 0; h < (axes)[1].size; h++)                                             \
             for (ptrdiff_t w = 0; w < (axes)[2].size; w++)
 
 static ptrdiff_t at(const ptrdiff_t strides[CVL_AXES], ptrdiff_t d, ptrdiff_t h, ptrdiff_t w) {

@@ -8,8 +8,7 @@
 #include "kernels/kernels.h"
 
 typedef struct isa {
-    const char *name;
-    const cvl_kernels *kernels;
+    cvl_kernels kernels;
     bool (*available)(void);
 } isa;
 
@@ -18,7 +17,8 @@ static bool always(void) {
 }
 
 #ifdef CVL_BUILD_AVX512
-extern const cvl_kernels cvl_kernels_of_avx512;
+extern const cvl_kernels_f32 cvl_kernels_avx512_f32;
+extern const cvl_kernels_f64 cvl_kernels_avx512_f64;
 static bool has_avx512(void) {
     return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") &&
            __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512bw") &&
@@ -26,28 +26,31 @@ static bool has_avx512(void) {
 }
 #endif
 #ifdef CVL_BUILD_AVX2
-extern const cvl_kernels cvl_kernels_of_avx2;
+extern const cvl_kernels_f32 cvl_kernels_avx2_f32;
+extern const cvl_kernels_f64 cvl_kernels_avx2_f64;
 static bool has_avx2(void) {
     return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
 }
 #endif
 #ifdef CVL_BUILD_NEON
-extern const cvl_kernels cvl_kernels_of_neon;
+extern const cvl_kernels_f32 cvl_kernels_neon_f32;
+extern const cvl_kernels_f64 cvl_kernels_neon_f64;
 #endif
-extern const cvl_kernels cvl_kernels_of_generic;
+extern const cvl_kernels_f32 cvl_kernels_generic_f32;
+extern const cvl_kernels_f64 cvl_kernels_generic_f64;
 
 /* Best first. */
 static const isa built[] = {
 #ifdef CVL_BUILD_AVX512
-    {"avx512", &cvl_kernels_of_avx512, has_avx512},
+    {{"avx512", &cvl_kernels_avx512_f32, &cvl_kernels_avx512_f64}, has_avx512},
 #endif
 #ifdef CVL_BUILD_AVX2
-    {"avx2", &cvl_kernels_of_avx2, has_avx2},
+    {{"avx2", &cvl_kernels_avx2_f32, &cvl_kernels_avx2_f64}, has_avx2},
 #endif
 #ifdef CVL_BUILD_NEON
-    {"neon", &cvl_kernels_of_neon, always},
+    {{"neon", &cvl_kernels_neon_f32, &cvl_kernels_neon_f64}, always},
 #endif
-    {"generic", &cvl_kernels_of_generic, always},
+    {{"generic", &cvl_kernels_generic_f32, &cvl_kernels_generic_f64}, always},
 };
 enum { n_built = sizeof built / sizeof built[0] };
 
@@ -55,7 +58,7 @@ static const isa *_Atomic in_use = &built[n_built - 1];
 
 bool cvl_select_isa(const char *name) {
     for (int i = 0; i < n_built; i++)
-        if ((!name || strcmp(name, built[i].name) == 0) && built[i].available()) {
+        if ((!name || strcmp(name, built[i].kernels.isa) == 0) && built[i].available()) {
             atomic_store(&in_use, &built[i]);
             return true;
         }
@@ -63,23 +66,23 @@ bool cvl_select_isa(const char *name) {
 }
 
 const char *cvl_isa(void) {
-    return atomic_load(&in_use)->name;
+    return atomic_load(&in_use)->kernels.isa;
 }
 
 const char *const *cvl_isas(void) {
     static const char *names[n_built + 1];
     for (int i = 0; i < n_built; i++)
-        names[i] = built[i].name;
+        names[i] = built[i].kernels.isa;
     return names;
 }
 
 bool cvl_isa_available(const char *name) {
     for (int i = 0; i < n_built; i++)
-        if (strcmp(name, built[i].name) == 0)
+        if (strcmp(name, built[i].kernels.isa) == 0)
             return built[i].available();
     return false;
 }
 
 const cvl_kernels *cvl_kernels_in_use(void) {
-    return atomic_load(&in_use)->kernels;
+    return &atomic_load(&in_use)->kernels;
 }

@@ -10,8 +10,8 @@
 
 #include "cvl.h"
 
-/* Waking a second thread costs a few microseconds: the time of about this many multiplications. */
-static const double worth_a_thread = 200e3;
+/* Waking a second thread costs several microseconds: the time of about this many multiplications. */
+static const double worth_a_thread = 500e3;
 
 static atomic_int wanted_threads = 1;
 

@@ -1,0 +1,104 @@
+# One command each. Every target does its own set-up, in .venv and build/, from python3, a C compiler
+# and make; stamp files let a second run start at once.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+# Where `make demo` saves its picture, and what `make test` gives pytest.
+OUTPUT ?= out/demo.png
+PYTEST_ARGS ?=
+ARGS ?=
+
+PIP := -m pip --disable-pip-version-check --no-input --quiet
+C_FILES := $(shell find csrc -name '*.[ch]' | sort)
+# What a build reads. Python files need no rebuild: the package is installed in editable mode.
+BUILD_INPUTS := pyproject.toml setup.py $(C_FILES)
+PACKAGE_INPUTS := $(BUILD_INPUTS) MANIFEST.in $(shell find convlab -name '*.py' | sort)
+# The requirements in pyproject.toml, one a line: $(call requirements,project.optional-dependencies.test)
+requirements = $(BIN)/python -c 'import functools, tomllib; \
+	table = tomllib.load(open("pyproject.toml", "rb")); \
+	print(*functools.reduce(dict.__getitem__, "$(1)".split("."), table), sep="\n")'
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.NOTPARALLEL:
+.PHONY: help demo test bench lint format package sanitize clean
+
+help: ## list these commands
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-10s%s\n", $$1, $$2 }' Makefile
+
+demo: $(VENV)/built $(VENV)/demo ## filter a photograph, train a network on digits, save a picture
+	$(BIN)/python -m convlab demo --output $(OUTPUT)
+
+test: $(VENV)/built $(VENV)/test ## run every test, on two cores
+	$(BIN)/pytest -n 2 $(PYTEST_ARGS)
+
+bench: $(VENV)/built $(VENV)/bench ## convlab beside PyTorch and SciPy; options in ARGS="--quick --rows 3x3"
+	$(BIN)/python -m benchmarks $(ARGS)
+
+lint: $(VENV)/lint ## check style, types, and that C and the package build without a warning
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/clang-format --dry-run -Werror $(C_FILES)
+	$(BIN)/mypy
+	$(MAKE) --no-print-directory package
+
+format: $(VENV)/lint ## put Python and C into the project's style
+	$(BIN)/ruff check --fix --quiet .
+	$(BIN)/ruff format .
+	$(BIN)/clang-format -i $(C_FILES)
+
+package: build/package/checked ## build as users do, sdist then wheel, and check the result
+	@ls build/package/dist
+
+# The installed convlab is tested, not the one in this folder, so the folder stays off the path.
+# libstdc++ must be there before ASan looks for its throw, or PyTorch's exceptions end the process.
+sanitize: build/sanitize/installed ## run the tests with the C core under ASan and UBSan
+	LD_PRELOAD="$$($(SANITIZE_CC) -print-file-name=libasan.so) \
+$$($(SANITIZE_CC) -print-file-name=libstdc++.so.6)" \
+	ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1 \
+	PYTHONSAFEPATH=1 OMP_NUM_THREADS=2 \
+		build/sanitize/venv/bin/pytest -n 2 -o pythonpath="tests tests/lessons" --ignore tests/test_benchmarks.py \
+		tests $(PYTEST_ARGS)
+
+clean: ## remove everything that the other commands made
+	rm -rf $(VENV) build dist out *.egg-info convlab/_core*.so
+	rm -rf .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(VENV)/created: pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(call requirements,build-system.requires) | $(BIN)/python $(PIP) install -r /dev/stdin
+	@touch $@
+
+$(VENV)/built: $(VENV)/created $(BUILD_INPUTS)
+	$(BIN)/python $(PIP) install --no-build-isolation --editable .
+	@touch $@
+
+$(VENV)/demo $(VENV)/test $(VENV)/lint $(VENV)/bench: $(VENV)/created
+	$(call requirements,project.optional-dependencies.$(@F)) \
+		| $(BIN)/python $(PIP) install -r /dev/stdin
+	@touch $@
+
+# A wheel from the source distribution alone, with every warning an error, in a fresh environment.
+build/package/checked: $(VENV)/lint $(PACKAGE_INPUTS) README.md LICENSE
+	rm -rf build/package
+	CONVLAB_WERROR=1 $(BIN)/python -m build --no-isolation --outdir build/package/dist > /dev/null
+	$(PYTHON) -m venv build/package/venv
+	build/package/venv/bin/python $(PIP) install build/package/dist/*.whl
+	cd build/package && venv/bin/python -m convlab check
+	@touch $@
+
+SANITIZE_CC := gcc
+SANITIZE_FLAGS := -fsanitize=address,undefined -fno-sanitize-recover=undefined
+
+build/sanitize/installed: $(VENV)/lint $(PACKAGE_INPUTS)
+	rm -rf build/sanitize
+	CC=$(SANITIZE_CC) CONVLAB_CFLAGS="$(SANITIZE_FLAGS) -O1 -g -fno-omit-frame-pointer" \
+	CONVLAB_LDFLAGS="$(SANITIZE_FLAGS)" \
+		$(BIN)/python -m build --no-isolation --outdir build/sanitize/dist > /dev/null
+	$(PYTHON) -m venv build/sanitize/venv
+	build/sanitize/venv/bin/python $(PIP) install build/sanitize/dist/*.whl
+	$(call requirements,project.optional-dependencies.test) \
+		| build/sanitize/venv/bin/python $(PIP) install -r /dev/stdin
+	@touch $@

@@ -1,0 +1,3 @@
+#include "support/real_f64.h"
+
+#include "drivers/drivers_impl.h"
