@@ -30,7 +30,7 @@ static void sum_rows(const kernel_table *kernels, real *sums, const real *dy, pt
 static void sum_line(const kernel_table *kernels, real *sums, const real *dy, ptrdiff_t line,
                      const real *x, const ptrdiff_t *offset, ptrdiff_t taps,
                      const cvl_chunk *chunk) {
-    enum { strip = 8 };
+    enum { strip = 12 };
     real sum[strip];
     for (ptrdiff_t t = 0; t < taps; t += strip) {
         const ptrdiff_t n = taps - t < strip ? taps - t : strip;

@@ -92,7 +92,8 @@ CVL_DECLARE_KERNELS(double, f64)
  * Reads dy and x up to `columns` rounded up to vectors; what lies beyond takes no part, be it NaN.
  *
  * copy: dst[r*dst_row + s*dst_column] = src[r*src_row + s*src_column]. Fast where both have a unit
- * stride: as row copies where it is the same axis, as a transposition where it is not.
+ * stride: as row copies where it is the same axis, as a transposition where it is not; and where
+ * columns are gathered from every other element.
  *
  * sum: the sum of x[0..length), its rounding error growing like the logarithm of length in blocks.
  */

@@ -186,11 +186,14 @@ static void lane_tile(real *c, ptrdiff_t c_step, const real *x, ptrdiff_t x_step
 
 /* ---- sums over positions -------------------------------------------------------------------- */
 
+/* Taps summed at once: their sums, a vector of dy and the mask fit 16 registers. */
+#define TAP_SUMS 12
+
 static inline CVL_INLINE void tap_sums_body(const int v, real *c, const real *dy,
                                                       ptrdiff_t dy_row, const real *x,
                                                       ptrdiff_t x_row, const ptrdiff_t *x_offset,
                                                       ptrdiff_t rows, ptrdiff_t columns) {
-    vec sum[8];
+    vec sum[TAP_SUMS];
     CVL_UNROLL for (int k = 0; k < v; k++) sum[k] = (vec){0};
     const ptrdiff_t whole = columns / L * L, rest = columns - whole;
     const mask kept = first_lanes(rest);
@@ -208,25 +211,32 @@ static inline CVL_INLINE void tap_sums_body(const int v, real *c, const real *dy
     CVL_UNROLL for (int k = 0; k < v; k++) c[k] += sum_lanes(sum[k]);
 }
 
-static void tap_sums(real *c, const real *dy, ptrdiff_t dy_row, const real *x,
-                               ptrdiff_t x_row, const ptrdiff_t *x_offset, ptrdiff_t taps,
-                               ptrdiff_t rows, ptrdiff_t columns) {
-    for (; taps >= 8; taps -= 8, c += 8, x_offset += 8)
-        tap_sums_body(8, c, dy, dy_row, x, x_row, x_offset, rows, columns);
-#define TAP_SUMS_REST(v)                                                                           \
-    case v:                                                                                        \
-        tap_sums_body(v, c, dy, dy_row, x, x_row, x_offset, rows, columns);              \
-        break;
-    switch (taps) {
-        TAP_SUMS_REST(1)
-        TAP_SUMS_REST(2)
-        TAP_SUMS_REST(3)
-        TAP_SUMS_REST(4)
-        TAP_SUMS_REST(5)
-        TAP_SUMS_REST(6)
-        TAP_SUMS_REST(7)
-    default: break;
+static void tap_sums(real *c, const real *dy, ptrdiff_t dy_row, const real *x, ptrdiff_t x_row,
+                     const ptrdiff_t *x_offset, ptrdiff_t taps, ptrdiff_t rows,
+                     ptrdiff_t columns) {
+#define TAP_SUMS_CASE(v)                                                                           \
+    case v: tap_sums_body(v, c, dy, dy_row, x, x_row, x_offset, rows, columns); break;
+    const ptrdiff_t strips = (taps + TAP_SUMS - 1) / TAP_SUMS;
+    for (ptrdiff_t strip = 0; strip < strips; strip++) {
+        const ptrdiff_t first = taps * strip / strips, v = taps * (strip + 1) / strips - first;
+        switch (v) {
+            TAP_SUMS_CASE(1)
+            TAP_SUMS_CASE(2)
+            TAP_SUMS_CASE(3)
+            TAP_SUMS_CASE(4)
+            TAP_SUMS_CASE(5)
+            TAP_SUMS_CASE(6)
+            TAP_SUMS_CASE(7)
+            TAP_SUMS_CASE(8)
+            TAP_SUMS_CASE(9)
+            TAP_SUMS_CASE(10)
+            TAP_SUMS_CASE(11)
+            TAP_SUMS_CASE(12)
+        }
+        c += v;
+        x_offset += v;
     }
+#undef TAP_SUMS_CASE
 }
 
 static real sum_run(const real *x, ptrdiff_t length) {
@@ -248,10 +258,12 @@ static real sum_run(const real *x, ptrdiff_t length) {
  * every block of 2s columns (Eklundh 1972). */
 #if CVL_VECTOR_BYTES / CVL_REAL_BYTES == 2
 #define EXCHANGES 1
+#define EVENS(a, b) __builtin_shufflevector(a, b, 0, 2)
 #define EXCHANGE(s, a, b, lo, hi)                                                                  \
     lo = __builtin_shufflevector(a, b, 0, 2), hi = __builtin_shufflevector(a, b, 1, 3)
 #elif CVL_VECTOR_BYTES / CVL_REAL_BYTES == 4
 #define EXCHANGES 2
+#define EVENS(a, b) __builtin_shufflevector(a, b, 0, 2, 4, 6)
 #define EXCHANGE(s, a, b, lo, hi)                                                                  \
     if (s == 2)                                                                                    \
         lo = __builtin_shufflevector(a, b, 0, 1, 4, 5),                                            \
@@ -261,6 +273,7 @@ static real sum_run(const real *x, ptrdiff_t length) {
         hi = __builtin_shufflevector(a, b, 1, 5, 3, 7)
 #elif CVL_VECTOR_BYTES / CVL_REAL_BYTES == 8
 #define EXCHANGES 3
+#define EVENS(a, b) __builtin_shufflevector(a, b, 0, 2, 4, 6, 8, 10, 12, 14)
 #define EXCHANGE(s, a, b, lo, hi)                                                                  \
     if (s == 4)                                                                                    \
         lo = __builtin_shufflevector(a, b, 0, 1, 2, 3, 8, 9, 10, 11),                              \
@@ -273,6 +286,8 @@ static real sum_run(const real *x, ptrdiff_t length) {
         hi = __builtin_shufflevector(a, b, 1, 9, 3, 11, 5, 13, 7, 15)
 #else
 #define EXCHANGES 4
+#define EVENS(a, b)                                                                                \
+    __builtin_shufflevector(a, b, 0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30)
 #define EXCHANGE(s, a, b, lo, hi)                                                                  \
     if (s == 8)                                                                                    \
         lo = __builtin_shufflevector(a, b, 0, 1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 20, 21, 22,     \
@@ -318,26 +333,66 @@ static inline ptrdiff_t next_vector(ptrdiff_t i, ptrdiff_t length) {
     return i + L < length && i + 2 * L > length ? length - L : i + L;
 }
 
-/* dst[s*dst_row + r] = src[r*src_row + s], r < rows, s < columns. */
+/* dst[s*dst_row + r] = src[r*src_row + s], r < rows, s < columns, one at a time. */
+static inline void transpose_scalar(real *dst, ptrdiff_t dst_row, const real *src,
+                                    ptrdiff_t src_row, ptrdiff_t rows, ptrdiff_t columns) {
+    for (ptrdiff_t r = 0; r < rows; r++)
+        for (ptrdiff_t s = 0; s < columns; s++)
+            dst[s * dst_row + r] = src[r * src_row + s];
+}
+
+/* The same, block by block; a last column or two, as 3x3 kernels have, are not worth a block. */
 static void transpose(real *dst, ptrdiff_t dst_row, const real *src, ptrdiff_t src_row,
-                                ptrdiff_t rows, ptrdiff_t columns) {
+                      ptrdiff_t rows, ptrdiff_t columns) {
     if (rows < L || columns < L) {
-        for (ptrdiff_t r = 0; r < rows; r++)
-            for (ptrdiff_t s = 0; s < columns; s++)
-                dst[s * dst_row + r] = src[r * src_row + s];
+        transpose_scalar(dst, dst_row, src, src_row, rows, columns);
         return;
     }
-    for (ptrdiff_t r = 0; r < rows; r = next_vector(r, rows))
-        for (ptrdiff_t s = 0; s < columns; s = next_vector(s, columns))
+    const ptrdiff_t rest = columns % L <= 2 ? columns % L : 0, blocks = columns - rest;
+    for (ptrdiff_t r = 0; r < rows; r = next_vector(r, rows)) {
+        for (ptrdiff_t s = 0; s < blocks; s = next_vector(s, blocks))
             transpose_block(dst + s * dst_row + r, dst_row, src + r * src_row + s, src_row);
+        transpose_scalar(dst + blocks * dst_row + r, dst_row, src + r * src_row + blocks, src_row,
+                         L, rest);
+    }
+}
+
+/* Every other element of each row, as stride 2 reads them; no element past the last is touched. */
+static void copy_evens(real *dst, ptrdiff_t dst_row, const real *src, ptrdiff_t src_row,
+                       ptrdiff_t rows, ptrdiff_t columns) {
+    for (ptrdiff_t r = 0; r < rows; r++, dst += dst_row, src += src_row) {
+        ptrdiff_t s = 0;
+        for (; s + L < columns; s += L)
+            store(dst + s, EVENS(load(src + 2 * s), load(src + 2 * s + L)));
+        for (; s < columns; s++)
+            dst[s] = src[2 * s];
+    }
+}
+
+/* n < L elements as two moves that may overlap, each a power of two wide. */
+static inline void copy_short(real *dst, const real *src, ptrdiff_t n) {
+#define COPY_TWICE(width)                                                                          \
+    if (n >= width) {                                                                              \
+        real first[width], last[width];                                                            \
+        __builtin_memcpy(first, src, sizeof first);                                                \
+        __builtin_memcpy(last, src + n - width, sizeof last);                                      \
+        __builtin_memcpy(dst, first, sizeof first);                                                \
+        __builtin_memcpy(dst + n - width, last, sizeof last);                                      \
+        return;                                                                                    \
+    }
+    COPY_TWICE(8)
+    COPY_TWICE(4)
+    COPY_TWICE(2)
+#undef COPY_TWICE
+    if (n == 1)
+        *dst = *src;
 }
 
 static void copy_rows(real *dst, ptrdiff_t dst_row, const real *src, ptrdiff_t src_row,
-                                ptrdiff_t rows, ptrdiff_t columns) {
+                      ptrdiff_t rows, ptrdiff_t columns) {
     for (ptrdiff_t r = 0; r < rows; r++, dst += dst_row, src += src_row)
         if (columns < L)
-            for (ptrdiff_t s = 0; s < columns; s++)
-                dst[s] = src[s];
+            copy_short(dst, src, columns);
         else
             for (ptrdiff_t s = 0; s < columns; s = next_vector(s, columns))
                 store(dst + s, load(src + s));
@@ -350,6 +405,8 @@ static void copy(real *dst, ptrdiff_t dst_row, ptrdiff_t dst_column, const real 
         copy_rows(dst, dst_row, src, src_row, rows, columns);
     else if (dst_row == 1 && src_row == 1)
         copy_rows(dst, dst_column, src, src_column, columns, rows);
+    else if (dst_column == 1 && src_column == 2)
+        copy_evens(dst, dst_row, src, src_row, rows, columns);
     else if (dst_row == 1 && src_column == 1)
         transpose(dst, dst_column, src, src_row, rows, columns);
     else if (dst_column == 1 && src_row == 1)
