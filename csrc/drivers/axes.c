@@ -55,6 +55,23 @@ static ptrdiff_t dense_parts(const cvl_phase *p) {
     return least(p->count, p->tap_step / gcd(p->tap_step, p->in_step));
 }
 
+enum {
+    own_phases = sizeof((cvl_gather_axis *)0)->own_phases / sizeof(cvl_phase),
+    own_taps = sizeof((cvl_gather_axis *)0)->own_taps / sizeof(ptrdiff_t),
+};
+
+/* An axis with room for its tap order and a few phases. */
+static cvl_status start_axis(cvl_gather_axis *axis, ptrdiff_t in, ptrdiff_t out, ptrdiff_t k) {
+    axis->in = in;
+    axis->out = out;
+    axis->k = k;
+    axis->n_phases = 0;
+    axis->phases = axis->own_phases;
+    axis->tap_order = k <= own_taps ? axis->own_taps
+                                    : cvl_alloc((size_t)cvl_part_bytes(k, sizeof *axis->tap_order));
+    return axis->tap_order ? CVL_OK : CVL_NO_MEMORY;
+}
+
 static cvl_status append_phases(cvl_gather_axis *axis, ptrdiff_t *capacity, const cvl_phase *whole,
                                 bool split_dilation) {
     const ptrdiff_t parts = split_dilation ? dense_parts(whole) : 1;
@@ -63,9 +80,9 @@ static cvl_status append_phases(cvl_gather_axis *axis, ptrdiff_t *capacity, cons
         cvl_phase *phases = cvl_alloc((size_t)cvl_part_bytes(grown, sizeof *phases));
         if (!phases)
             return CVL_NO_MEMORY;
-        if (axis->n_phases)
-            memcpy(phases, axis->phases, (size_t)axis->n_phases * sizeof *phases);
-        cvl_free(axis->phases);
+        memcpy(phases, axis->phases, (size_t)axis->n_phases * sizeof *phases);
+        if (axis->phases != axis->own_phases)
+            cvl_free(axis->phases);
         axis->phases = phases;
         *capacity = grown;
     }
@@ -82,11 +99,10 @@ static cvl_status append_phases(cvl_gather_axis *axis, ptrdiff_t *capacity, cons
 }
 
 cvl_status cvl_forward_axis(const cvl_axis *a, bool split_dilation, cvl_gather_axis *axis) {
-    ptrdiff_t capacity = 0;
-    *axis = (cvl_gather_axis){.in = a->in, .out = a->out, .k = a->k};
-    axis->tap_order = cvl_alloc((size_t)cvl_part_bytes(a->k, sizeof *axis->tap_order));
-    if (!axis->tap_order)
-        return CVL_NO_MEMORY;
+    ptrdiff_t capacity = own_phases;
+    const cvl_status status = start_axis(axis, a->in, a->out, a->k);
+    if (status != CVL_OK)
+        return status;
     for (ptrdiff_t k = 0; k < a->k; k++)
         axis->tap_order[k] = k;
 
@@ -102,17 +118,19 @@ cvl_status cvl_forward_axis(const cvl_axis *a, bool split_dilation, cvl_gather_a
 
 cvl_status cvl_grad_input_axis(const cvl_axis *a, bool split_dilation, cvl_gather_axis *axis) {
     /* Source and destination change places: dy is read, dx written. */
-    *axis = (cvl_gather_axis){.in = a->out, .out = a->in, .k = a->k};
-    ptrdiff_t capacity = 0;
-    cvl_status status = CVL_NO_MEMORY;
+    ptrdiff_t capacity = own_phases;
+    cvl_status status = start_axis(axis, a->out, a->in, a->k);
     const ptrdiff_t common = gcd(a->stride, a->dilation);
     const ptrdiff_t class_step = a->stride / common; /* taps of a class: c, c+step, ... */
     const ptrdiff_t classes = least(class_step, a->k);
     const ptrdiff_t residues = least(a->stride, a->in); /* first destinations of the phases */
-    bool *reached = cvl_alloc((size_t)cvl_part_bytes(residues, sizeof *reached));
-    axis->tap_order = cvl_alloc((size_t)cvl_part_bytes(a->k, sizeof *axis->tap_order));
-    if (!reached || !axis->tap_order)
-        goto cleanup;
+    bool few_reached[64], *reached = few_reached;
+    if (status != CVL_OK)
+        return status;
+    if (residues > (ptrdiff_t)sizeof few_reached)
+        reached = cvl_alloc((size_t)cvl_part_bytes(residues, sizeof *reached));
+    if (!reached)
+        return CVL_NO_MEMORY;
     memset(reached, 0, (size_t)residues);
 
     ptrdiff_t place = 0;
@@ -156,13 +174,16 @@ cvl_status cvl_grad_input_axis(const cvl_axis *a, bool split_dilation, cvl_gathe
         status = append_phases(axis, &capacity, &empty, false);
     }
 cleanup:
-    cvl_free(reached);
+    if (reached != few_reached)
+        cvl_free(reached);
     return status;
 }
 
 void cvl_free_axis(cvl_gather_axis *axis) {
-    cvl_free(axis->phases);
-    cvl_free(axis->tap_order);
+    if (axis->phases != axis->own_phases)
+        cvl_free(axis->phases);
+    if (axis->tap_order != axis->own_taps)
+        cvl_free(axis->tap_order);
 }
 
 /* What the phases touch: sources first, first + step, ..., `length` of them. */

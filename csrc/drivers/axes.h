@@ -27,6 +27,10 @@ typedef struct cvl_gather_axis {
     ptrdiff_t n_phases;
     cvl_phase *phases;
     ptrdiff_t *tap_order; /* k entries: the weight index at each place of the packed order */
+    /* Where phases and tap_order are kept while they are few: an allocation costs as much as a small
+     * convolution. So an axis is never copied. */
+    cvl_phase own_phases[4];
+    ptrdiff_t own_taps[16];
 } cvl_gather_axis;
 
 /* Fill an axis for forward or grad_input. With `split_dilation`, phases whose taps are further apart

@@ -53,7 +53,10 @@ static ptrdiff_t even(ptrdiff_t whole, ptrdiff_t size) {
 static cvl_status list_slabs(const cvl_gather *g, cvl_blocks *blocks) {
     const cvl_gather_axis *depth = &g->axis[0], *height = &g->axis[1];
     blocks->n_slabs = slab_count(g, blocks->rows);
-    blocks->slabs = cvl_alloc((size_t)cvl_part_bytes(blocks->n_slabs, sizeof *blocks->slabs));
+    const ptrdiff_t own = sizeof blocks->own_slabs / sizeof *blocks->own_slabs;
+    blocks->slabs = blocks->n_slabs <= own
+                        ? blocks->own_slabs
+                        : cvl_alloc((size_t)cvl_part_bytes(blocks->n_slabs, sizeof *blocks->slabs));
     if (!blocks->slabs)
         return CVL_NO_MEMORY;
     cvl_slab *slab = blocks->slabs;
@@ -111,7 +114,8 @@ cvl_status cvl_cut(const cvl_gather *g, cvl_map_fn *map, ptrdiff_t place_bytes, 
 }
 
 void cvl_free_blocks(cvl_blocks *blocks) {
-    cvl_free(blocks->slabs);
+    if (blocks->slabs != blocks->own_slabs)
+        cvl_free(blocks->slabs);
 }
 
 ptrdiff_t cvl_block_columns(const cvl_blocks *blocks, const cvl_phase *phase, ptrdiff_t b) {

@@ -18,6 +18,7 @@ typedef struct cvl_blocks {
     ptrdiff_t places;             /* the most places a tile needs, over all blocks */
     ptrdiff_t positions;          /* the most destination positions of a block */
     cvl_map width;                /* the width axis of every tile */
+    cvl_slab own_slabs[4];        /* where they are kept while they are few */
 } cvl_blocks;
 
 typedef cvl_map cvl_map_fn(const cvl_phase *phases, ptrdiff_t n_phases, ptrdiff_t count);

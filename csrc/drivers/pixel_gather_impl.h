@@ -30,7 +30,8 @@ static pixel_space pixel_layout(const pixel_job *job, char *memory) {
     pixel_space space = {.bundle = -1};
     const ptrdiff_t taps = g->axis[0].k * g->axis[1].k * g->axis[2].k;
     space.tile =
-        cvl_take(&memory, job->bundle * job->blocks.places * g->ic + CVL_MAX_LANES, sizeof(real));
+        cvl_take(&memory, job->bundle * channel_room(job->blocks.places) * g->ic + CVL_MAX_LANES,
+                 sizeof(real));
     space.out = cvl_take(&memory, job->line_room * job->kernels->pixel_rows, sizeof(real));
     space.weights = cvl_take(&memory, job->bundle * job->steps * g->oc, sizeof(real));
     space.bias = cvl_take(&memory, job->bundle * g->oc, sizeof(real));
@@ -162,7 +163,8 @@ cvl_status CVL_TYPED(cvl_gather_pixels)(const cvl_gather *g, const cvl_kernels *
     const kernel_table *kernels = all_kernels->CVL_DTYPE;
     pixel_job job = {.g = g, .kernels = kernels};
     const ptrdiff_t taps = g->axis[0].k * g->axis[1].k * g->axis[2].k;
-    const ptrdiff_t budget = cvl_l2_bytes() / 8;
+    /* One channel's rows shall stay in the level-1 cache; those of many only fit the next. */
+    const ptrdiff_t budget = cvl_l2_bytes() / (g->ic == 1 ? 8 : 2);
     cvl_status status = cvl_cut(g, cvl_pixel_map, g->ic * (ptrdiff_t)sizeof(real), budget,
                                 g->n * g->groups, &job.blocks);
     if (status != CVL_OK)
@@ -170,7 +172,8 @@ cvl_status CVL_TYPED(cvl_gather_pixels)(const cvl_gather *g, const cvl_kernels *
     job.steps = taps * g->ic;
 
     /* Small groups share a task, as long as their tiles fit the cache and tasks remain. */
-    const ptrdiff_t places = cvl_scale_bytes(job.blocks.places, g->ic * (ptrdiff_t)sizeof(real));
+    const ptrdiff_t places =
+        cvl_scale_bytes(channel_room(job.blocks.places), g->ic * (ptrdiff_t)sizeof(real));
     const ptrdiff_t areas = g->n * job.blocks.n_slabs * job.blocks.n_columns;
     job.bundle = budget / (places + 1);
     if (job.bundle > g->groups * areas / 16)
@@ -184,7 +187,8 @@ cvl_status CVL_TYPED(cvl_gather_pixels)(const cvl_gather *g, const cvl_kernels *
     job.line_room = cvl_add_bytes(cvl_scale_bytes(line, job.blocks.rows), kernels->lanes);
 
     ptrdiff_t bytes = cvl_part_bytes(
-        cvl_add_bytes(cvl_scale_bytes(job.blocks.places, job.bundle * g->ic), CVL_MAX_LANES),
+        cvl_add_bytes(cvl_scale_bytes(channel_room(job.blocks.places), job.bundle * g->ic),
+                      CVL_MAX_LANES),
         sizeof(real));
     bytes = cvl_add_bytes(
         bytes, cvl_part_bytes(cvl_scale_bytes(job.line_room, kernels->pixel_rows), sizeof(real)));

@@ -56,7 +56,8 @@ static void pixel_reduce_image(const pixel_reduce_job *job, const cvl_chunk *chu
     const ptrdiff_t in[] = {r->axis[0].in, r->axis[1].in, r->axis[2].in};
     const ptrdiff_t lanes = job->kernels->lanes;
     real *x_space =
-        cvl_take(&memory, job->chunks.places * job->bundle * r->ic + CVL_MAX_LANES, sizeof(real));
+        cvl_take(&memory, channel_room(job->chunks.places) * job->bundle * r->ic + CVL_MAX_LANES,
+                 sizeof(real));
     real *dy_space = cvl_take(&memory, job->line_room, sizeof(real));
     ptrdiff_t *offset = cvl_take(&memory, job->taps, sizeof *offset);
 
@@ -150,7 +151,8 @@ cvl_status CVL_TYPED(cvl_reduce_pixels)(const cvl_reduce *r, const cvl_kernels *
     const ptrdiff_t sums = cvl_scale_bytes(r->groups * r->oc * r->ic, job.taps);
 
     /* Small groups share a task, as long as their tiles fit the cache and tasks remain. */
-    job.bundle = cvl_l2_bytes() / 4 / (cvl_scale_bytes(job.chunks.places, r->ic * size) + 1);
+    job.bundle =
+        cvl_l2_bytes() / 4 / (cvl_scale_bytes(channel_room(job.chunks.places), r->ic * size) + 1);
     if (job.bundle > r->groups / 8)
         job.bundle = r->groups / 8;
     if (job.bundle < 1)
@@ -162,7 +164,8 @@ cvl_status CVL_TYPED(cvl_reduce_pixels)(const cvl_reduce *r, const cvl_kernels *
     const ptrdiff_t line = width.length > job.chunks.columns ? width.length : job.chunks.columns;
     job.line_room = cvl_scale_bytes(line, job.chunks.rows) + CVL_MAX_LANES;
     ptrdiff_t bytes = cvl_part_bytes(
-        cvl_add_bytes(cvl_scale_bytes(job.chunks.places, job.bundle * r->ic), CVL_MAX_LANES),
+        cvl_add_bytes(cvl_scale_bytes(channel_room(job.chunks.places), job.bundle * r->ic),
+                      CVL_MAX_LANES),
         sizeof(real));
     bytes = cvl_add_bytes(bytes, cvl_part_bytes(job.line_room, sizeof(real)));
     job.workspace_bytes = cvl_add_bytes(bytes, cvl_part_bytes(job.taps, sizeof(ptrdiff_t)));

@@ -83,15 +83,23 @@ static void pack_channels_together(input_tile *tile, real *to, ptrdiff_t pitch, 
     }
 }
 
+/* Elements from channel to channel of a tile with the positions together: an odd number of cache lines,
+ * so that the channels of one position do not all fall into the same few sets of the cache. */
+static ptrdiff_t channel_room(ptrdiff_t places) {
+    const ptrdiff_t line = 64 / (ptrdiff_t)sizeof(real);
+    return cvl_scale_bytes((places / line + (places % line != 0)) | 1, line);
+}
+
 /* Packs with the positions together: tile[channel][depth][width run][height][width], so that a step
- * along the width, or to the next row, is the same for all taps. Returns the size of a channel. */
+ * along the width, or to the next row, is the same for all taps. Returns the step from channel to
+ * channel. */
 static ptrdiff_t pack_positions_together(input_tile *tile, real *to, const real *src,
                                          const cvl_data_strides *strides, ptrdiff_t channels,
                                          const ptrdiff_t in[CVL_AXES], copy_kernel *copy) {
     const cvl_map *map = tile->map;
     const ptrdiff_t line = map[2].length, lines = map[1].runs * map[1].length;
     const ptrdiff_t plane = map[2].runs * lines * line;
-    const ptrdiff_t size = map[0].runs * map[0].length * plane;
+    const ptrdiff_t size = channel_room(map[0].runs * map[0].length * plane);
     tile->base = to;
     tile->index_step[2] = tile->position[2] = 1;
     tile->run_step[2] = lines * line;

@@ -7,13 +7,23 @@ static gather_fn *const by_channels[] = {cvl_gather_channels_f32, cvl_gather_cha
 static gather_fn *const by_pixels[] = {cvl_gather_pixels_f32, cvl_gather_pixels_f64};
 static gather_fn *const by_lanes[] = {cvl_gather_lanes_f32, cvl_gather_lanes_f64};
 
+/* Positions along the lanes waste no lanes on few output channels. They also leave a channels-first
+ * result as it is computed, where channels along the lanes must be transposed: that decides while the
+ * reduction is short, beyond which the channel tile's better use of the cache does. */
+static bool gather_pixels(const cvl_gather *g, ptrdiff_t lanes) {
+    const ptrdiff_t longest = 96;
+    const ptrdiff_t steps = g->ic * g->axis[0].k * g->axis[1].k * g->axis[2].k;
+    const bool rows_contiguous = g->dst_strides.s[2] == 1 && g->axis[2].n_phases == 1;
+    return g->oc <= lanes / 2 || (rows_contiguous && steps <= longest);
+}
+
 cvl_status cvl_run_gather(cvl_dtype dtype, const cvl_gather *g) {
     const cvl_kernels *kernels = cvl_kernels_in_use();
     const ptrdiff_t lanes = dtype == CVL_F32 ? kernels->f32->lanes : kernels->f64->lanes;
     const bool depthwise = g->ic == 1 && g->oc == 1;
     if (depthwise && g->groups >= lanes / 2 && g->src_strides.c == 1 && g->dst_strides.c == 1)
         return by_lanes[dtype](g, kernels);
-    if (g->oc < lanes)
+    if (gather_pixels(g, lanes))
         return by_pixels[dtype](g, kernels);
     return by_channels[dtype](g, kernels);
 }
