@@ -25,4 +25,5 @@ typedef CVL_TYPED(cvl_copy) copy_kernel;
 #include "drivers/pixel_gather_impl.h"
 
 #include "drivers/channel_reduce_impl.h"
+#include "drivers/lane_reduce_impl.h"
 #include "drivers/pixel_reduce_impl.h"

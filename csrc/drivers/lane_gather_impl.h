@@ -62,58 +62,123 @@ static void bring_lane_weights(const lane_job *job, lane_space *space, ptrdiff_t
     space->height = slab->height;
 }
 
-static void lane_task(const lane_job *job, ptrdiff_t index, lane_space *space) {
+/* What one task computes: an image's block of channels. */
+typedef struct lane_task {
+    ptrdiff_t n, block, first, channels;
+    const cvl_slab *slab;
+} lane_task;
+
+/* Positions [q, q + count) of one width phase in rows [row, row + rows) of the slab. */
+typedef struct lane_region {
+    const cvl_phase *width;
+    const real *weights;
+    ptrdiff_t row, rows, q, count;
+} lane_region;
+
+static void lane_run_region(const lane_job *job, const lane_space *space, const lane_task *task,
+                            const lane_region *region) {
+    const cvl_gather *g = job->g;
+    const kernel_table *kernels = job->kernels;
+    const cvl_slab *slab = task->slab;
+    const cvl_phase *width = region->width;
+    const ptrdiff_t in[] = {g->axis[0].in, g->axis[1].in, g->axis[2].in};
+    const ptrdiff_t height_q = slab->height_q + region->row, lanes = kernels->lanes;
+    if (region->rows <= 0 || region->count <= 0)
+        return;
+
+    input_tile tile = {.map = {cvl_channel_map(slab->depth, 1, 1),
+                               cvl_channel_map(slab->height, 1, region->rows),
+                               cvl_channel_map(width, 1, region->count)},
+                       .shift = {slab->depth_q * slab->depth->in_step,
+                                 height_q * slab->height->in_step, region->q * width->in_step}};
+    const real *src =
+        (const real *)g->src + task->n * g->src_strides.n + task->first * g->src_strides.c;
+    if (task->channels % lanes == 0 && tile_is_inside(&tile, in))
+        tile_in_place(&tile, src, &g->src_strides);
+    else
+        pack_channels_together(&tile, space->tile, job->channels, src, &g->src_strides,
+                               task->channels, in, kernels->copy);
+    const ptrdiff_t taps = list_taps(g, slab, width, &tile, space->offset, space->tap_weight);
+
+    const cvl_data_strides *to = &g->dst_strides;
+    real *dst = (real *)g->dst + task->n * to->n + task->first +
+                (slab->depth->out_first + slab->depth->out_step * slab->depth_q) * to->s[0] +
+                (slab->height->out_first + slab->height->out_step * height_q) * to->s[1] +
+                (width->out_first + width->out_step * region->q) * to->s[2];
+    const ptrdiff_t dst_line = slab->height->out_step * to->s[1];
+    const ptrdiff_t dst_step = width->out_step * to->s[2];
+    const ptrdiff_t vectors = task->channels / lanes, whole = vectors * lanes;
+    for (ptrdiff_t row = 0; row < region->rows; row++) {
+        const real *from = tile.base + row * tile.position[1];
+        real *line = dst + row * dst_line;
+        kernels->lane_tile(line, dst_step, from, tile.position[2], space->offset, region->weights,
+                           job->channels, taps, region->count, vectors, space->bias);
+        if (whole == task->channels)
+            continue;
+        kernels->lane_tile(space->out, lanes, from + whole, tile.position[2], space->offset,
+                           region->weights + whole, job->channels, taps, region->count, 1,
+                           space->bias + whole);
+        kernels->copy(line + whole, dst_step, 1, space->out, lanes, 1, region->count,
+                      task->channels - whole);
+    }
+}
+
+/* The positions [*begin, *end) of [q, q + count), counted from q, whose taps all lie inside. */
+static void inner_positions(const cvl_phase *p, ptrdiff_t in, ptrdiff_t q, ptrdiff_t count,
+                            ptrdiff_t *begin, ptrdiff_t *end) {
+    const ptrdiff_t first = p->in_first + q * p->in_step;
+    const ptrdiff_t room = in - 1 - first - (p->taps - 1) * p->tap_step;
+    *begin = first >= 0 ? 0 : (-first + p->in_step - 1) / p->in_step;
+    *end = room < 0 ? 0 : room / p->in_step + 1;
+    if (*end > count)
+        *end = count;
+}
+
+/* One width phase of a task: whole, or, where most of it needs no padding, its inside in place and only
+ * its four margins packed. */
+static void lane_run_phase(const lane_job *job, const lane_space *space, const lane_task *task,
+                           const cvl_phase *width, const real *weights, ptrdiff_t q,
+                           ptrdiff_t count) {
+    const cvl_slab *slab = task->slab;
+    const ptrdiff_t rows = slab->rows;
+    ptrdiff_t top, bottom, left, right;
+    inner_positions(slab->height, job->g->axis[1].in, slab->height_q, rows, &top, &bottom);
+    inner_positions(width, job->g->axis[2].in, q, count, &left, &right);
+    const bool split = top < bottom && left < right &&
+                       4 * (bottom - top) * (right - left) >= 3 * rows * count &&
+                       rows * count >= 256;
+    if (!split)
+        top = rows, bottom = rows, left = right = count;
+    const lane_region regions[] = {
+        {width, weights, 0, top, q, count},
+        {width, weights, top, bottom - top, q, left},
+        {width, weights, top, bottom - top, q + left, right - left},
+        {width, weights, top, bottom - top, q + right, count - right},
+        {width, weights, bottom, rows - bottom, q, count},
+    };
+    for (size_t i = 0; i < sizeof regions / sizeof *regions; i++)
+        lane_run_region(job, space, task, &regions[i]);
+}
+
+static void lane_run_task(const lane_job *job, ptrdiff_t index, lane_space *space) {
     const cvl_gather *g = job->g;
     const cvl_blocks *blocks = &job->blocks;
-    const kernel_table *kernels = job->kernels;
     const cvl_gather_axis *width = &g->axis[2];
-    const cvl_slab *slab = &blocks->slabs[index % blocks->n_slabs];
+    lane_task task = {.slab = &blocks->slabs[index % blocks->n_slabs]};
     index /= blocks->n_slabs;
     const ptrdiff_t column_block = index % blocks->n_columns;
     index /= blocks->n_columns;
-    const ptrdiff_t n = index % g->n, block = index / g->n;
-    const ptrdiff_t in[] = {g->axis[0].in, g->axis[1].in, g->axis[2].in};
-    const ptrdiff_t first = block * job->channels, lanes = kernels->lanes;
-    const ptrdiff_t channels =
-        g->groups - first < job->channels ? g->groups - first : job->channels;
+    task.n = index % g->n;
+    task.block = index / g->n;
+    task.first = task.block * job->channels;
+    task.channels = g->groups - task.first < job->channels ? g->groups - task.first : job->channels;
+    bring_lane_weights(job, space, task.block, task.channels, task.slab);
 
-    input_tile tile = {.map = {cvl_channel_map(slab->depth, 1, 1),
-                               cvl_channel_map(slab->height, 1, slab->rows), blocks->width},
-                       .shift = {slab->depth_q * slab->depth->in_step,
-                                 slab->height_q * slab->height->in_step,
-                                 column_block * blocks->columns * width->phases[0].in_step}};
-    const real *src = (const real *)g->src + n * g->src_strides.n + first * g->src_strides.c;
-    if (channels % lanes == 0 && tile_is_inside(&tile, in))
-        tile_in_place(&tile, src, &g->src_strides);
-    else
-        pack_channels_together(&tile, space->tile, job->channels, src, &g->src_strides, channels,
-                               in, kernels->copy);
-    bring_lane_weights(job, space, block, channels, slab);
-
-    const cvl_data_strides *to = &g->dst_strides;
-    real *dst = (real *)g->dst + n * to->n + first +
-                (slab->depth->out_first + slab->depth->out_step * slab->depth_q) * to->s[0] +
-                (slab->height->out_first + slab->height->out_step * slab->height_q) * to->s[1];
-    const ptrdiff_t dst_line = slab->height->out_step * to->s[1];
     const real *weights = space->weights;
     for (const cvl_phase *p = width->phases; p < width->phases + width->n_phases; p++) {
-        const ptrdiff_t count = cvl_block_columns(blocks, p, column_block);
-        const ptrdiff_t taps = list_taps(g, slab, p, &tile, space->offset, space->tap_weight);
-        const ptrdiff_t dst_step = p->out_step * to->s[2];
-        real *phase_dst =
-            dst + (p->out_first + p->out_step * column_block * blocks->columns) * to->s[2];
-        for (ptrdiff_t row = 0; row < slab->rows && count > 0; row++)
-            for (ptrdiff_t lane = 0; lane < channels; lane += lanes) {
-                const bool whole = channels - lane >= lanes;
-                real *line = phase_dst + row * dst_line + lane;
-                kernels->lane_tile(whole ? line : space->out, whole ? dst_step : lanes,
-                                   tile.base + row * tile.position[1] + lane, tile.position[2],
-                                   space->offset, weights + lane, job->channels, taps, count,
-                                   space->bias + lane);
-                if (!whole)
-                    kernels->copy(line, dst_step, 1, space->out, lanes, 1, count, channels - lane);
-            }
-        weights += taps * job->channels;
+        lane_run_phase(job, space, &task, p, weights, column_block * blocks->columns,
+                       cvl_block_columns(blocks, p, column_block));
+        weights += task.slab->depth->taps * task.slab->height->taps * p->taps * job->channels;
     }
 }
 
@@ -121,7 +186,7 @@ static void lane_tasks(void *context, ptrdiff_t begin, ptrdiff_t end, int thread
     const lane_job *job = context;
     lane_space space = lane_layout(job, job->workspace + thread * job->workspace_bytes);
     for (ptrdiff_t i = begin; i < end; i++)
-        lane_task(job, i, &space);
+        lane_run_task(job, i, &space);
 }
 
 cvl_status CVL_TYPED(cvl_gather_lanes)(const cvl_gather *g, const cvl_kernels *all_kernels) {

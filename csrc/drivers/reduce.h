@@ -53,6 +53,8 @@ cvl_status cvl_reduce_channels_f32(const cvl_reduce *r, const cvl_kernels *kerne
                                    bool lanes_of_x);
 cvl_status cvl_reduce_channels_f64(const cvl_reduce *r, const cvl_kernels *kernels,
                                    bool lanes_of_x);
+cvl_status cvl_reduce_lanes_f32(const cvl_reduce *r, const cvl_kernels *kernels);
+cvl_status cvl_reduce_lanes_f64(const cvl_reduce *r, const cvl_kernels *kernels);
 cvl_status cvl_reduce_pixels_f32(const cvl_reduce *r, const cvl_kernels *kernels);
 cvl_status cvl_reduce_pixels_f64(const cvl_reduce *r, const cvl_kernels *kernels);
 

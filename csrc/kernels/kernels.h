@@ -34,12 +34,17 @@ typedef struct cvl_term {
     typedef void cvl_pixel_tile_##suffix(real *c, ptrdiff_t c_row, const real *a, ptrdiff_t a_row, \
                                          const real *b, const ptrdiff_t *b_offset,                 \
                                          ptrdiff_t length, ptrdiff_t vectors, const real *init);   \
-    typedef void cvl_lane_tile_##suffix(                                                           \
-        real *c, ptrdiff_t c_step, const real *x, ptrdiff_t x_step, const ptrdiff_t *x_offset,     \
-        const real *w, ptrdiff_t w_step, ptrdiff_t taps, ptrdiff_t pixels, const real *init);      \
+    typedef void cvl_lane_tile_##suffix(real *c, ptrdiff_t c_step, const real *x,                  \
+                                        ptrdiff_t x_step, const ptrdiff_t *x_offset,               \
+                                        const real *w, ptrdiff_t w_step, ptrdiff_t taps,           \
+                                        ptrdiff_t pixels, ptrdiff_t vectors, const real *init);    \
     typedef void cvl_tap_sums_##suffix(real *c, const real *dy, ptrdiff_t dy_row, const real *x,   \
                                        ptrdiff_t x_row, const ptrdiff_t *x_offset, ptrdiff_t taps, \
                                        ptrdiff_t rows, ptrdiff_t columns);                         \
+    typedef void cvl_lane_sums_##suffix(                                                           \
+        real *c, ptrdiff_t c_step, const real *dy, ptrdiff_t dy_row, ptrdiff_t dy_step,            \
+        const real *x, ptrdiff_t x_row, ptrdiff_t x_step, const ptrdiff_t *x_offset,               \
+        ptrdiff_t taps, ptrdiff_t rows, ptrdiff_t columns);                                        \
     typedef void cvl_copy_##suffix(real *dst, ptrdiff_t dst_row, ptrdiff_t dst_column,             \
                                    const real *src, ptrdiff_t src_row, ptrdiff_t src_column,       \
                                    ptrdiff_t rows, ptrdiff_t columns);                             \
@@ -53,6 +58,7 @@ typedef struct cvl_term {
         cvl_pixel_tile_##suffix *pixel_tile[CVL_MAX_ROWS];                                         \
         cvl_lane_tile_##suffix *lane_tile;                                                         \
         cvl_tap_sums_##suffix *tap_sums;                                                           \
+        cvl_lane_sums_##suffix *lane_sums;                                                         \
         cvl_copy_##suffix *copy;                                                                   \
         cvl_sum_##suffix *sum;                                                                     \
     } cvl_kernels_##suffix;
@@ -79,10 +85,10 @@ CVL_DECLARE_KERNELS(double, f64)
  * is stored at c[i*c_row + j]; with init NULL it is added to what stands there. Reads b up to
  * max(b_offset) + vectors*L.
  *
- * lane_tile: lanes are channels, each with weights of its own (depthwise), one vector of them.
+ * lane_tile: lanes are channels, each with weights of its own (depthwise).
  *
  *     C[p][j] = init[j] + sum over k < taps of x[p*x_step + x_offset[k] + j] * w[k*w_step + j],
- *               p < pixels, j < L,   stored at c[p*c_step + j].
+ *               p < pixels, j < vectors*L,   stored at c[p*c_step + j].
  *
  * tap_sums: one filter's gradient from rows of neighbouring positions.
  *
@@ -90,6 +96,12 @@ CVL_DECLARE_KERNELS(double, f64)
  *             k < taps.
  *
  * Reads dy and x up to `columns` rounded up to vectors; what lies beyond takes no part, be it NaN.
+ *
+ * lane_sums: the gradient of one vector of channels with a filter each.
+ *
+ *     c[k*c_step + j] += sum over r < rows, s < columns of
+ *                        dy[r*dy_row + s*dy_step + j] * x[r*x_row + s*x_step + x_offset[k] + j],
+ *                        k < taps, j < L.
  *
  * copy: dst[r*dst_row + s*dst_column] = src[r*src_row + s*src_column]. Fast where both have a unit
  * stride: as row copies where it is the same axis, as a transposition where it is not; and where

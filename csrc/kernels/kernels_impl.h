@@ -171,23 +171,27 @@ static inline CVL_INLINE void lane_body(const int m, real *c, ptrdiff_t c_step,
     CVL_UNROLL for (int i = 0; i < m; i++) store(c + i * c_step, sum[i] + load(init));
 }
 
+/* A few pixels at a time for all channels: what they read stays in the level-1 cache. */
 static void lane_tile(real *c, ptrdiff_t c_step, const real *x, ptrdiff_t x_step,
-                                const ptrdiff_t *x_offset, const real *w, ptrdiff_t w_step,
-                                ptrdiff_t taps, ptrdiff_t pixels, const real *init) {
-    for (; pixels >= 8; pixels -= 8, c += 8 * c_step, x += 8 * x_step)
-        lane_body(8, c, c_step, x, x_step, x_offset, w, w_step, taps, init);
-    if (pixels >= 4) {
-        lane_body(4, c, c_step, x, x_step, x_offset, w, w_step, taps, init);
-        pixels -= 4, c += 4 * c_step, x += 4 * x_step;
-    }
-    for (; pixels > 0; pixels--, c += c_step, x += x_step)
-        lane_body(1, c, c_step, x, x_step, x_offset, w, w_step, taps, init);
+                      const ptrdiff_t *x_offset, const real *w, ptrdiff_t w_step, ptrdiff_t taps,
+                      ptrdiff_t pixels, ptrdiff_t vectors, const real *init) {
+#define LANE_PIXELS(m)                                                                             \
+    for (; pixels >= m; pixels -= m, c += m * c_step, x += m * x_step)                             \
+        for (ptrdiff_t j = 0; j < vectors * L; j += L)                                             \
+            lane_body(m, c + j, c_step, x + j, x_step, x_offset, w + j, w_step, taps, init + j);
+    LANE_PIXELS(8)
+    LANE_PIXELS(4)
+    LANE_PIXELS(2)
+    LANE_PIXELS(1)
+#undef LANE_PIXELS
 }
 
 /* ---- sums over positions -------------------------------------------------------------------- */
 
 /* Taps summed at once: their sums, a vector of dy and the mask fit 16 registers. */
 #define TAP_SUMS 12
+#define TAP_SUMS_CASES(one)                                                                        \
+    one(1) one(2) one(3) one(4) one(5) one(6) one(7) one(8) one(9) one(10) one(11) one(12)
 
 static inline CVL_INLINE void tap_sums_body(const int v, real *c, const real *dy,
                                                       ptrdiff_t dy_row, const real *x,
@@ -220,23 +224,49 @@ static void tap_sums(real *c, const real *dy, ptrdiff_t dy_row, const real *x, p
     for (ptrdiff_t strip = 0; strip < strips; strip++) {
         const ptrdiff_t first = taps * strip / strips, v = taps * (strip + 1) / strips - first;
         switch (v) {
-            TAP_SUMS_CASE(1)
-            TAP_SUMS_CASE(2)
-            TAP_SUMS_CASE(3)
-            TAP_SUMS_CASE(4)
-            TAP_SUMS_CASE(5)
-            TAP_SUMS_CASE(6)
-            TAP_SUMS_CASE(7)
-            TAP_SUMS_CASE(8)
-            TAP_SUMS_CASE(9)
-            TAP_SUMS_CASE(10)
-            TAP_SUMS_CASE(11)
-            TAP_SUMS_CASE(12)
+            TAP_SUMS_CASES(TAP_SUMS_CASE)
         }
         c += v;
         x_offset += v;
     }
 #undef TAP_SUMS_CASE
+}
+
+static inline CVL_INLINE void lane_sums_body(const int v, real *c, ptrdiff_t c_step, const real *dy,
+                                             ptrdiff_t dy_row, ptrdiff_t dy_step, const real *x,
+                                             ptrdiff_t x_row, ptrdiff_t x_step,
+                                             const ptrdiff_t *x_offset, ptrdiff_t rows,
+                                             ptrdiff_t columns) {
+    vec sum[TAP_SUMS];
+    CVL_UNROLL for (int k = 0; k < v; k++) sum[k] = (vec){0};
+    for (ptrdiff_t r = 0; r < rows; r++)
+        for (ptrdiff_t s = 0; s < columns; s++) {
+            const vec d = load(dy + r * dy_row + s * dy_step);
+            const real *xs = x + r * x_row + s * x_step;
+            CVL_UNROLL for (int k = 0; k < v; k++) sum[k] += d * load(xs + x_offset[k]);
+        }
+    CVL_UNROLL for (int k = 0; k < v; k++) store(c + k * c_step, load(c + k * c_step) + sum[k]);
+}
+
+static void lane_sums(real *c, ptrdiff_t c_step, const real *dy, ptrdiff_t dy_row,
+                      ptrdiff_t dy_step, const real *x, ptrdiff_t x_row, ptrdiff_t x_step,
+                      const ptrdiff_t *x_offset, ptrdiff_t taps, ptrdiff_t rows,
+                      ptrdiff_t columns) {
+#define LANE_SUMS_CASE(v)                                                                          \
+    case v:                                                                                        \
+        lane_sums_body(v, c, c_step, dy, dy_row, dy_step, x, x_row, x_step, x_offset, rows,        \
+                       columns);                                                                   \
+        break;
+    const ptrdiff_t strips = (taps + TAP_SUMS - 1) / TAP_SUMS;
+    for (ptrdiff_t strip = 0; strip < strips; strip++) {
+        const ptrdiff_t first = taps * strip / strips, v = taps * (strip + 1) / strips - first;
+        switch (v) {
+            TAP_SUMS_CASES(LANE_SUMS_CASE)
+        }
+        c += v * c_step;
+        x_offset += v;
+    }
+#undef LANE_SUMS_CASE
 }
 
 static real sum_run(const real *x, ptrdiff_t length) {
@@ -443,6 +473,7 @@ const CVL_TYPED(cvl_kernels) CVL_TABLE = {
     },
     .lane_tile = lane_tile,
     .tap_sums = tap_sums,
+    .lane_sums = lane_sums,
     .copy = copy,
     .sum = sum_run,
 };

@@ -31,6 +31,9 @@ cvl_status cvl_run_gather(cvl_dtype dtype, const cvl_gather *g) {
 cvl_status cvl_run_reduce(cvl_dtype dtype, const cvl_reduce *r) {
     const cvl_kernels *kernels = cvl_kernels_in_use();
     const ptrdiff_t lanes = dtype == CVL_F32 ? kernels->f32->lanes : kernels->f64->lanes;
+    if (r->ic == 1 && r->oc == 1 && r->groups >= lanes / 2 && r->x_strides.c == 1 &&
+        r->dy_strides.c == 1)
+        return (dtype == CVL_F32 ? cvl_reduce_lanes_f32 : cvl_reduce_lanes_f64)(r, kernels);
     if (r->oc < lanes / 2 && r->ic < lanes / 2)
         return (dtype == CVL_F32 ? cvl_reduce_pixels_f32 : cvl_reduce_pixels_f64)(r, kernels);
     const bool lanes_of_x = r->oc < lanes / 2;
