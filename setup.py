@@ -96,7 +96,7 @@ setup(
     ext_modules=[
         Extension(
             "convlab._core",
-            ["csrc/binding/module.c"],
+            sorted(str(path) for path in Path("csrc/binding").glob("*.c")),
             include_dirs=["csrc", numpy.get_include()],
             define_macros=[("CVL_VERSION", f'"{VERSION}"')],
             extra_compile_args=[*BASE_FLAGS, *openmp, *EXTRA_FLAGS],

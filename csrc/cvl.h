@@ -61,6 +61,9 @@ typedef struct cvl_problem {
 /* Whether every index the problem can produce fits in ptrdiff_t. The primitives call it themselves. */
 cvl_status cvl_check(const cvl_problem *p);
 
+/* Multiplications of the problem, as a double: it decides between ways, never an index. */
+double cvl_work(const cvl_problem *p);
+
 /* The three primitives. Outputs come first; inputs are never written. Arrays must not overlap an
  * output. b (or NULL) has groups*oc elements for forward and groups*ic for grad_input, where a
  * transposed convolution adds its bias. An output is the same bit for bit whatever the number of

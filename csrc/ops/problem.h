@@ -4,9 +4,6 @@
 
 #include "cvl.h"
 
-/* Multiplications of the problem, as a double: it decides between ways, never an index. */
-double cvl_work(const cvl_problem *p);
-
 /* Whether x, or y, has no elements, or the kernel no taps. */
 bool cvl_no_x(const cvl_problem *p);
 bool cvl_no_y(const cvl_problem *p);

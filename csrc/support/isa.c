@@ -70,9 +70,19 @@ const char *cvl_isa(void) {
 }
 
 const char *const *cvl_isas(void) {
-    static const char *names[n_built + 1];
-    for (int i = 0; i < n_built; i++)
-        names[i] = built[i].kernels.isa;
+    /* The names of built[], in its order. */
+    static const char *const names[n_built + 1] = {
+#ifdef CVL_BUILD_AVX512
+        "avx512",
+#endif
+#ifdef CVL_BUILD_AVX2
+        "avx2",
+#endif
+#ifdef CVL_BUILD_NEON
+        "neon",
+#endif
+        "generic",
+    };
     return names;
 }
 
