@@ -148,7 +148,7 @@ cvl_status cvl_grad_input_axis(const cvl_axis *a, bool split_dilation, cvl_gathe
             continue;
         const ptrdiff_t reach = taps > 1 ? (taps - 1) * (a->dilation / common) : 0;
         cvl_phase whole = {.out_first = out_first,
-                           .out_step = a->stride,
+                           .out_step = residues,
                            .count = (a->in - 1 - out_first) / a->stride + 1,
                            .in_first = (out_first + a->pad - offset) / a->stride - reach,
                            .in_step = 1,
@@ -167,7 +167,7 @@ cvl_status cvl_grad_input_axis(const cvl_axis *a, bool split_dilation, cvl_gathe
         if (reached[first])
             continue;
         const cvl_phase empty = {.out_first = first,
-                                 .out_step = a->stride,
+                                 .out_step = residues,
                                  .count = (a->in - 1 - first) / a->stride + 1,
                                  .in_step = 1,
                                  .tap_step = 1};
@@ -222,7 +222,7 @@ cvl_map cvl_channel_map(const cvl_phase *phases, ptrdiff_t n_phases, ptrdiff_t c
                          .length = p->taps,
                          .q_step = p->taps,
                          .kind = CVL_RUN_PER_POSITION};
-    map.q_step = p->in_step / map.step;
+    map.q_step = count > 1 ? p->in_step / map.step : 0;
     return map;
 }
 

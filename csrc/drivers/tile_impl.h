@@ -29,14 +29,15 @@ static bool tile_is_inside(const input_tile *tile, const ptrdiff_t in[CVL_AXES])
     return true;
 }
 
-/* Reads the source where it stands. */
+/* Reads the source where it stands. A step that is never taken may be too long to be multiplied: only
+ * steps between two places inside the source are. */
 static void tile_in_place(input_tile *tile, const real *src, const cvl_data_strides *strides) {
     tile->base = src;
     for (int i = 0; i < CVL_AXES; i++) {
         const cvl_map *m = &tile->map[i];
         tile->base += (m->first + tile->shift[i]) * strides->s[i];
-        tile->index_step[i] = m->step * strides->s[i];
-        tile->run_step[i] = m->run_step * strides->s[i];
+        tile->index_step[i] = m->length > 1 ? m->step * strides->s[i] : 0;
+        tile->run_step[i] = m->runs > 1 ? m->run_step * strides->s[i] : 0;
         tile->position[i] =
             m->kind == CVL_RUN_PER_POSITION ? tile->run_step[i] : m->q_step * tile->index_step[i];
     }
@@ -75,7 +76,8 @@ static void pack_channels_together(input_tile *tile, real *to, ptrdiff_t pitch, 
                 memset(run_to, 0, (size_t)(begin * pitch) * sizeof(real));
                 if (begin < end)
                     copy(run_to + begin * pitch, pitch, 1, line + iw * strides->s[2],
-                         map[2].step * strides->s[2], strides->c, end - begin, channels);
+                         end - begin > 1 ? map[2].step * strides->s[2] : 0, strides->c, end - begin,
+                         channels);
                 memset(run_to + end * pitch, 0,
                        (size_t)((map[2].length - end) * pitch) * sizeof(real));
             }
@@ -130,7 +132,8 @@ static ptrdiff_t pack_positions_together(input_tile *tile, real *to, const real 
                 if (first < last)
                     copy(row + first, size, 1,
                          src + id * strides->s[0] + ih * strides->s[1] + iw * strides->s[2],
-                         strides->c, map[2].step * strides->s[2], channels, last - first);
+                         strides->c, last - first > 1 ? map[2].step * strides->s[2] : 0, channels,
+                         last - first);
             }
         }
     }
