@@ -11,6 +11,7 @@ Threads are set by `set_num_threads` or the environment (``CONVLAB_NUM_THREADS``
 
 from importlib import import_module
 from types import ModuleType
+from typing import TYPE_CHECKING
 
 from convlab import _core
 from convlab._columns import fold, unfold
@@ -45,6 +46,7 @@ from convlab._functional import (
 )
 from convlab._layers import Conv2D, Conv2DTranspose, Conv2DTransposeV2
 from convlab._matrix import conv_matrix2d
+from convlab._receptive_field import receptive_field
 from convlab._shapes import conv_output_shape, conv_transpose_output_shape
 
 __version__: str = _core.config()["version"]
@@ -84,6 +86,7 @@ __all__ = [
     "fold",
     "get_num_threads",
     "num_threads",
+    "receptive_field",
     "set_num_threads",
     "show_config",
     "unfold",
@@ -95,10 +98,15 @@ _SUBMODULES = ("lessons", "plot")
 _configure()
 
 
-def __getattr__(name: str) -> ModuleType:
-    if name in _SUBMODULES:
-        return import_module(f"convlab.{name}")
-    raise AttributeError(f"module 'convlab' has no attribute {name!r}")
+if TYPE_CHECKING:
+    from convlab import lessons as lessons
+    from convlab import plot as plot
+else:
+
+    def __getattr__(name: str) -> ModuleType:
+        if name in _SUBMODULES:
+            return import_module(f"convlab.{name}")
+        raise AttributeError(f"module 'convlab' has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:

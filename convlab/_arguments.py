@@ -15,6 +15,7 @@ Padding = str | tuple[tuple[int, ...], tuple[int, ...]]
 AXES = {1: "width", 2: "height, width", 3: "depth, height, width"}
 PADDING_MODES = ("valid", "same", "same_lower")
 NEEDS = ("input", "weight", "bias")
+_ALL = frozenset(NEEDS)
 
 # Beyond this a parameter can only be a mistake, and sums of a few products of two still fit in C.
 _LARGEST = 2**31 - 1
@@ -25,6 +26,8 @@ def integer(
     function: str, name: str, value: Any, least: int = -_LARGEST, largest: int = _LARGEST
 ) -> int:
     """Any object with ``__index__`` but a bool, within bounds."""
+    if type(value) is int and least <= value <= largest:
+        return value
     try:
         if isinstance(value, bool | np.bool_):
             raise TypeError
@@ -41,6 +44,8 @@ def integer(
 
 def is_sequence(value: Any) -> bool:
     """Whether a value lists several: a tuple, a list, an array; not a string."""
+    if type(value) in (tuple, list):
+        return True
     if isinstance(value, np.ndarray):
         return value.ndim > 0
     return isinstance(value, Sequence) and not isinstance(value, str | bytes | bytearray)
@@ -48,6 +53,8 @@ def is_sequence(value: Any) -> bool:
 
 def items_of(function: str, name: str, value: Any) -> tuple[Any, ...]:
     """List the elements of a sequence, which may misbehave."""
+    if type(value) is tuple:
+        return value
     try:
         return tuple(value)
     except Exception as error:
@@ -59,9 +66,7 @@ def per_axis(
     function: str, name: str, value: Any, nd: int, least: int, largest: int = _LARGEST
 ) -> tuple[int, ...]:
     """One int for all axes, or one per axis."""
-    if type(value) is int and least <= value <= largest:
-        return (value,) * nd
-    if not is_sequence(value):
+    if type(value) is int or not is_sequence(value):
         return (integer(function, name, value, least, largest),) * nd
     items = items_of(function, name, value)
     if len(items) != nd:
@@ -69,19 +74,19 @@ def per_axis(
             f"{function}: {name} must be an int or one int per axis ({AXES[nd]}), "
             f"got {len(items)} values"
         )
-    return tuple(integer(function, name, item, least, largest) for item in items)
+    return tuple([integer(function, name, item, least, largest) for item in items])
 
 
 def padding(function: str, value: Any, nd: int) -> Padding:
     """Every form of padding: int, ints, (before, after) pairs or the name of a mode."""
-    if type(value) is int or not (isinstance(value, str) or is_sequence(value)):
-        both = (integer(function, "padding", value),) * nd
-        return both, both
     if isinstance(value, str):
         if value not in PADDING_MODES:
             raise ValueError(f"{function}: padding must be one of {PADDING_MODES}, got {value!r}")
         zeros = (0,) * nd
         return (zeros, zeros) if value == "valid" else value
+    if type(value) is int or not is_sequence(value):
+        both = (integer(function, "padding", value),) * nd
+        return both, both
     return _padding_of_axes(function, items_of(function, "padding", value), nd)
 
 
@@ -96,7 +101,7 @@ def _padding_of_axes(function: str, items: tuple[Any, ...], nd: int) -> Padding:
             message += "; a pair for the one axis is written ((before, after),)"
         raise ValueError(message)
     if not any(pairs):
-        both = tuple(integer(function, "padding", item) for item in items)
+        both = tuple([integer(function, "padding", item) for item in items])
         return both, both
     if not all(pairs):
         raise TypeError(f"{function}: padding mixes ints and pairs; write every axis as a pair")
@@ -107,7 +112,8 @@ def _padding_of_axes(function: str, items: tuple[Any, ...], nd: int) -> Padding:
                 f"{function}: padding of an axis must be a pair (before, after), "
                 f"got {len(side)} values"
             )
-    before, after = (tuple(integer(function, "padding", side[i]) for side in sides) for i in (0, 1))
+    before = tuple([integer(function, "padding", first) for first, _ in sides])
+    after = tuple([integer(function, "padding", second) for _, second in sides])
     return before, after
 
 
@@ -116,10 +122,8 @@ def channels_last(function: str, layout: Any) -> bool:
     if not isinstance(layout, str):
         kind = type(layout).__name__
         raise TypeError(f"{function}: layout must be a string, got {kind}")
-    if layout == "channels_first":
-        return False
-    if layout == "channels_last":
-        return True
+    if layout in ("channels_first", "channels_last"):
+        return layout == "channels_last"
     raise ValueError(
         f"{function}: layout must be 'channels_first' or 'channels_last', got {layout!r}"
     )
@@ -142,6 +146,8 @@ def size(function: str, name: str, value: Any, nd: int, least: int = 0) -> tuple
 
 def needs(function: str, value: Any) -> frozenset[str]:
     """Read the set of gradients that a backward call is to compute."""
+    if value is NEEDS:
+        return _ALL
     if isinstance(value, str) or not isinstance(value, Iterable):
         raise TypeError(
             f"{function}: needs must be a collection of names such as ('input',), got {value!r}"

@@ -93,7 +93,7 @@ def checked_out(function: str, out: Any, shape: Shape, dtype: np.dtype) -> np.nd
         raise TypeError(f"{function}: out must be a NumPy array, got {kind}")
     if out.shape != shape:
         raise ValueError(f"{function}: out must have shape {shape}, got {out.shape}")
-    if out.dtype.newbyteorder("=") != dtype:
+    if out.dtype is not dtype and out.dtype.newbyteorder("=") != dtype:
         raise TypeError(f"{function}: out must have dtype {dtype}, got {out.dtype}")
     if not out.flags.writeable:
         raise ValueError(f"{function}: out is read-only")
@@ -104,7 +104,7 @@ def checked_out(function: str, out: Any, shape: Shape, dtype: np.dtype) -> np.nd
 
 def _overlaps_itself(a: np.ndarray) -> bool:
     """Whether two elements share a byte, decided exactly."""
-    if a.size <= 1:
+    if a.flags.forc or a.size <= 1:
         return False
     axes = sorted((abs(s), n) for s, n in zip(a.strides, a.shape, strict=True) if n > 1)
     extent = a.itemsize

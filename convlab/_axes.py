@@ -1,5 +1,7 @@
 """The few checks that the layers and the lessons make themselves, before the API sees a call."""
 
+from __future__ import annotations
+
 from typing import Any
 
 import numpy as np

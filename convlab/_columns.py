@@ -1,19 +1,22 @@
 """Windows as columns (unfold) and columns summed back into windows (fold)."""
 
+from __future__ import annotations
+
 from math import prod
-from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from convlab import _arguments, _arrays, _core
 from convlab._shapes import Parameters
+from convlab._types import Ints, Padding
 
 _unfold = _arrays.linear(_core.unfold)
 _fold = _arrays.linear(_core.fold)
 
 
 def unfold(
-    x: Any, kernel_size: Any, *, stride: Any = 1, padding: Any = 0, dilation: Any = 1
+    x: ArrayLike, kernel_size: Ints, *, stride: Ints = 1, padding: Padding = 0, dilation: Ints = 1
 ) -> np.ndarray:
     r"""Lay every window that a convolution would see out as a column.
 
@@ -45,6 +48,10 @@ def unfold(
     --------
     fold : The adjoint, which sums windows back.
 
+    Notes
+    -----
+    Equation (0) of docs/math.md says which element of x each place holds.
+
     Examples
     --------
     >>> import numpy as np
@@ -73,13 +80,13 @@ def unfold(
 
 
 def fold(
-    columns: Any,
-    output_size: Any,
-    kernel_size: Any,
+    columns: ArrayLike,
+    output_size: Ints,
+    kernel_size: Ints,
     *,
-    stride: Any = 1,
-    padding: Any = 0,
-    dilation: Any = 1,
+    stride: Ints = 1,
+    padding: Padding = 0,
+    dilation: Ints = 1,
 ) -> np.ndarray:
     r"""Sum columns back into the windows that `unfold` took them from.
 
@@ -111,6 +118,10 @@ def fold(
     See Also
     --------
     unfold : The adjoint, which lays windows out.
+
+    Notes
+    -----
+    Equation (0) of docs/math.md says which element of the result each place is added to.
 
     Examples
     --------

@@ -66,6 +66,11 @@ def num_threads(n: int) -> Iterator[None]:
     n : int
         At least 1.
 
+    Returns
+    -------
+    context manager
+        Its block runs with n threads.
+
     Raises
     ------
     ValueError

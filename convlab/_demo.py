@@ -310,6 +310,25 @@ def montage(images: Array, columns: int, gap: int) -> Array:
     return rows.transpose(0, 2, 1, 3).reshape(-1, columns * width)
 
 
+class PictureError(Exception):
+    """The picture's folder or format is not to be had."""
+
+
+def picture_path(output: str) -> Path:
+    """Make the picture's folder, and see that Matplotlib knows the format, before time is spent."""
+    from matplotlib.figure import Figure
+
+    path = Path(output)
+    formats = Figure().canvas.get_supported_filetypes()
+    if path.suffix[1:] not in formats:
+        raise PictureError(f"{path} does not end in one of .{', .'.join(sorted(formats))}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise PictureError(str(error)) from error
+    return path
+
+
 def draw(
     path: Path,
     photographs: dict[str, Array],
@@ -335,7 +354,6 @@ def draw(
     hard, restored = right.subplots(2, 1, height_ratios=[39, 30])
     draw_hard_digits(hard, p, digits)
     draw_restored_digits(restored, p, digits, rng)
-    path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path)
 
 
@@ -424,10 +442,13 @@ def run(output: str = "out/demo.png", *, seed: int = 0, epochs: int = 25) -> int
     ------
     ImportError
         If scikit-learn, tqdm or matplotlib is missing.
+    PictureError
+        If the picture could not be saved there.
     """
     from sklearn import datasets
     from tqdm import tqdm
 
+    path = picture_path(output)
     convlab.show_config()
     image = (datasets.load_sample_image("china.jpg") / 255).astype(np.float32)
     print(f"\nFiltering a photograph of {image.shape[0]} x {image.shape[1]} pixels")
@@ -451,7 +472,6 @@ def run(output: str = "out/demo.png", *, seed: int = 0, epochs: int = 25) -> int
     )
     print(f"  {history.accuracy[-1]:.2%} of {len(digits.test)} held-out digits are right")
 
-    path = Path(output)
     draw(path, photographs, history, p, digits, rng)
     print(f"\nThe picture is {path}")
     if history.accuracy[-1] < ACCURACY_GOAL:

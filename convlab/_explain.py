@@ -157,6 +157,10 @@ def explain(
     --------
     receptive_field : The input that one output of a stack of layers sees.
 
+    Notes
+    -----
+    Sizes are equations (10) and (11) of docs/math.md, taps equations (1) and (6).
+
     Examples
     --------
     >>> print(explain((1, 3, 7, 8), (16, 3, 3, 3), stride=2, padding=1))
@@ -188,7 +192,7 @@ def explain(
       weight_shape=(8, 4, 3, 3)  gives (1, 8, 3, 3)
       input_shape=(1, 3, 5, 5)  gives (1, 8, 3, 3)
     """
-    call = {
+    call: dict[str, Any] = {
         "input_shape": input_shape,
         "weight_shape": weight_shape,
         "stride": stride,
@@ -283,8 +287,8 @@ def _named_axes(found: Explanation) -> Iterator[tuple[str, Axis, list[tuple[str,
 def _settings(found: Explanation) -> str:
     """List the shapes, and the arguments that are not at their defaults."""
     shapes = ("input_shape", "weight_shape")
-    defaults = {"stride": 1, "padding": 0, "dilation": 1, "groups": 1, "output_padding": 0}
-    defaults |= {"output_size": None, "layout": "channels_first"}
+    defaults: dict[str, Any] = dict.fromkeys(("stride", "dilation", "groups"), 1)
+    defaults |= {"padding": 0, "output_padding": 0, "output_size": None, "layout": "channels_first"}
     settings = [
         f"{name}={value!r}"
         for name, value in found.arguments.items()

@@ -12,9 +12,10 @@ transposed convolution is the input gradient of a convolution, hence:
     conv_transpose, dw   grad_weight(x as dy, dy as x)
 
 For complex arrays dx takes conj(w) and dw takes conj(x), as automatic differentiation has it.
+The types of the arguments are in _functional.pyi.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Set
 from typing import Any
 
 import numpy as np
@@ -52,9 +53,19 @@ def _check_dy(call: Parameters, dy_shape: Shape, expected: Shape) -> None:
         )
 
 
-def _geometry(call: Parameters, before: Shape, transposed: bool) -> tuple[Any, ...]:
-    """Gather the last arguments of a primitive, from stride on."""
-    return call.stride, before, call.dilation, call.groups, call.channels_last, transposed
+def _compute(
+    call: Parameters,
+    product: Callable[..., None],
+    shape: Shape,
+    dtype: np.dtype,
+    operands: tuple[np.ndarray | None, ...],
+    before: Shape,
+    transposed: bool,
+    out: Any = None,
+) -> np.ndarray:
+    """Have a primitive compute a result of this shape and dtype."""
+    geometry = (call.stride, before, call.dilation, call.groups, call.channels_last, transposed)
+    return _arrays.compute(call.function, product, shape, dtype, operands, geometry, out)
 
 
 def _bias_gradient(call: Parameters, dy: np.ndarray, dtype: np.dtype) -> np.ndarray:
@@ -69,28 +80,30 @@ def _common_backward(
     dy: Any,
     x: Any,
     w: Any,
-    needs: Any,
-    parameters: tuple[Any, ...],
+    wanted: Set[str],
+    options: tuple[Any, ...],
 ) -> _Gradients | None:
     """Serve a common backward call; None if it is not one."""
     if not type(dy) is type(x) is type(w) is np.ndarray or w.ndim != nd + 2:
         return None
-    layout = parameters[-1]
-    wanted = needs if type(needs) is tuple else ()
-    if not {"input", "weight"}.issubset(wanted) or not {*_arguments.NEEDS}.issuperset(wanted):
+    if not dy.dtype is x.dtype is w.dtype or wanted <= {"bias"} or type(options[-1]) is not str:
         return None
-    kernel = w.shape[:nd] if layout == "channels_last" else w.shape[2:]
-    if transposed:
-        dx = _core.common(_FORWARD, True, nd, dy, w, None, None, *parameters, None)
-        dw = _core.common(_GRAD_WEIGHT, True, nd, x, dy, None, kernel, *parameters, None)
-    else:
-        dx = _core.common(_GRAD_INPUT, False, nd, dy, w, None, x.shape, *parameters, None)
-        dw = _core.common(_GRAD_WEIGHT, False, nd, dy, x, None, kernel, *parameters, None)
-    if dx is None or dw is None or dx.shape != x.shape or dw.shape != w.shape:
-        return None
-    db = None
+    channels_last = options[-1] == "channels_last"
+    dx = dw = db = None
+    if "input" in wanted:
+        operands = (_FORWARD, True, nd, dy, w, None, None)
+        if not transposed:
+            operands = (_GRAD_INPUT, False, nd, dy, w, None, x.shape)
+        dx = _core.common(*operands, *options, None)
+        if dx is None or dx.shape != x.shape:
+            return None
+    if "weight" in wanted:
+        first, second = (x, dy) if transposed else (dy, x)
+        kernel = w.shape[:nd] if channels_last else w.shape[2:]
+        dw = _core.common(_GRAD_WEIGHT, transposed, nd, first, second, None, kernel, *options, None)
+        if dw is None or dw.shape != w.shape:
+            return None
     if "bias" in wanted:
-        channels_last = layout == "channels_last"
         db = np.empty(dy.shape[-1 if channels_last else 1], dy.dtype)
         _core.grad_bias(db, dy, nd, channels_last)
     return dx, dw, db
@@ -112,17 +125,17 @@ def _define(nd: int) -> tuple[Callable[..., Any], ...]:
 
     @_docstrings.fill(nd)
     def conv(
-        x: Any,
-        w: Any,
-        b: Any = None,
+        x,
+        w,
+        b=None,
         *,
-        stride: Any = 1,
-        padding: Any = 0,
-        dilation: Any = 1,
-        groups: int = 1,
-        layout: str = "channels_first",
-        out: np.ndarray | None = None,
-    ) -> np.ndarray:
+        stride=1,
+        padding=0,
+        dilation=1,
+        groups=1,
+        layout="channels_first",
+        out=None,
+    ):
         """Convolution over $nd spatial $axis_word (cross-correlation: the kernel is not flipped).
 
         Per axis, summed over the input channels i of the group and the taps k:
@@ -154,6 +167,14 @@ def _define(nd: int) -> tuple[Callable[..., Any], ...]:
         conv${nd}d_backward : Its gradients.
         conv_transpose${nd}d : Its adjoint.
 
+        Notes
+        -----
+        Equations (1) and (10) of docs/math.md; [1]_ draws them.
+
+        References
+        ----------
+        .. [1] V. Dumoulin, F. Visin, "A guide to convolution arithmetic for deep learning", 2016.
+
         Examples
         --------
         >>> import numpy as np
@@ -161,41 +182,33 @@ def _define(nd: int) -> tuple[Callable[..., Any], ...]:
         >>> conv${nd}d(x, w, stride=2, padding=1).shape
         (1, 4, $_3)
         """
-        common = _core.common(
-            _FORWARD, False, nd, x, w, b, None, stride, padding, dilation, groups, layout, out
-        )
+        options = (stride, padding, dilation, groups, layout)
+        common = _core.common(_FORWARD, False, nd, x, w, b, None, *options, out)
         if common is not None:
             return common
-        call = Parameters(conv.__name__, nd, stride, padding, dilation, groups, layout)
+        call = Parameters(conv.__name__, nd, *options)
         x = _arrays.array(call.function, "x", x)
         w = _arrays.array(call.function, "w", w)
         if b is not None:
             b = _arrays.array(call.function, "b", b)
         y_shape, before = call.conv_output(x.shape, w.shape)
         _check_bias(call, b, y_shape[call.channel_axis])
-        return _arrays.compute(
-            call.function,
-            _forward,
-            y_shape,
-            _arrays.promoted(x, w, b),
-            (x, w, b),
-            _geometry(call, before, False),
-            out,
-        )
+        dtype = _arrays.promoted(x, w, b)
+        return _compute(call, _forward, y_shape, dtype, (x, w, b), before, False, out)
 
     @_docstrings.fill(nd)
     def conv_backward(
-        dy: Any,
-        x: Any,
-        w: Any,
+        dy,
+        x,
+        w,
         *,
-        stride: Any = 1,
-        padding: Any = 0,
-        dilation: Any = 1,
-        groups: int = 1,
-        layout: str = "channels_first",
-        needs: Iterable[str] = _arguments.NEEDS,
-    ) -> _Gradients:
+        stride=1,
+        padding=0,
+        dilation=1,
+        groups=1,
+        layout="channels_first",
+        needs=_arguments.NEEDS,
+    ):
         """Gradients of `conv${nd}d` with respect to its input, weight and bias.
 
         Parameters
@@ -220,6 +233,10 @@ def _define(nd: int) -> tuple[Callable[..., Any], ...]:
         --------
         conv${nd}d_grad_input, conv${nd}d_grad_weight : One gradient alone.
 
+        Notes
+        -----
+        Equations (2), (3) and (4) of docs/math.md.
+
         Examples
         --------
         >>> import numpy as np
@@ -228,46 +245,41 @@ def _define(nd: int) -> tuple[Callable[..., Any], ...]:
         >>> dx.shape == x.shape, dw.shape == w.shape, db.shape
         (True, True, (4,))
         """
-        common = _common_backward(
-            nd, False, dy, x, w, needs, (stride, padding, dilation, groups, layout)
-        )
+        options = (stride, padding, dilation, groups, layout)
+        wanted = _arguments.needs(conv_backward.__name__, needs)
+        common = _common_backward(nd, False, dy, x, w, wanted, options)
         if common is not None:
             return common
-        call = Parameters(conv_backward.__name__, nd, stride, padding, dilation, groups, layout)
-        wanted = _arguments.needs(call.function, needs)
+        call = Parameters(conv_backward.__name__, nd, *options)
         dy = _arrays.array(call.function, "dy", dy)
         x = _arrays.array(call.function, "x", x)
         w = _arrays.array(call.function, "w", w)
         y_shape, before = call.conv_output(x.shape, w.shape)
         _check_dy(call, dy.shape, y_shape)
         dtype = _arrays.promoted(dy, x, w)
-        geometry = _geometry(call, before, False)
+        geometry = (before, False)
         dx = dw = db = None
         if "input" in wanted:
-            dx = _arrays.compute(
-                call.function, _grad_input_of_conjugate, x.shape, dtype, (dy, w, None), geometry
-            )
+            dx = _compute(call, _grad_input_of_conjugate, x.shape, dtype, (dy, w, None), *geometry)
         if "weight" in wanted:
-            dw = _arrays.compute(
-                call.function, _grad_weight, w.shape, dtype, (dy, x, None), geometry
-            )
+            dw = _compute(call, _grad_weight, w.shape, dtype, (dy, x, None), *geometry)
         if "bias" in wanted:
             db = _bias_gradient(call, dy, dtype)
         return dx, dw, db
 
     @_docstrings.fill(nd)
     def conv_grad_input(
-        dy: Any,
-        w: Any,
-        input_shape: Iterable[int],
+        dy,
+        w,
+        input_shape,
         *,
-        stride: Any = 1,
-        padding: Any = 0,
-        dilation: Any = 1,
-        groups: int = 1,
-        layout: str = "channels_first",
-        out: np.ndarray | None = None,
-    ) -> np.ndarray:
+        stride=1,
+        padding=0,
+        dilation=1,
+        groups=1,
+        layout="channels_first",
+        out=None,
+    ):
         """Gradient of `conv${nd}d` with respect to its input.
 
         Parameters
@@ -290,6 +302,10 @@ def _define(nd: int) -> tuple[Callable[..., Any], ...]:
         ------
         $errors
 
+        Notes
+        -----
+        Equation (2) of docs/math.md.
+
         Examples
         --------
         >>> import numpy as np
@@ -297,53 +313,34 @@ def _define(nd: int) -> tuple[Callable[..., Any], ...]:
         >>> conv${nd}d_grad_input(dy, w, (1, 2, $_5), stride=2).shape
         (1, 2, $_5)
         """
-        if type(input_shape) is tuple:
-            common = _core.common(
-                _GRAD_INPUT,
-                False,
-                nd,
-                dy,
-                w,
-                None,
-                input_shape,
-                stride,
-                padding,
-                dilation,
-                groups,
-                layout,
-                out,
-            )
-            if common is not None:
-                return common
-        call = Parameters(conv_grad_input.__name__, nd, stride, padding, dilation, groups, layout)
+        options = (stride, padding, dilation, groups, layout)
+        common = _core.common(_GRAD_INPUT, False, nd, dy, w, None, input_shape, *options, out)
+        if common is not None:
+            return common
+        call = Parameters(conv_grad_input.__name__, nd, *options)
         x_shape = _arguments.shape(call.function, "input_shape", input_shape)
         dy = _arrays.array(call.function, "dy", dy)
         w = _arrays.array(call.function, "w", w)
         y_shape, before = call.conv_output(x_shape, w.shape, x_name="input_shape")
         _check_dy(call, dy.shape, y_shape)
-        return _arrays.compute(
-            call.function,
-            _grad_input_of_conjugate,
-            x_shape,
-            _arrays.promoted(dy, w),
-            (dy, w, None),
-            _geometry(call, before, False),
-            out,
+        dtype = _arrays.promoted(dy, w)
+        return _compute(
+            call, _grad_input_of_conjugate, x_shape, dtype, (dy, w, None), before, False, out
         )
 
     @_docstrings.fill(nd)
     def conv_grad_weight(
-        dy: Any,
-        x: Any,
-        kernel_size: Any,
+        dy,
+        x,
+        kernel_size,
         *,
-        stride: Any = 1,
-        padding: Any = 0,
-        dilation: Any = 1,
-        groups: int = 1,
-        layout: str = "channels_first",
-        out: np.ndarray | None = None,
-    ) -> np.ndarray:
+        stride=1,
+        padding=0,
+        dilation=1,
+        groups=1,
+        layout="channels_first",
+        out=None,
+    ):
         """Gradient of `conv${nd}d` with respect to its weight.
 
         Parameters
@@ -366,6 +363,10 @@ def _define(nd: int) -> tuple[Callable[..., Any], ...]:
         ------
         $errors
 
+        Notes
+        -----
+        Equation (3) of docs/math.md.
+
         Examples
         --------
         >>> import numpy as np
@@ -373,24 +374,11 @@ def _define(nd: int) -> tuple[Callable[..., Any], ...]:
         >>> conv${nd}d_grad_weight(dy, x, 3).shape
         (4, 2, $_3)
         """
-        common = _core.common(
-            _GRAD_WEIGHT,
-            False,
-            nd,
-            dy,
-            x,
-            None,
-            kernel_size,
-            stride,
-            padding,
-            dilation,
-            groups,
-            layout,
-            out,
-        )
+        options = (stride, padding, dilation, groups, layout)
+        common = _core.common(_GRAD_WEIGHT, False, nd, dy, x, None, kernel_size, *options, out)
         if common is not None:
             return common
-        call = Parameters(conv_grad_weight.__name__, nd, stride, padding, dilation, groups, layout)
+        call = Parameters(conv_grad_weight.__name__, nd, *options)
         kernel = _arguments.size(call.function, "kernel_size", kernel_size, nd, 1)
         dy = _arrays.array(call.function, "dy", dy)
         x = _arrays.array(call.function, "x", x)
@@ -402,31 +390,24 @@ def _define(nd: int) -> tuple[Callable[..., Any], ...]:
         )
         y_shape, before = call.conv_output(x.shape, w_shape)
         _check_dy(call, dy.shape, y_shape)
-        return _arrays.compute(
-            call.function,
-            _grad_weight,
-            w_shape,
-            _arrays.promoted(dy, x),
-            (dy, x, None),
-            _geometry(call, before, False),
-            out,
-        )
+        dtype = _arrays.promoted(dy, x)
+        return _compute(call, _grad_weight, w_shape, dtype, (dy, x, None), before, False, out)
 
     @_docstrings.fill(nd)
     def conv_transpose(
-        x: Any,
-        w: Any,
-        b: Any = None,
+        x,
+        w,
+        b=None,
         *,
-        stride: Any = 1,
-        padding: Any = 0,
-        output_padding: Any = 0,
-        dilation: Any = 1,
-        groups: int = 1,
-        output_size: Any = None,
-        layout: str = "channels_first",
-        out: np.ndarray | None = None,
-    ) -> np.ndarray:
+        stride=1,
+        padding=0,
+        output_padding=0,
+        dilation=1,
+        groups=1,
+        output_size=None,
+        layout="channels_first",
+        out=None,
+    ):
         """Transposed convolution over $nd spatial $axis_word: the adjoint of `conv${nd}d`.
 
         Every input element adds the kernel, scaled by it, to the output: per axis and input channel
@@ -463,6 +444,14 @@ def _define(nd: int) -> tuple[Callable[..., Any], ...]:
         conv_transpose${nd}d_backward : Its gradients.
         conv${nd}d : Its adjoint.
 
+        Notes
+        -----
+        Equations (6) and (11) of docs/math.md; [1]_ draws them.
+
+        References
+        ----------
+        .. [1] V. Dumoulin, F. Visin, "A guide to convolution arithmetic for deep learning", 2016.
+
         Examples
         --------
         >>> import numpy as np
@@ -470,13 +459,12 @@ def _define(nd: int) -> tuple[Callable[..., Any], ...]:
         >>> conv_transpose${nd}d(x, w, stride=2).shape
         (1, 2, $_5)
         """
+        options = (stride, padding, dilation, groups, layout)
         if type(output_padding) is int and output_padding == 0 and output_size is None:
-            common = _core.common(
-                _GRAD_INPUT, True, nd, x, w, b, None, stride, padding, dilation, groups, layout, out
-            )
+            common = _core.common(_GRAD_INPUT, True, nd, x, w, b, None, *options, out)
             if common is not None:
                 return common
-        call = Parameters(conv_transpose.__name__, nd, stride, padding, dilation, groups, layout)
+        call = Parameters(conv_transpose.__name__, nd, *options)
         extra = call.output_padding(output_padding)
         size = call.output_size(output_size, extra)
         x = _arrays.array(call.function, "x", x)
@@ -485,31 +473,24 @@ def _define(nd: int) -> tuple[Callable[..., Any], ...]:
             b = _arrays.array(call.function, "b", b)
         y_shape, before = call.transpose_output(x.shape, w.shape, extra, size)
         _check_bias(call, b, y_shape[call.channel_axis])
-        return _arrays.compute(
-            call.function,
-            _grad_input,
-            y_shape,
-            _arrays.promoted(x, w, b),
-            (x, w, b),
-            _geometry(call, before, True),
-            out,
-        )
+        dtype = _arrays.promoted(x, w, b)
+        return _compute(call, _grad_input, y_shape, dtype, (x, w, b), before, True, out)
 
     @_docstrings.fill(nd)
     def conv_transpose_backward(
-        dy: Any,
-        x: Any,
-        w: Any,
+        dy,
+        x,
+        w,
         *,
-        stride: Any = 1,
-        padding: Any = 0,
-        output_padding: Any = None,
-        dilation: Any = 1,
-        groups: int = 1,
-        output_size: Any = None,
-        layout: str = "channels_first",
-        needs: Iterable[str] = _arguments.NEEDS,
-    ) -> _Gradients:
+        stride=1,
+        padding=0,
+        output_padding=None,
+        dilation=1,
+        groups=1,
+        output_size=None,
+        layout="channels_first",
+        needs=_arguments.NEEDS,
+    ):
         """Gradients of `conv_transpose${nd}d` with respect to its input, weight and bias.
 
         Parameters
@@ -535,6 +516,10 @@ def _define(nd: int) -> tuple[Callable[..., Any], ...]:
         --------
         conv_transpose${nd}d_grad_input, conv_transpose${nd}d_grad_weight : One gradient alone.
 
+        Notes
+        -----
+        Equations (7), (8) and (9) of docs/math.md.
+
         Examples
         --------
         >>> import numpy as np
@@ -543,16 +528,13 @@ def _define(nd: int) -> tuple[Callable[..., Any], ...]:
         >>> dx.shape == x.shape, dw.shape == w.shape, db.shape
         (True, True, (2,))
         """
+        options = (stride, padding, dilation, groups, layout)
+        wanted = _arguments.needs(conv_transpose_backward.__name__, needs)
         if output_padding is None and output_size is None:
-            common = _common_backward(
-                nd, True, dy, x, w, needs, (stride, padding, dilation, groups, layout)
-            )
+            common = _common_backward(nd, True, dy, x, w, wanted, options)
             if common is not None:
                 return common
-        call = Parameters(
-            conv_transpose_backward.__name__, nd, stride, padding, dilation, groups, layout
-        )
-        wanted = _arguments.needs(call.function, needs)
+        call = Parameters(conv_transpose_backward.__name__, nd, *options)
         dy = _arrays.array(call.function, "dy", dy)
         x = _arrays.array(call.function, "x", x)
         w = _arrays.array(call.function, "w", w)
@@ -562,34 +544,30 @@ def _define(nd: int) -> tuple[Callable[..., Any], ...]:
         )
         _check_dy(call, dy.shape, y_shape)
         dtype = _arrays.promoted(dy, x, w)
-        geometry = _geometry(call, before, True)
+        geometry = (before, True)
         dx = dw = db = None
         if "input" in wanted:
-            dx = _arrays.compute(
-                call.function, _forward_of_conjugate, x.shape, dtype, (dy, w, None), geometry
-            )
+            dx = _compute(call, _forward_of_conjugate, x.shape, dtype, (dy, w, None), *geometry)
         if "weight" in wanted:
-            dw = _arrays.compute(
-                call.function, _grad_weight_transposed, w.shape, dtype, (x, dy, None), geometry
-            )
+            dw = _compute(call, _grad_weight_transposed, w.shape, dtype, (x, dy, None), *geometry)
         if "bias" in wanted:
             db = _bias_gradient(call, dy, dtype)
         return dx, dw, db
 
     @_docstrings.fill(nd)
     def conv_transpose_grad_input(
-        dy: Any,
-        w: Any,
+        dy,
+        w,
         *,
-        stride: Any = 1,
-        padding: Any = 0,
-        output_padding: Any = None,
-        dilation: Any = 1,
-        groups: int = 1,
-        output_size: Any = None,
-        layout: str = "channels_first",
-        out: np.ndarray | None = None,
-    ) -> np.ndarray:
+        stride=1,
+        padding=0,
+        output_padding=None,
+        dilation=1,
+        groups=1,
+        output_size=None,
+        layout="channels_first",
+        out=None,
+    ):
         """Gradient of `conv_transpose${nd}d` with respect to its input: a convolution of dy.
 
         Parameters
@@ -612,6 +590,10 @@ def _define(nd: int) -> tuple[Callable[..., Any], ...]:
         ------
         $errors
 
+        Notes
+        -----
+        Equation (7) of docs/math.md.
+
         Examples
         --------
         >>> import numpy as np
@@ -619,57 +601,37 @@ def _define(nd: int) -> tuple[Callable[..., Any], ...]:
         >>> conv_transpose${nd}d_grad_input(dy, w, stride=2).shape
         (1, 4, $_2)
         """
+        options = (stride, padding, dilation, groups, layout)
         if output_padding is None and output_size is None:
-            common = _core.common(
-                _FORWARD,
-                True,
-                nd,
-                dy,
-                w,
-                None,
-                None,
-                stride,
-                padding,
-                dilation,
-                groups,
-                layout,
-                out,
-            )
+            common = _core.common(_FORWARD, True, nd, dy, w, None, None, *options, out)
             if common is not None:
                 return common
-        call = Parameters(
-            conv_transpose_grad_input.__name__, nd, stride, padding, dilation, groups, layout
-        )
+        call = Parameters(conv_transpose_grad_input.__name__, nd, *options)
         dy = _arrays.array(call.function, "dy", dy)
         w = _arrays.array(call.function, "w", w)
         extra, size = _transpose_size(call, output_padding, output_size, dy.shape)
         call.check_spatial("dy", dy.shape, size)
         x_shape, before = call.transpose_input(dy.shape, w.shape, None if size else extra)
-        return _arrays.compute(
-            call.function,
-            _forward_of_conjugate,
-            x_shape,
-            _arrays.promoted(dy, w),
-            (dy, w, None),
-            _geometry(call, before, True),
-            out,
+        dtype = _arrays.promoted(dy, w)
+        return _compute(
+            call, _forward_of_conjugate, x_shape, dtype, (dy, w, None), before, True, out
         )
 
     @_docstrings.fill(nd)
     def conv_transpose_grad_weight(
-        dy: Any,
-        x: Any,
-        kernel_size: Any,
+        dy,
+        x,
+        kernel_size,
         *,
-        stride: Any = 1,
-        padding: Any = 0,
-        output_padding: Any = None,
-        dilation: Any = 1,
-        groups: int = 1,
-        output_size: Any = None,
-        layout: str = "channels_first",
-        out: np.ndarray | None = None,
-    ) -> np.ndarray:
+        stride=1,
+        padding=0,
+        output_padding=None,
+        dilation=1,
+        groups=1,
+        output_size=None,
+        layout="channels_first",
+        out=None,
+    ):
         """Gradient of `conv_transpose${nd}d` with respect to its weight.
 
         Parameters
@@ -693,6 +655,10 @@ def _define(nd: int) -> tuple[Callable[..., Any], ...]:
         ------
         $errors
 
+        Notes
+        -----
+        Equation (8) of docs/math.md.
+
         Examples
         --------
         >>> import numpy as np
@@ -700,27 +666,12 @@ def _define(nd: int) -> tuple[Callable[..., Any], ...]:
         >>> conv_transpose${nd}d_grad_weight(dy, x, 3).shape
         (4, 2, $_3)
         """
+        options = (stride, padding, dilation, groups, layout)
         if output_padding is None and output_size is None:
-            common = _core.common(
-                _GRAD_WEIGHT,
-                True,
-                nd,
-                x,
-                dy,
-                None,
-                kernel_size,
-                stride,
-                padding,
-                dilation,
-                groups,
-                layout,
-                out,
-            )
+            common = _core.common(_GRAD_WEIGHT, True, nd, x, dy, None, kernel_size, *options, out)
             if common is not None:
                 return common
-        call = Parameters(
-            conv_transpose_grad_weight.__name__, nd, stride, padding, dilation, groups, layout
-        )
+        call = Parameters(conv_transpose_grad_weight.__name__, nd, *options)
         kernel = _arguments.size(call.function, "kernel_size", kernel_size, nd, 1)
         dy = _arrays.array(call.function, "dy", dy)
         x = _arrays.array(call.function, "x", x)
@@ -734,14 +685,9 @@ def _define(nd: int) -> tuple[Callable[..., Any], ...]:
             x.shape, w_shape, extra, size, size_name="the spatial size of dy"
         )
         _check_dy(call, dy.shape, y_shape)
-        return _arrays.compute(
-            call.function,
-            _grad_weight_transposed,
-            w_shape,
-            _arrays.promoted(dy, x),
-            (x, dy, None),
-            _geometry(call, before, True),
-            out,
+        dtype = _arrays.promoted(dy, x)
+        return _compute(
+            call, _grad_weight_transposed, w_shape, dtype, (x, dy, None), before, True, out
         )
 
     return (

@@ -1,128 +1,167 @@
-# The 24 functions are made by _define; this says which there are, with their arguments.
-from collections.abc import Iterable
-from typing import Any
+# The 24 functions that _define makes, with the types of their arguments.
+from typing import SupportsIndex, overload
 
 import numpy as np
+from numpy.typing import ArrayLike
 
-_Gradients = tuple[np.ndarray | None, np.ndarray | None, np.ndarray | None]
+from convlab._types import Ints, Layout, Needs, Padding, Sizes
 
-def conv1d(
-    x: Any,
-    w: Any,
-    b: Any = None,
+_All = tuple[np.ndarray, np.ndarray, np.ndarray]
+_Some = tuple[np.ndarray | None, np.ndarray | None, np.ndarray | None]
+
+def _conv(
+    x: ArrayLike,
+    w: ArrayLike,
+    b: ArrayLike | None = None,
     *,
-    stride: Any = 1,
-    padding: Any = 0,
-    dilation: Any = 1,
-    groups: int = 1,
-    layout: str = "channels_first",
+    stride: Ints = 1,
+    padding: Padding = 0,
+    dilation: Ints = 1,
+    groups: SupportsIndex = 1,
+    layout: Layout = "channels_first",
     out: np.ndarray | None = None,
 ) -> np.ndarray: ...
-def conv1d_backward(
-    dy: Any,
-    x: Any,
-    w: Any,
+@overload
+def _conv_backward(
+    dy: ArrayLike,
+    x: ArrayLike,
+    w: ArrayLike,
     *,
-    stride: Any = 1,
-    padding: Any = 0,
-    dilation: Any = 1,
-    groups: int = 1,
-    layout: str = "channels_first",
-    needs: Iterable[str] = ...,
-) -> _Gradients: ...
-def conv1d_grad_input(
-    dy: Any,
-    w: Any,
-    input_shape: Iterable[int],
+    stride: Ints = 1,
+    padding: Padding = 0,
+    dilation: Ints = 1,
+    groups: SupportsIndex = 1,
+    layout: Layout = "channels_first",
+) -> _All: ...
+@overload
+def _conv_backward(
+    dy: ArrayLike,
+    x: ArrayLike,
+    w: ArrayLike,
     *,
-    stride: Any = 1,
-    padding: Any = 0,
-    dilation: Any = 1,
-    groups: int = 1,
-    layout: str = "channels_first",
+    stride: Ints = 1,
+    padding: Padding = 0,
+    dilation: Ints = 1,
+    groups: SupportsIndex = 1,
+    layout: Layout = "channels_first",
+    needs: Needs,
+) -> _Some: ...
+def _conv_grad_input(
+    dy: ArrayLike,
+    w: ArrayLike,
+    input_shape: Sizes,
+    *,
+    stride: Ints = 1,
+    padding: Padding = 0,
+    dilation: Ints = 1,
+    groups: SupportsIndex = 1,
+    layout: Layout = "channels_first",
     out: np.ndarray | None = None,
 ) -> np.ndarray: ...
-def conv1d_grad_weight(
-    dy: Any,
-    x: Any,
-    kernel_size: Any,
+def _conv_grad_weight(
+    dy: ArrayLike,
+    x: ArrayLike,
+    kernel_size: Ints,
     *,
-    stride: Any = 1,
-    padding: Any = 0,
-    dilation: Any = 1,
-    groups: int = 1,
-    layout: str = "channels_first",
+    stride: Ints = 1,
+    padding: Padding = 0,
+    dilation: Ints = 1,
+    groups: SupportsIndex = 1,
+    layout: Layout = "channels_first",
     out: np.ndarray | None = None,
 ) -> np.ndarray: ...
-def conv_transpose1d(
-    x: Any,
-    w: Any,
-    b: Any = None,
+def _conv_transpose(
+    x: ArrayLike,
+    w: ArrayLike,
+    b: ArrayLike | None = None,
     *,
-    stride: Any = 1,
-    padding: Any = 0,
-    output_padding: Any = 0,
-    dilation: Any = 1,
-    groups: int = 1,
-    output_size: Any = None,
-    layout: str = "channels_first",
+    stride: Ints = 1,
+    padding: Padding = 0,
+    output_padding: Ints = 0,
+    dilation: Ints = 1,
+    groups: SupportsIndex = 1,
+    output_size: Ints | None = None,
+    layout: Layout = "channels_first",
     out: np.ndarray | None = None,
 ) -> np.ndarray: ...
-def conv_transpose1d_backward(
-    dy: Any,
-    x: Any,
-    w: Any,
+@overload
+def _conv_transpose_backward(
+    dy: ArrayLike,
+    x: ArrayLike,
+    w: ArrayLike,
     *,
-    stride: Any = 1,
-    padding: Any = 0,
-    output_padding: Any = None,
-    dilation: Any = 1,
-    groups: int = 1,
-    output_size: Any = None,
-    layout: str = "channels_first",
-    needs: Iterable[str] = ...,
-) -> _Gradients: ...
-def conv_transpose1d_grad_input(
-    dy: Any,
-    w: Any,
+    stride: Ints = 1,
+    padding: Padding = 0,
+    output_padding: Ints | None = None,
+    dilation: Ints = 1,
+    groups: SupportsIndex = 1,
+    output_size: Ints | None = None,
+    layout: Layout = "channels_first",
+) -> _All: ...
+@overload
+def _conv_transpose_backward(
+    dy: ArrayLike,
+    x: ArrayLike,
+    w: ArrayLike,
     *,
-    stride: Any = 1,
-    padding: Any = 0,
-    output_padding: Any = None,
-    dilation: Any = 1,
-    groups: int = 1,
-    output_size: Any = None,
-    layout: str = "channels_first",
+    stride: Ints = 1,
+    padding: Padding = 0,
+    output_padding: Ints | None = None,
+    dilation: Ints = 1,
+    groups: SupportsIndex = 1,
+    output_size: Ints | None = None,
+    layout: Layout = "channels_first",
+    needs: Needs,
+) -> _Some: ...
+def _conv_transpose_grad_input(
+    dy: ArrayLike,
+    w: ArrayLike,
+    *,
+    stride: Ints = 1,
+    padding: Padding = 0,
+    output_padding: Ints | None = None,
+    dilation: Ints = 1,
+    groups: SupportsIndex = 1,
+    output_size: Ints | None = None,
+    layout: Layout = "channels_first",
     out: np.ndarray | None = None,
 ) -> np.ndarray: ...
-def conv_transpose1d_grad_weight(
-    dy: Any,
-    x: Any,
-    kernel_size: Any,
+def _conv_transpose_grad_weight(
+    dy: ArrayLike,
+    x: ArrayLike,
+    kernel_size: Ints,
     *,
-    stride: Any = 1,
-    padding: Any = 0,
-    output_padding: Any = None,
-    dilation: Any = 1,
-    groups: int = 1,
-    output_size: Any = None,
-    layout: str = "channels_first",
+    stride: Ints = 1,
+    padding: Padding = 0,
+    output_padding: Ints | None = None,
+    dilation: Ints = 1,
+    groups: SupportsIndex = 1,
+    output_size: Ints | None = None,
+    layout: Layout = "channels_first",
     out: np.ndarray | None = None,
 ) -> np.ndarray: ...
 
-conv2d = conv1d
-conv2d_backward = conv1d_backward
-conv2d_grad_input = conv1d_grad_input
-conv2d_grad_weight = conv1d_grad_weight
-conv_transpose2d = conv_transpose1d
-conv_transpose2d_backward = conv_transpose1d_backward
-conv_transpose2d_grad_input = conv_transpose1d_grad_input
-conv_transpose2d_grad_weight = conv_transpose1d_grad_weight
-conv3d = conv1d
-conv3d_backward = conv1d_backward
-conv3d_grad_input = conv1d_grad_input
-conv3d_grad_weight = conv1d_grad_weight
-conv_transpose3d = conv_transpose1d
-conv_transpose3d_backward = conv_transpose1d_backward
-conv_transpose3d_grad_input = conv_transpose1d_grad_input
-conv_transpose3d_grad_weight = conv_transpose1d_grad_weight
+conv1d = _conv
+conv1d_backward = _conv_backward
+conv1d_grad_input = _conv_grad_input
+conv1d_grad_weight = _conv_grad_weight
+conv_transpose1d = _conv_transpose
+conv_transpose1d_backward = _conv_transpose_backward
+conv_transpose1d_grad_input = _conv_transpose_grad_input
+conv_transpose1d_grad_weight = _conv_transpose_grad_weight
+conv2d = _conv
+conv2d_backward = _conv_backward
+conv2d_grad_input = _conv_grad_input
+conv2d_grad_weight = _conv_grad_weight
+conv_transpose2d = _conv_transpose
+conv_transpose2d_backward = _conv_transpose_backward
+conv_transpose2d_grad_input = _conv_transpose_grad_input
+conv_transpose2d_grad_weight = _conv_transpose_grad_weight
+conv3d = _conv
+conv3d_backward = _conv_backward
+conv3d_grad_input = _conv_grad_input
+conv3d_grad_weight = _conv_grad_weight
+conv_transpose3d = _conv_transpose
+conv_transpose3d_backward = _conv_transpose_backward
+conv_transpose3d_grad_input = _conv_transpose_grad_input
+conv_transpose3d_grad_weight = _conv_transpose_grad_weight

@@ -4,6 +4,8 @@ All three work on channels-last batches (m, H, W, C) and keep their kernel as (k
 They are bookkeeping round the functional API: sizes, messages and arithmetic are all its own.
 """
 
+from __future__ import annotations
+
 import operator
 from collections.abc import Callable
 from typing import Any, ClassVar, NamedTuple
@@ -238,6 +240,17 @@ class Conv2D(_Layer2D):
     stride, pad : int or tuple
         As given.
 
+    Raises
+    ------
+    ValueError
+        If a size is smaller than 1.
+    TypeError
+        If a size is not an int.
+
+    Notes
+    -----
+    Equations (1) to (4) of docs/math.md.
+
     Examples
     --------
     >>> layer = Conv2D(1, 1, kernel=2)
@@ -286,7 +299,6 @@ def _slide_upsampled(x: np.ndarray, w: np.ndarray, b: np.ndarray, **geometry: An
 
 def _slide_upsampled_backward(dz: np.ndarray, x: np.ndarray, w: np.ndarray, **geometry: Any) -> Any:
     dx, dw, db = conv_transpose2d_backward(dz, x, rotate180(w), **geometry)
-    assert dw is not None  # it is computed unless `needs` leaves it out
     return dx, rotate180(dw), db
 
 
@@ -321,6 +333,17 @@ class Conv2DTranspose(_Layer2D):
         The bias, zeros at first.
     stride, padding : int or tuple
         As given.
+
+    Raises
+    ------
+    ValueError
+        If a size is smaller than 1.
+    TypeError
+        If a size is not an int.
+
+    Notes
+    -----
+    Equations (6) to (9) of docs/math.md, with the kernel turned by `rotate180`.
 
     Examples
     --------
@@ -385,6 +408,17 @@ class Conv2DTransposeV2(_Layer2D):
         The bias, zeros at first.
     stride, padding, output_padding : int or tuple
         As given.
+
+    Raises
+    ------
+    ValueError
+        If a size is smaller than 1.
+    TypeError
+        If a size is not an int.
+
+    Notes
+    -----
+    Equations (6a) to (9) of docs/math.md.
 
     Examples
     --------

@@ -1,22 +1,26 @@
 """The matrix of a two-dimensional convolution, dense or sparse."""
 
+from __future__ import annotations
+
 from math import prod
-from typing import Any
+from typing import Any, SupportsIndex
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from convlab import _arguments, _arrays
 from convlab._shapes import Parameters, Shape
+from convlab._types import Ints, Padding, Sizes
 
 
 def conv_matrix2d(
-    w: Any,
-    input_shape: Any,
+    w: ArrayLike,
+    input_shape: Sizes,
     *,
-    stride: Any = 1,
-    padding: Any = 0,
-    dilation: Any = 1,
-    groups: int = 1,
+    stride: Ints = 1,
+    padding: Padding = 0,
+    dilation: Ints = 1,
+    groups: SupportsIndex = 1,
     sparse: bool = False,
 ) -> Any:
     """Matrix M of a convolution: ``conv2d(x, w, ...).ravel() == M @ x.ravel()``.
@@ -49,6 +53,10 @@ def conv_matrix2d(
         If an argument or a dtype is of the wrong kind.
     ImportError
         If ``sparse`` is asked for and SciPy is missing.
+
+    Notes
+    -----
+    Equation (16) of docs/math.md.
 
     Examples
     --------

@@ -113,6 +113,10 @@ def receptive_field(layers: Sequence[int | Mapping[str, Any]]) -> ReceptiveField
     TypeError
         If a layer is neither an int nor a mapping, or has a key that is not listed above.
 
+    Notes
+    -----
+    Equation (17) of docs/math.md, for stacks of convolutions.
+
     Examples
     --------
     >>> vgg = [3, 3, {"kernel_size": 2, "stride": 2}, 3, 3]
@@ -218,6 +222,7 @@ def _union(
     fed = []
     for _, position in layer.taps(output):
         periods, phase = divmod(position, len(spans))
-        if spans[phase]:
-            fed += [edge + periods * shift for edge in spans[phase]]
+        span = spans[phase]
+        if span:
+            fed += [edge + periods * shift for edge in span]
     return (min(fed), max(fed)) if fed else None

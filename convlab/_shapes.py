@@ -7,9 +7,12 @@ before and after, and op the output padding:
     transposed convolution  s*(n - 1) + d*(k - 1) + 1 - b - a + op
 """
 
-from typing import Any
+from __future__ import annotations
+
+from typing import Any, SupportsIndex
 
 from convlab import _arguments
+from convlab._types import Ints, Layout, Padding, Sizes
 
 Shape = tuple[int, ...]
 
@@ -143,15 +146,14 @@ class Parameters:
         if isinstance(self.padding, str):
             return self._same_sizes(spatial, kernel)
         before, after = self.padding
-        out = tuple(
-            (n + b + a - d * (k - 1) - 1) // s + 1
-            for n, k, s, b, a, d in zip(
-                spatial, kernel, self.stride, before, after, self.dilation, strict=True
-            )
-        )
+        s, d = self.stride, self.dilation
+        out = [
+            (n + before[i] + after[i] - d[i] * (kernel[i] - 1) - 1) // s[i] + 1
+            for i, n in enumerate(spatial)
+        ]
         if min(out) < 1:
             self._raise_kernel_too_large(spatial, kernel)
-        return before, out
+        return before, tuple(out)
 
     def _same_sizes(self, spatial: Shape, kernel: Shape) -> tuple[Shape, Shape]:
         """Sizes of a "same" convolution: ceil(n / s), from zeros spread evenly to both sides."""
@@ -342,14 +344,14 @@ def _rank_of_weight(function: str, weight_shape: Shape) -> int:
 
 
 def conv_output_shape(
-    input_shape: Any,
-    weight_shape: Any,
+    input_shape: Sizes,
+    weight_shape: Sizes,
     *,
-    stride: Any = 1,
-    padding: Any = 0,
-    dilation: Any = 1,
-    groups: int = 1,
-    layout: str = "channels_first",
+    stride: Ints = 1,
+    padding: Padding = 0,
+    dilation: Ints = 1,
+    groups: SupportsIndex = 1,
+    layout: Layout = "channels_first",
 ) -> Shape:
     """Shape of a convolution's output.
 
@@ -374,6 +376,10 @@ def conv_output_shape(
     TypeError
         If an argument has the wrong type.
 
+    Notes
+    -----
+    Equation (10) of docs/math.md; (12) for padding "same".
+
     Examples
     --------
     >>> conv_output_shape((8, 3, 224, 224), (64, 3, 7, 7), stride=2, padding=3)
@@ -388,16 +394,16 @@ def conv_output_shape(
 
 
 def conv_transpose_output_shape(
-    input_shape: Any,
-    weight_shape: Any,
+    input_shape: Sizes,
+    weight_shape: Sizes,
     *,
-    stride: Any = 1,
-    padding: Any = 0,
-    output_padding: Any = 0,
-    dilation: Any = 1,
-    groups: int = 1,
-    output_size: Any = None,
-    layout: str = "channels_first",
+    stride: Ints = 1,
+    padding: Padding = 0,
+    output_padding: Padding = 0,
+    dilation: Ints = 1,
+    groups: SupportsIndex = 1,
+    output_size: Ints | None = None,
+    layout: Layout = "channels_first",
 ) -> Shape:
     """Shape of a transposed convolution's output.
 
@@ -422,6 +428,10 @@ def conv_transpose_output_shape(
         If shapes and parameters do not fit together.
     TypeError
         If an argument has the wrong type.
+
+    Notes
+    -----
+    Equation (11) of docs/math.md.
 
     Examples
     --------

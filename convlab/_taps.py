@@ -107,13 +107,16 @@ def resolve(
         call.data_parts("y", y_shape)[2],
     )
     after = call.padding[1] if isinstance(call.padding, tuple) else (None,) * nd
-    axes = (_axis(*numbers, transposed) for numbers in zip(*sizes, after, strict=True))
+    axes = (
+        _axis(*numbers, after=given, transposed=transposed)
+        for *numbers, given in zip(*sizes, after, strict=True)
+    )
     return y_shape, tuple(axes)
 
 
 def _axis(
-    n: int, k: int, stride: int, dilation: int, before: int, out: int, after: int | None,
-    transposed: bool,
+    n: int, k: int, stride: int, dilation: int, before: int, out: int,
+    *, after: int | None, transposed: bool,
 ) -> Axis:  # fmt: skip
     """One axis from its resolved sizes; `after` is None where "same" padding fixes it."""
     if after is None:

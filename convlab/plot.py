@@ -64,6 +64,10 @@ _LABEL_HEIGHT = 0.36
 _CAPTION_WIDTH = 4.5
 _LEGEND_WIDTH = 11.5
 
+_Point = tuple[float, float]
+# A kernel index, and coordinates on the grid that the window lies on.
+_Tap = tuple[tuple[int, ...], tuple[int, ...]]
+
 
 # ---- the window on the grids ---------------------------------------------------------------------
 
@@ -110,13 +114,14 @@ class _Scene:
     def element_grid(self) -> _Grid:
         return self.source if self.view == "scatter" else self.target
 
-    def window(self, element: Sequence[int]) -> list[tuple[tuple[int, ...], tuple[int, ...]]]:
+    def window(self, element: Sequence[int]) -> list[_Tap]:
         """(kernel index, coordinates on the window's grid) of every tap of the kernel."""
         per_axis = [
             [(k, self._coordinate(axis, at, k)) for k in range(axis.kernel)]
             for axis, at in zip(self.axes, element, strict=True)
         ]
-        return [tuple(zip(*pairs, strict=True)) for pairs in itertools.product(*per_axis)]
+        chosen = ([*zip(*pairs, strict=True)] for pairs in itertools.product(*per_axis))
+        return [(taps, coordinates) for taps, coordinates in chosen]
 
     def _coordinate(self, axis: Axis, at: int, k: int) -> int:
         if self.view == "scatter":
@@ -351,6 +356,7 @@ class _Picture:
         self.scene = scene
         self.flat = len(scene.axes) == 1
         shapes = [tuple(map(len, grid.kinds)) for grid in (scene.source, scene.target)]
+        width: float
         (h1, w1), (h2, w2) = ((1, *shape) if self.flat else shape for shape in shapes)
         caption = _LINE_HEIGHT * 1.2
         if self.flat:
@@ -403,7 +409,7 @@ class _Picture:
     def _move(self, artist: Artist) -> None:
         self.moving.append(artist)
 
-    def _corner(self, grid: _Grid, at: Sequence[int]) -> tuple[float, float]:
+    def _corner(self, grid: _Grid, at: Sequence[int]) -> _Point:
         """Upper left corner of a cell, in data coordinates."""
         x0, y0 = self.origins[grid.name]
         offsets = [i - first for i, first in zip(at, grid.firsts, strict=True)]
@@ -425,7 +431,7 @@ class _Picture:
         center = x0 + len(grid.kinds[-1]) / 2
         _write(self.ax, f"{grid.name} {size}", center, y, 0.45, width)
 
-    def _draw_links(self, cells, window, chosen) -> None:
+    def _draw_links(self, cells: Sequence[_Point], window: Sequence[_Tap], chosen: _Point) -> None:
         """Lines from the window to the chosen element, behind the cells."""
         if self.flat:
             from_input = self.scene.view == "gather"
@@ -444,22 +450,22 @@ class _Picture:
             self.ax.add_line(Line2D(xs, ys, color="#606060", lw=self.pen, ls=style, zorder=1.5))
         )
 
-    def _outline(self, cells: Sequence[tuple[float, float]]) -> Artist:
+    def _outline(self, cells: Sequence[_Point]) -> Artist:
         x0, y0, x1, y1 = _bounds(cells)
         return self.ax.add_patch(
             Rectangle((x0, y0), x1 - x0, y1 - y0, fill=False, ec=_INK, lw=2.2 * self.pen, zorder=5)
         )
 
-    def _cell(self, corner, face: str, edge: str, gid: str, zorder: float = 3) -> Rectangle:
+    def _cell(self, corner: _Point, face: str, edge: str, gid: str, zorder: float = 3) -> Rectangle:
         cell = Rectangle(corner, 1, 1, fc=face, ec=edge, lw=0.8 * self.pen, zorder=zorder)
         cell.set_gid(gid)
         return self.ax.add_patch(cell)
 
-    def _text(self, text: str, corner, color: str, zorder: float = 4) -> PathPatch:
+    def _text(self, text: str, corner: _Point, color: str, zorder: float = 4) -> PathPatch:
         x, y = corner
         return _write(self.ax, text, x + 0.5, y + 0.5, 0.32, 0.8, color, zorder)
 
-    def _cross(self, corner) -> None:
+    def _cross(self, corner: _Point) -> None:
         x, y = corner
         for ys in ((y + 0.3, y + 0.7), (y + 0.7, y + 0.3)):
             line = Line2D((x + 0.3, x + 0.7), ys, color="#909090", lw=0.8 * self.pen, zorder=2)
@@ -479,7 +485,13 @@ class _Picture:
         if "cropped" in kinds:
             yield _FACES["cropped"], "\N{MULTIPLICATION SIGN}", "cropped"
 
-    def _draw_legend(self, entries, rows, top: float, center: float) -> None:
+    def _draw_legend(
+        self,
+        entries: Sequence[tuple[str, str, str]],
+        rows: Sequence[Sequence[int]],
+        top: float,
+        center: float,
+    ) -> None:
         for line, row in enumerate(rows):
             widths = [_label_width(entries[i][2]) for i in row]
             x = center - sum(widths) / 2
@@ -501,7 +513,7 @@ def _pen(ax: Axes) -> float:
     return min(1.0, 72 * min(width / cells_wide, height / cells_high) / 20)
 
 
-def _bounds(cells: Sequence[tuple[float, float]]) -> tuple[float, float, float, float]:
+def _bounds(cells: Sequence[_Point]) -> tuple[float, float, float, float]:
     xs, ys = zip(*cells, strict=True)
     return min(xs), min(ys), max(xs) + 1, max(ys) + 1
 

@@ -119,3 +119,11 @@ def test_run_reports(
     out = capsys.readouterr().out
     assert "held-out digits are right" in out
     assert ("has failed" in out) == bool(status)
+
+
+@pytest.mark.parametrize("place", ["picture.xyz", "picture", "file/picture.png"])
+def test_picture_must_have_its_place(place: str, tmp_path: Path) -> None:
+    """A format that Matplotlib does not know, or no folder, is an error before anything runs."""
+    (tmp_path / "file").write_text("no folder")
+    with pytest.raises(_demo.PictureError, match=r"does not end in|exists|Not a directory"):
+        _demo.run(str(tmp_path / place))

@@ -22,7 +22,19 @@ def test_module_runs(clean_environment: dict[str, str]) -> None:
     assert _core.config()["isa"] in done.stdout
 
 
-@pytest.mark.parametrize("arguments", [[], ["nonsense"], ["check", "--seed", "x"]])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        [],
+        ["nonsense"],
+        ["info", "more"],
+        ["check", "--seed", "x"],
+        ["check", "--seed", "-1"],
+        ["bench", "--seconds", "-1"],
+        ["bench", "--seconds", "nan"],
+        ["demo", "--epochs", "0"],
+    ],
+)
 def test_bad_usage(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     """A wrong command line ends with status 2 and says how it is used."""
     with pytest.raises(SystemExit) as stopped:

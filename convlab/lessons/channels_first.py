@@ -25,6 +25,8 @@ None of them supposes anything about dZ: a loss other than the plain sum of Z ha
 all ones, and db is its sum and not the number of its elements.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -47,7 +49,19 @@ Gradients = tuple[np.ndarray, np.ndarray, np.ndarray]
 
 
 class Cache(NamedTuple):
-    """What a forward function leaves for its backward function."""
+    """What a forward function leaves for its backward function.
+
+    Attributes
+    ----------
+    A_prev, W, b : numpy.ndarray
+        The arguments of the forward call.
+    options : dict
+        Its stride and pad.
+    Z_shape : tuple of int
+        Shape of what it returned.
+    made_by : str
+        Its name.
+    """
 
     A_prev: np.ndarray
     W: np.ndarray
@@ -107,6 +121,10 @@ def apply_filter(a_slice: ArrayLike, W: ArrayLike, b: ArrayLike) -> np.floating:
     ValueError
         If the shapes of window and filter differ or `b` has another number of elements.
 
+    Notes
+    -----
+    Equation (1) of docs/math.md.
+
     Examples
     --------
     >>> window = np.array([[[1, 2], [3, 4]]])
@@ -162,6 +180,10 @@ def conv_forward(
     ValueError
         If shapes or sizes do not fit together.
 
+    Notes
+    -----
+    Equation (1) of docs/math.md.
+
     Examples
     --------
     >>> A_prev = np.arange(9).reshape(1, 1, 3, 3)
@@ -200,6 +222,10 @@ def conv_backward(dZ: ArrayLike, cache: Cache) -> Gradients:
         If `dZ` has another shape than Z.
     TypeError
         If `cache` is not one of `conv_forward`.
+
+    Notes
+    -----
+    Equations (2), (3) and (4) of docs/math.md.
 
     Examples
     --------
@@ -254,6 +280,10 @@ def conv_transpose_forward(
     ValueError
         If shapes or sizes do not fit together.
 
+    Notes
+    -----
+    Equation (6) of docs/math.md.
+
     Examples
     --------
     >>> A_prev = np.array([[1, 2]]).reshape(1, 1, 1, 2)
@@ -298,6 +328,10 @@ def conv_transpose_backward(dZ: ArrayLike, cache: Cache) -> Gradients:
         If `dZ` has another shape than Z.
     TypeError
         If `cache` is not one of `conv_transpose_forward`.
+
+    Notes
+    -----
+    Equations (7), (8) and (9) of docs/math.md.
 
     Examples
     --------

@@ -94,6 +94,8 @@ It is the kernel gradient of a convolution with :math:`A` and :math:`dZ` in each
 the sliding form turn it back: :math:`dK =` ``rotate180(dW)``.
 """
 
+from __future__ import annotations
+
 import numpy as np
 from numpy.typing import ArrayLike
 

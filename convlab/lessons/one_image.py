@@ -22,6 +22,8 @@ of the image with the upstream gradient as the filter, channel by channel:
 Both gradients come with their channels in front, (C, H, W) and (C, h, w).
 """
 
+from __future__ import annotations
+
 import numpy as np
 from numpy.typing import ArrayLike
 
@@ -66,6 +68,10 @@ def conv2d_forward(matrix: ArrayLike, filter: ArrayLike) -> np.ndarray:  # noqa:
     ValueError
         If the numbers of channels differ or the filter is larger than the image.
 
+    Notes
+    -----
+    Equation (1) of docs/math.md.
+
     Examples
     --------
     >>> conv2d_forward([[[1], [2]], [[3], [4]]], [[[10]], [[2]]])
@@ -101,6 +107,10 @@ def conv2d_backward(upstream: ArrayLike, filter: ArrayLike) -> np.ndarray:  # no
     ------
     ValueError
         If an argument has another number of axes, or `upstream` more than one channel.
+
+    Notes
+    -----
+    Equation (2a) of docs/math.md.
 
     Examples
     --------
@@ -142,6 +152,10 @@ def conv2d_backward_weights(x: ArrayLike, upstream: ArrayLike) -> np.ndarray:
     ValueError
         If an argument has another number of axes, `upstream` more than one channel, or `upstream`
         is larger than the image.
+
+    Notes
+    -----
+    Equation (3) of docs/math.md.
 
     Examples
     --------

@@ -17,6 +17,8 @@ did not reach, because the stride stopped short of A's end, has no part in it, a
 zero. Kernels and strides may differ between height and width throughout.
 """
 
+from __future__ import annotations
+
 import numpy as np
 from numpy.typing import ArrayLike
 
@@ -55,6 +57,10 @@ def cross_correlate(A: ArrayLike, B: ArrayLike, stride: Stride = 1) -> np.ndarra
     ------
     ValueError
         If an argument is not a plane, B is larger than A, or a stride is not positive.
+
+    Notes
+    -----
+    Equation (1) of docs/math.md.
 
     Examples
     --------
@@ -100,6 +106,10 @@ def convolve(
     ValueError
         If shapes or sizes do not fit together.
 
+    Notes
+    -----
+    Equation (1) of docs/math.md.
+
     Examples
     --------
     >>> convolve(np.ones((14, 4, 32, 35)), np.ones((5, 4, 3, 2)), np.zeros(5), stride=2).shape
@@ -139,6 +149,10 @@ def cross_correlation_grad(
     See Also
     --------
     cross_correlation_input_grad : The gradient with respect to A.
+
+    Notes
+    -----
+    Equation (3) of docs/math.md.
 
     Examples
     --------
@@ -196,6 +210,10 @@ def cross_correlation_input_grad(
     --------
     cross_correlation_grad : The gradient with respect to B.
 
+    Notes
+    -----
+    Equation (2) of docs/math.md.
+
     Examples
     --------
     >>> B = np.array([[8, 4], [2, 6]])
@@ -242,6 +260,10 @@ def convolution_grad(
     ------
     ValueError
         If shapes or sizes do not fit together.
+
+    Notes
+    -----
+    Equation (3) of docs/math.md.
 
     Examples
     --------

@@ -21,6 +21,8 @@ size. Going back, the size must therefore be told; `output_padding` is by how mu
 smallest one, and `output_padding_for` works it out.
 """
 
+from __future__ import annotations
+
 from typing import Any
 
 import numpy as np
@@ -77,6 +79,10 @@ def transposed_conv(
     ------
     ValueError
         If an argument is not a plane or a number is out of its range.
+
+    Notes
+    -----
+    Equation (6a) of docs/math.md.
 
     Examples
     --------
@@ -180,6 +186,10 @@ def conv_matrix(
     ValueError
         If `k` is not a plane or a number is out of its range.
 
+    Notes
+    -----
+    Equation (16) of docs/math.md.
+
     Examples
     --------
     >>> K = np.arange(9).reshape(3, 3)
@@ -241,6 +251,10 @@ def output_padding_for(
     ValueError
         If no output_padding gives that size; the message says which sizes there are.
 
+    Notes
+    -----
+    Equation (11) of docs/math.md.
+
     Examples
     --------
     A convolution of kernel 3, stride 2 and padding 1 makes 4 out of 7 and out of 8. On the way
@@ -298,6 +312,10 @@ def im2rows(
     --------
     rows2im : The adjoint.
 
+    Notes
+    -----
+    Equation (0) of docs/math.md.
+
     Examples
     --------
     >>> im2rows(np.arange(9).reshape(1, 1, 3, 3), 2)[0]
@@ -347,6 +365,10 @@ def rows2im(
     --------
     im2rows : The adjoint.
 
+    Notes
+    -----
+    Equation (0) of docs/math.md.
+
     Examples
     --------
     Every element comes back once for each window that holds it:
@@ -395,6 +417,10 @@ def transposed_conv2d(
     ------
     ValueError
         If shapes do not fit together, or a dilation or stride is not at least 1.
+
+    Notes
+    -----
+    Equation (6) of docs/math.md.
 
     Examples
     --------

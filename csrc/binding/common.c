@@ -226,7 +226,8 @@ PyObject *cvl_py_common(PyObject *self, PyObject *const *args, Py_ssize_t n_args
                      .stride = {1, 1, 1},
                      .dilation = {1, 1, 1}};
     call run = {.op = c.op};
-    if (args[OUT] != Py_None || (c.op == GRAD_WEIGHT && !c.size) ||
+    const bool size_shown = c.op == FORWARD || (c.op == GRAD_INPUT && c.transposed);
+    if (args[OUT] != Py_None || size_shown != !c.size ||
         !(c.in1 = common_array(args[IN1], c.nd + 2, &c.type)) ||
         !(c.in2 = common_array(args[IN2], c.nd + 2, &c.type)) ||
         (c.b != Py_None && !common_array(c.b, 1, &c.type)) ||
