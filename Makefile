@@ -22,7 +22,7 @@ requirements = $(BIN)/python -c 'import functools, tomllib; \
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help demo test bench lint format package sanitize clean
+.PHONY: help demo test bench notebooks lint format package sanitize clean
 
 help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-10s%s\n", $$1, $$2 }' Makefile
@@ -35,6 +35,9 @@ test: $(VENV)/built $(VENV)/test ## run every test, on two cores
 
 bench: $(VENV)/built $(VENV)/bench ## convlab beside PyTorch and SciPy; options in ARGS="--quick --rows 3x3"
 	$(BIN)/python -m benchmarks $(ARGS)
+
+notebooks: $(VENV)/built $(VENV)/notebooks ## execute the notebooks in place
+	$(BIN)/python notebooks/execute.py
 
 lint: $(VENV)/lint ## check style, types, and that C and the package build without a warning
 	$(BIN)/ruff check .
@@ -58,8 +61,8 @@ sanitize: build/sanitize/installed ## run the tests with the C core under ASan a
 $$($(SANITIZE_CC) -print-file-name=libstdc++.so.6)" \
 	ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1 \
 	PYTHONSAFEPATH=1 OMP_NUM_THREADS=2 \
-		build/sanitize/venv/bin/pytest -n 2 -o pythonpath="tests tests/lessons" --ignore tests/test_benchmarks.py \
-		tests $(PYTEST_ARGS)
+		build/sanitize/venv/bin/pytest -n 2 -o pythonpath="tests tests/lessons" \
+		--ignore tests/test_benchmarks.py --ignore tests/test_notebooks.py tests $(PYTEST_ARGS)
 
 clean: ## remove everything that the other commands made
 	rm -rf $(VENV) build dist out *.egg-info convlab/_core*.so
@@ -75,7 +78,7 @@ $(VENV)/built: $(VENV)/created $(BUILD_INPUTS)
 	$(BIN)/python $(PIP) install --no-build-isolation --editable .
 	@touch $@
 
-$(VENV)/demo $(VENV)/test $(VENV)/lint $(VENV)/bench: $(VENV)/created
+$(VENV)/demo $(VENV)/test $(VENV)/lint $(VENV)/bench $(VENV)/notebooks: $(VENV)/created
 	$(call requirements,project.optional-dependencies.$(@F)) \
 		| $(BIN)/python $(PIP) install -r /dev/stdin
 	@touch $@
