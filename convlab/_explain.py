@@ -378,14 +378,18 @@ def _markdown_report(found: Explanation) -> Iterator[str]:
             yield f"| `{_changes(remedy)}` | {remedy.output_shape} |"
         return
     transposed = found.axes[0].transposed
-    yield r"$$\begin{aligned}"
-    yield rf"\text{{output size}} &= {_LATEX_SIZE[transposed]} \\"
+    rows = [rf"\text{{output size}} &= {_LATEX_SIZE[transposed]}"]
     for name, axis, _ in _named_axes(found):
         first, *rest = _latex_steps(axis)
-        yield rf"\text{{{name}}} &= {first} \\"
-        yield from (rf"&= {step} \\" for step in rest)
+        rows += [rf"\text{{{name}}} &= {first}", *(f"&= {step}" for step in rest)]
+    yield r"$$\begin{aligned}"
+    yield " \\\\\n".join(rows)
     yield r"\end{aligned}$$"
     yield ""
+    for name, axis, _ in _named_axes(found):
+        if not transposed and axis.left_over:
+            yield f"Along {name} the last {axis.left_over} of the padded input is never read."
+            yield ""
     yield f"**Output shape:** {found.output_shape}"
     if found.output is None:
         return
