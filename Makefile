@@ -11,6 +11,7 @@ ARGS ?=
 
 PIP := -m pip --disable-pip-version-check --no-input --quiet
 C_FILES := $(shell find csrc -name '*.[ch]' | sort)
+TEST_C_FILES := $(wildcard tests/c/*.[ch] fuzz/*.c)
 # What a build reads. Python files need no rebuild: the package is installed in editable mode.
 BUILD_INPUTS := pyproject.toml setup.py $(C_FILES)
 PACKAGE_INPUTS := $(BUILD_INPUTS) MANIFEST.in $(shell find convlab -name '*.py' | sort)
@@ -22,7 +23,7 @@ requirements = $(BIN)/python -c 'import functools, tomllib; \
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help demo test bench notebooks lint format package sanitize clean
+.PHONY: help demo test bench notebooks lint format package sanitize valgrind tsan neon fuzz coverage clean
 
 help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-10s%s\n", $$1, $$2 }' Makefile
@@ -42,14 +43,14 @@ notebooks: $(VENV)/built $(VENV)/notebooks ## execute the notebooks in place
 lint: $(VENV)/lint ## check style, types, and that C and the package build without a warning
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/clang-format --dry-run -Werror $(C_FILES)
+	$(BIN)/clang-format --dry-run -Werror $(C_FILES) $(TEST_C_FILES)
 	$(BIN)/mypy
 	$(MAKE) --no-print-directory package
 
 format: $(VENV)/lint ## put Python and C into the project's style
 	$(BIN)/ruff check --fix --quiet .
 	$(BIN)/ruff format .
-	$(BIN)/clang-format -i $(C_FILES)
+	$(BIN)/clang-format -i $(C_FILES) $(TEST_C_FILES)
 
 package: build/package/checked ## build as users do, sdist then wheel, and check the result
 	@ls build/package/dist
@@ -63,6 +64,23 @@ $$($(SANITIZE_CC) -print-file-name=libstdc++.so.6)" \
 	PYTHONSAFEPATH=1 OMP_NUM_THREADS=2 \
 		build/sanitize/venv/bin/pytest -n 2 -o pythonpath="tests tests/lessons" \
 		--ignore tests/test_benchmarks.py --ignore tests/test_notebooks.py tests $(PYTEST_ARGS)
+
+# The C core's own tests need Debian's valgrind; clang, libclang-rt-14-dev and libomp-14-dev (tsan, fuzz);
+# gcc-aarch64-linux-gnu, libc6-dev-arm64-cross and qemu-user (neon).
+valgrind: ## run the C core's own tests under valgrind
+	$(MAKE) -C tests/c $@
+
+tsan: ## run them under ThreadSanitizer
+	$(MAKE) -C tests/c $@
+
+neon: ## run them for 64-bit ARM, emulated
+	$(MAKE) -C tests/c $@
+
+fuzz: ## try drawn problems, common and hostile, for a minute (FUZZ_SECONDS)
+	$(MAKE) -C tests/c $@
+
+coverage: $(VENV)/lint ## lines and branches of the C core that its own tests reach
+	$(MAKE) -C tests/c coverage PYTHON=$(abspath $(BIN))/python
 
 clean: ## remove everything that the other commands made
 	rm -rf $(VENV) build dist out *.egg-info convlab/_core*.so

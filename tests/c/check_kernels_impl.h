@@ -1,0 +1,344 @@
+/* The checks of check_kernels.c for one dtype. Included by it with `real`, CVL_DTYPE and CVL_NAME
+ * defined. */
+
+typedef CVL_NAME(cvl_kernels) CVL_NAME(table);
+
+/* An array whose element 0 is `at`, and a copy of it on which the formula is computed. */
+typedef struct CVL_NAME(array) {
+    real *at, *copy_at;
+    guarded memory, copy;
+} CVL_NAME(array);
+
+static CVL_NAME(array) CVL_NAME(make)(source *s, span used) {
+    const size_t bytes = (size_t)(used.high - used.low) * sizeof(real);
+    CVL_NAME(array) a = {.memory = guard_alloc(bytes, draw(s, 0, 3) > 0), .copy = guard_alloc(bytes, true)};
+    a.at = (real *)a.memory.data - used.low;
+    a.copy_at = (real *)a.copy.data - used.low;
+    for (size_t i = 0; i < bytes / sizeof(real); i++)
+        ((real *)a.memory.data)[i] = ((real *)a.copy.data)[i] = NAN;
+    return a;
+}
+
+static void CVL_NAME(set)(source *s, CVL_NAME(array) *a, ptrdiff_t first, ptrdiff_t count) {
+    for (ptrdiff_t i = first; i < first + count; i++)
+        a->at[i] = a->copy_at[i] = (real)draw(s, -4, 4);
+}
+
+/* Ends a check: the array must be as its copy, and is freed. */
+static void CVL_NAME(compare)(CVL_NAME(array) *a) {
+    const real *actual = a->memory.data, *expected = a->copy.data;
+    for (size_t i = 0; i < a->memory.bytes / sizeof(real); i++)
+        if (actual[i] != expected[i] && !(isnan(actual[i]) && isnan(expected[i]))) {
+            guard_fail("element %td is %g, expected %g",
+                       (ptrdiff_t)i + ((real *)a->memory.data - a->at), (double)actual[i],
+                       (double)expected[i]);
+            break;
+        }
+}
+
+static void CVL_NAME(release)(CVL_NAME(array) *a) {
+    guard_free(&a->memory);
+    guard_free(&a->copy);
+}
+
+/* Places m rows of `width` elements each apart, in any order; returns them in row[]. */
+static void CVL_NAME(draw_rows)(source *s, ptrdiff_t *row, ptrdiff_t m, ptrdiff_t width) {
+    ptrdiff_t at = draw(s, -9, 9);
+    for (ptrdiff_t i = 0; i < m; i++, at += width + draw(s, 0, 1) * draw(s, 0, 9))
+        row[i] = at;
+    for (ptrdiff_t i = m - 1; i > 0; i--) {
+        const ptrdiff_t j = draw(s, 0, i), kept = row[i];
+        row[i] = row[j];
+        row[j] = kept;
+    }
+}
+
+static void
+CVL_NAME(check_channel_tile)(const CVL_NAME(table) *table, const char *isa, source *s, ptrdiff_t v,
+                               ptrdiff_t m) {
+    enum { most_terms = 5 };
+    const ptrdiff_t width = v * table->lanes, n_terms = draw(s, 0, most_terms);
+    const ptrdiff_t a_step = draw(s, -3, 4), b_step = draw_stride(s, draw(s, 0, 1) * width);
+    const bool with_init = draw(s, 0, 1);
+    ptrdiff_t a_row[CVL_MAX_ROWS], c_row[CVL_MAX_ROWS];
+    cvl_term terms[most_terms];
+    span a_used = {0}, b_used = {0}, c_used = {0};
+    CVL_NAME(draw_rows)(s, c_row, m, width);
+    for (ptrdiff_t i = 0; i < m; i++) {
+        a_row[i] = draw(s, -20, 20);
+        reach(&c_used, c_row[i], width);
+    }
+    for (ptrdiff_t t = 0; t < n_terms; t++) {
+        terms[t] = (cvl_term){draw(s, -30, 30), draw(s, -30, 30), draw(s, 0, 1) * draw(s, 0, 20)};
+        for (ptrdiff_t k = 0; k < terms[t].length; k++) {
+            for (ptrdiff_t i = 0; i < m; i++)
+                reach(&a_used, terms[t].a + a_row[i] + k * a_step, 1);
+            reach(&b_used, terms[t].b + k * b_step, width);
+        }
+    }
+    guard_case("%s f%d channel_tile v %td m %td terms %td a_step %td b_step %td init %d", isa,
+               8 * (int)sizeof(real), v, m, n_terms, a_step, b_step, with_init);
+    CVL_NAME(array) a = CVL_NAME(make)(s, a_used), b = CVL_NAME(make)(s, b_used);
+    CVL_NAME(array) c = CVL_NAME(make)(s, c_used);
+    CVL_NAME(array) init = CVL_NAME(make)(s, (span){0, with_init ? width : 0});
+    for (ptrdiff_t t = 0; t < n_terms; t++)
+        for (ptrdiff_t k = 0; k < terms[t].length; k++) {
+            for (ptrdiff_t i = 0; i < m; i++)
+                CVL_NAME(set)(s, &a, terms[t].a + a_row[i] + k * a_step, 1);
+            CVL_NAME(set)(s, &b, terms[t].b + k * b_step, width);
+        }
+    for (ptrdiff_t i = 0; i < m && !with_init; i++)
+        CVL_NAME(set)(s, &c, c_row[i], width);
+    if (with_init)
+        CVL_NAME(set)(s, &init, 0, width);
+
+    for (ptrdiff_t i = 0; i < m; i++)
+        for (ptrdiff_t j = 0; j < width; j++) {
+            real sum = with_init ? init.at[j] : c.at[c_row[i] + j];
+            for (ptrdiff_t t = 0; t < n_terms; t++)
+                for (ptrdiff_t k = 0; k < terms[t].length; k++)
+                    sum += a.at[terms[t].a + a_row[i] + k * a_step] *
+                           b.at[terms[t].b + k * b_step + j];
+            c.copy_at[c_row[i] + j] = sum;
+        }
+    table->channel_tile[v - 1][m - 1](c.at, c_row, a.at, a_row, a_step, b.at, b_step, terms,
+                                      n_terms, with_init ? init.at : NULL);
+    CVL_NAME(compare)(&c);
+    CVL_NAME(release)(&a), CVL_NAME(release)(&b), CVL_NAME(release)(&c), CVL_NAME(release)(&init);
+}
+
+static void
+CVL_NAME(check_pixel_tile)(const CVL_NAME(table) *table, const char *isa, source *s, ptrdiff_t m) {
+    enum { most_length = 30 };
+    const ptrdiff_t length = draw(s, 0, most_length), vectors = draw(s, 0, 20);
+    const ptrdiff_t width = vectors * table->lanes, c_row = draw_stride(s, width);
+    const ptrdiff_t a_row = draw(s, -40, 40);
+    const bool with_init = draw(s, 0, 1);
+    ptrdiff_t offset[most_length];
+    span a_used = {0}, b_used = {0}, c_used = {0};
+    for (ptrdiff_t k = 0; k < length; k++)
+        reach(&b_used, offset[k] = draw(s, -60, 60), width);
+    for (ptrdiff_t i = 0; i < m; i++) {
+        reach(&a_used, i * a_row, length);
+        reach(&c_used, i * c_row, width);
+    }
+    guard_case("%s f%d pixel_tile m %td vectors %td length %td c_row %td a_row %td init %d", isa,
+               8 * (int)sizeof(real), m, vectors, length, c_row, a_row, with_init);
+    CVL_NAME(array) a = CVL_NAME(make)(s, a_used), b = CVL_NAME(make)(s, b_used);
+    CVL_NAME(array) c = CVL_NAME(make)(s, c_used);
+    CVL_NAME(array) init = CVL_NAME(make)(s, (span){0, with_init ? m : 0});
+    for (ptrdiff_t k = 0; k < length; k++)
+        CVL_NAME(set)(s, &b, offset[k], width);
+    for (ptrdiff_t i = 0; i < m; i++) {
+        CVL_NAME(set)(s, &a, i * a_row, length);
+        if (with_init)
+            CVL_NAME(set)(s, &init, i, 1);
+        else
+            CVL_NAME(set)(s, &c, i * c_row, width);
+    }
+
+    for (ptrdiff_t i = 0; i < m; i++)
+        for (ptrdiff_t j = 0; j < width; j++) {
+            real sum = with_init ? init.at[i] : c.at[i * c_row + j];
+            for (ptrdiff_t k = 0; k < length; k++)
+                sum += a.at[i * a_row + k] * b.at[offset[k] + j];
+            c.copy_at[i * c_row + j] = sum;
+        }
+    table->pixel_tile[m - 1](c.at, c_row, a.at, a_row, b.at, offset, length, vectors,
+                             with_init ? init.at : NULL);
+    CVL_NAME(compare)(&c);
+    CVL_NAME(release)(&a), CVL_NAME(release)(&b), CVL_NAME(release)(&c), CVL_NAME(release)(&init);
+}
+
+static void CVL_NAME(check_lane_tile)(const CVL_NAME(table) *table, const char *isa, source *s) {
+    enum { most_taps = 25 };
+    const ptrdiff_t taps = draw(s, 0, most_taps), pixels = draw(s, 0, 20);
+    const ptrdiff_t vectors = draw(s, 0, 9), width = vectors * table->lanes;
+    const ptrdiff_t c_step = draw_stride(s, width), x_step = draw_stride(s, draw(s, 0, width));
+    const ptrdiff_t w_step = draw_stride(s, draw(s, 0, width));
+    ptrdiff_t offset[most_taps];
+    span x_used = {0}, w_used = {0}, c_used = {0};
+    for (ptrdiff_t k = 0; k < taps; k++) {
+        offset[k] = draw(s, -60, 60);
+        reach(&w_used, k * w_step, width);
+        for (ptrdiff_t p = 0; p < pixels; p++)
+            reach(&x_used, p * x_step + offset[k], width);
+    }
+    for (ptrdiff_t p = 0; p < pixels; p++)
+        reach(&c_used, p * c_step, width);
+    guard_case("%s f%d lane_tile taps %td pixels %td vectors %td c_step %td x_step %td w_step %td",
+               isa, 8 * (int)sizeof(real), taps, pixels, vectors, c_step, x_step, w_step);
+    CVL_NAME(array) x = CVL_NAME(make)(s, x_used), w = CVL_NAME(make)(s, w_used);
+    CVL_NAME(array) c = CVL_NAME(make)(s, c_used), init = CVL_NAME(make)(s, (span){0, width});
+    CVL_NAME(set)(s, &init, 0, width);
+    for (ptrdiff_t k = 0; k < taps; k++) {
+        CVL_NAME(set)(s, &w, k * w_step, width);
+        for (ptrdiff_t p = 0; p < pixels; p++)
+            CVL_NAME(set)(s, &x, p * x_step + offset[k], width);
+    }
+
+    for (ptrdiff_t p = 0; p < pixels; p++)
+        for (ptrdiff_t j = 0; j < width; j++) {
+            real sum = init.at[j];
+            for (ptrdiff_t k = 0; k < taps; k++)
+                sum += x.at[p * x_step + offset[k] + j] * w.at[k * w_step + j];
+            c.copy_at[p * c_step + j] = sum;
+        }
+    table->lane_tile(c.at, c_step, x.at, x_step, offset, w.at, w_step, taps, pixels, vectors,
+                     init.at);
+    CVL_NAME(compare)(&c);
+    CVL_NAME(release)(&x), CVL_NAME(release)(&w), CVL_NAME(release)(&c), CVL_NAME(release)(&init);
+}
+
+static void CVL_NAME(check_tap_sums)(const CVL_NAME(table) *table, const char *isa, source *s) {
+    enum { most_taps = 25 };
+    const ptrdiff_t lanes = table->lanes, taps = draw(s, 0, most_taps), rows = draw(s, 0, 5);
+    const ptrdiff_t columns = draw(s, 0, 3 * lanes);
+    const ptrdiff_t readable = (columns + lanes - 1) / lanes * lanes;
+    const ptrdiff_t dy_row = draw_stride(s, draw(s, 0, readable));
+    const ptrdiff_t x_row = draw_stride(s, draw(s, 0, readable));
+    ptrdiff_t offset[most_taps];
+    span dy_used = {0}, x_used = {0};
+    for (ptrdiff_t k = 0; k < taps; k++)
+        offset[k] = draw(s, -60, 60);
+    for (ptrdiff_t r = 0; r < rows; r++) {
+        reach(&dy_used, r * dy_row, readable);
+        for (ptrdiff_t k = 0; k < taps; k++)
+            reach(&x_used, r * x_row + offset[k], readable);
+    }
+    guard_case("%s f%d tap_sums taps %td rows %td columns %td dy_row %td x_row %td", isa,
+               8 * (int)sizeof(real), taps, rows, columns, dy_row, x_row);
+    CVL_NAME(array) dy = CVL_NAME(make)(s, dy_used), x = CVL_NAME(make)(s, x_used);
+    CVL_NAME(array) c = CVL_NAME(make)(s, (span){0, taps});
+    CVL_NAME(set)(s, &c, 0, taps);
+    for (ptrdiff_t r = 0; r < rows; r++) {
+        CVL_NAME(set)(s, &dy, r * dy_row, columns);
+        for (ptrdiff_t k = 0; k < taps; k++)
+            CVL_NAME(set)(s, &x, r * x_row + offset[k], columns);
+    }
+
+    for (ptrdiff_t k = 0; k < taps; k++)
+        for (ptrdiff_t r = 0; r < rows; r++)
+            for (ptrdiff_t j = 0; j < columns; j++)
+                c.copy_at[k] += dy.at[r * dy_row + j] * x.at[r * x_row + offset[k] + j];
+    table->tap_sums(c.at, dy.at, dy_row, x.at, x_row, offset, taps, rows, columns);
+    CVL_NAME(compare)(&c);
+    CVL_NAME(release)(&dy), CVL_NAME(release)(&x), CVL_NAME(release)(&c);
+}
+
+static void CVL_NAME(check_lane_sums)(const CVL_NAME(table) *table, const char *isa, source *s) {
+    enum { most_taps = 25 };
+    const ptrdiff_t lanes = table->lanes, taps = draw(s, 0, most_taps);
+    const ptrdiff_t rows = draw(s, 0, 5), columns = draw(s, 0, 12), c_step = draw_stride(s, lanes);
+    const ptrdiff_t dy_row = draw(s, -50, 50), dy_step = draw(s, -20, 20);
+    const ptrdiff_t x_row = draw(s, -50, 50), x_step = draw(s, -20, 20);
+    ptrdiff_t offset[most_taps];
+    span dy_used = {0}, x_used = {0}, c_used = {0};
+    for (ptrdiff_t k = 0; k < taps; k++) {
+        offset[k] = draw(s, -60, 60);
+        reach(&c_used, k * c_step, lanes);
+    }
+    for (ptrdiff_t r = 0; r < rows; r++)
+        for (ptrdiff_t q = 0; q < columns; q++) {
+            reach(&dy_used, r * dy_row + q * dy_step, lanes);
+            for (ptrdiff_t k = 0; k < taps; k++)
+                reach(&x_used, r * x_row + q * x_step + offset[k], lanes);
+        }
+    guard_case("%s f%d lane_sums taps %td rows %td columns %td c_step %td dy %td %td x %td %td",
+               isa, 8 * (int)sizeof(real), taps, rows, columns, c_step, dy_row, dy_step, x_row,
+               x_step);
+    CVL_NAME(array) dy = CVL_NAME(make)(s, dy_used), x = CVL_NAME(make)(s, x_used);
+    CVL_NAME(array) c = CVL_NAME(make)(s, c_used);
+    for (ptrdiff_t k = 0; k < taps; k++)
+        CVL_NAME(set)(s, &c, k * c_step, lanes);
+    for (ptrdiff_t r = 0; r < rows; r++)
+        for (ptrdiff_t q = 0; q < columns; q++) {
+            CVL_NAME(set)(s, &dy, r * dy_row + q * dy_step, lanes);
+            for (ptrdiff_t k = 0; k < taps; k++)
+                CVL_NAME(set)(s, &x, r * x_row + q * x_step + offset[k], lanes);
+        }
+
+    for (ptrdiff_t k = 0; k < taps; k++)
+        for (ptrdiff_t r = 0; r < rows; r++)
+            for (ptrdiff_t q = 0; q < columns; q++)
+                for (ptrdiff_t j = 0; j < lanes; j++)
+                    c.copy_at[k * c_step + j] += dy.at[r * dy_row + q * dy_step + j] *
+                                                 x.at[r * x_row + q * x_step + offset[k] + j];
+    table->lane_sums(c.at, c_step, dy.at, dy_row, dy_step, x.at, x_row, x_step, offset, taps, rows,
+                     columns);
+    CVL_NAME(compare)(&c);
+    CVL_NAME(release)(&dy), CVL_NAME(release)(&x), CVL_NAME(release)(&c);
+}
+
+static void CVL_NAME(check_copy)(const CVL_NAME(table) *table, const char *isa, source *s) {
+    const ptrdiff_t most = draw(s, 0, 1) ? 3 * table->lanes + 2 : 6;
+    const ptrdiff_t rows = draw(s, 0, most), columns = draw(s, 0, most);
+    const bool dst_by_rows = draw(s, 0, 1), src_by_rows = draw(s, 0, 1);
+    const ptrdiff_t dst_inner = draw(s, 0, 2) ? 1 : draw_stride(s, 2);
+    const ptrdiff_t src_inner = draw(s, 0, 2) ? 1 : draw_stride(s, 0);
+    const ptrdiff_t apart =
+        (dst_by_rows ? rows : columns) * (dst_inner < 0 ? -dst_inner : dst_inner);
+    const ptrdiff_t dst_outer = draw_stride(s, apart ? apart : 1);
+    const ptrdiff_t src_outer = draw_stride(s, draw(s, 0, most));
+    const ptrdiff_t dst_row = dst_by_rows ? dst_inner : dst_outer;
+    const ptrdiff_t dst_column = dst_by_rows ? dst_outer : dst_inner;
+    const ptrdiff_t src_row = src_by_rows ? src_inner : src_outer;
+    const ptrdiff_t src_column = src_by_rows ? src_outer : src_inner;
+    span dst_used = {0}, src_used = {0};
+    for (ptrdiff_t r = 0; r < rows; r++)
+        for (ptrdiff_t k = 0; k < columns; k++) {
+            reach(&dst_used, r * dst_row + k * dst_column, 1);
+            reach(&src_used, r * src_row + k * src_column, 1);
+        }
+    guard_case(
+        "%s f%d copy rows %td columns %td dst_row %td dst_column %td src_row %td src_column %td",
+        isa, 8 * (int)sizeof(real), rows, columns, dst_row, dst_column, src_row, src_column);
+    CVL_NAME(array) dst = CVL_NAME(make)(s, dst_used), src = CVL_NAME(make)(s, src_used);
+    for (ptrdiff_t r = 0; r < rows; r++)
+        for (ptrdiff_t k = 0; k < columns; k++)
+            CVL_NAME(set)(s, &src, r * src_row + k * src_column, 1);
+
+    for (ptrdiff_t r = 0; r < rows; r++)
+        for (ptrdiff_t k = 0; k < columns; k++)
+            dst.copy_at[r * dst_row + k * dst_column] = src.at[r * src_row + k * src_column];
+    table->copy(dst.at, dst_row, dst_column, src.at, src_row, src_column, rows, columns);
+    CVL_NAME(compare)(&dst);
+    CVL_NAME(release)(&dst), CVL_NAME(release)(&src);
+}
+
+static void CVL_NAME(check_sum)(const CVL_NAME(table) *table, const char *isa, source *s) {
+    const ptrdiff_t length = draw(s, 0, 1) ? draw(s, 0, 300) : draw(s, 0, 3 * table->lanes);
+    guard_case("%s f%d sum length %td", isa, 8 * (int)sizeof(real), length);
+    CVL_NAME(array) x = CVL_NAME(make)(s, (span){0, length});
+    CVL_NAME(set)(s, &x, 0, length);
+    real expected = 0;
+    for (ptrdiff_t i = 0; i < length; i++)
+        expected += x.at[i];
+    const real actual = table->sum(x.at, length);
+    if (actual != expected)
+        guard_fail("the sum is %g, expected %g", (double)actual, (double)expected);
+    CVL_NAME(release)(&x);
+}
+
+static void
+CVL_NAME(check_all)(const CVL_NAME(table) *table, const char *isa, source *s, int cases) {
+    guard_case("%s f%d geometry", isa, 8 * (int)sizeof(real));
+    if (table->lanes > CVL_MAX_LANES || table->vectors > CVL_MAX_VECTORS ||
+        table->pixel_rows > CVL_MAX_ROWS)
+        guard_fail("lanes %d, vectors %d, pixel_rows %d", table->lanes, table->vectors,
+                   table->pixel_rows);
+    for (int i = 0; i < cases; i++) {
+        for (int v = 1; v <= table->vectors; v++)
+            for (int m = 1; m <= table->rows[v - 1]; m++)
+                CVL_NAME(check_channel_tile)(table, isa, s, v, m);
+        for (int m = 1; m <= table->pixel_rows; m++)
+            CVL_NAME(check_pixel_tile)(table, isa, s, m);
+        for (int j = 0; j < 4; j++) {
+            CVL_NAME(check_lane_tile)(table, isa, s);
+            CVL_NAME(check_tap_sums)(table, isa, s);
+            CVL_NAME(check_lane_sums)(table, isa, s);
+            CVL_NAME(check_copy)(table, isa, s);
+            CVL_NAME(check_sum)(table, isa, s);
+        }
+    }
+}
