@@ -122,8 +122,7 @@ static bool common_input_shape(const common_call *c, const data_view *dy, const 
            positions_agree(c, size, w->size, dy->size);
 }
 
-/* Fills the problem and makes the output. Returns NULL without an exception if the call is not common
- * after all. */
+/* Fills the problem and makes the output; NULL if the call is not common after all. */
 static PyArrayObject *common_problem(const common_call *c, call *run) {
     data_view x, y;
     weight_view w;
@@ -237,16 +236,13 @@ PyObject *cvl_py_common(PyObject *self, PyObject *const *args, Py_ssize_t n_args
         !common_int(args[GROUPS], 1, &c.groups) || !common_layout(args[LAYOUT], &c.channels_last))
         Py_RETURN_NONE;
 
+    /* What cannot be allocated is not common either: Python says which argument asked for too much. */
     PyArrayObject *out = common_problem(&c, &run);
-    if (!out) {
-        if (PyErr_Occurred())
-            return NULL;
-        Py_RETURN_NONE;
-    }
-    PyObject *done = cvl_py_run_without_gil(&run);
+    PyObject *done = out ? cvl_py_run_without_gil(&run) : NULL;
     if (!done) {
-        Py_DECREF(out);
-        return NULL;
+        PyErr_Clear();
+        Py_XDECREF(out);
+        Py_RETURN_NONE;
     }
     Py_DECREF(done);
     return (PyObject *)out;

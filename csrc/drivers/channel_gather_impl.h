@@ -7,9 +7,13 @@
  * the level-1 cache while all positions pass over them.
  */
 
-/* Steps of the reduction between two visits to C. Long enough that C costs little, short enough for
- * the cache; it also keeps the rounding error of long sums down. */
-enum { longest_cut = 256 };
+enum {
+    /* Steps of the reduction that are summed in registers before they are added to C: so many that the
+     * visits to C cost little, so few that the rounding error of long sums stays low. */
+    longest_cut = 128,
+    /* Bytes of weights that pass over all positions together: they stay in the level-1 cache. */
+    resident_bytes = 16 * 1024,
+};
 
 typedef struct channel_job {
     const cvl_gather *g;
@@ -110,21 +114,28 @@ static ptrdiff_t list_terms(const channel_job *job, const channel_task *task,
     return n_cuts;
 }
 
-/* Runs the channel tile over `positions` x one block of output channels. */
+/* Runs the channel tile over `positions` x one block of output channels: a few cuts at a time, as many as
+ * stay in the cache while all positions pass over them. */
 static void multiply(const kernel_table *kernels, ptrdiff_t width, real *c, const ptrdiff_t *c_row,
                      const real *a, const ptrdiff_t *a_row, ptrdiff_t a_step, const real *b,
                      const cvl_term *terms, const ptrdiff_t *cut_end, ptrdiff_t n_cuts,
                      ptrdiff_t positions, const real *init) {
     const ptrdiff_t vectors = width / kernels->lanes, rows = kernels->rows[vectors - 1];
     const ptrdiff_t tiles = (positions + rows - 1) / rows;
-    ptrdiff_t first_term = 0;
-    for (ptrdiff_t cut = 0; cut < n_cuts; first_term = cut_end[cut++])
+    const ptrdiff_t fitting = resident_bytes / (longest_cut * width * (ptrdiff_t)sizeof(real));
+    const ptrdiff_t together = fitting > 1 ? fitting : 1;
+    for (ptrdiff_t first = 0; first < n_cuts; first += together) {
+        const ptrdiff_t last = n_cuts - first < together ? n_cuts : first + together;
         for (ptrdiff_t tile = 0; tile < tiles; tile++) {
             const ptrdiff_t m0 = positions * tile / tiles, m1 = positions * (tile + 1) / tiles;
-            kernels->channel_tile[vectors - 1][m1 - m0 - 1](
-                c, c_row + m0, a, a_row + m0, a_step, b, width, terms + first_term,
-                cut_end[cut] - first_term, cut == 0 ? init : NULL);
+            for (ptrdiff_t cut = first; cut < last; cut++) {
+                const ptrdiff_t begin = cut ? cut_end[cut - 1] : 0;
+                kernels->channel_tile[vectors - 1][m1 - m0 - 1](
+                    c, c_row + m0, a, a_row + m0, a_step, b, width, terms + begin,
+                    cut_end[cut] - begin, cut == 0 ? init : NULL);
+            }
         }
+    }
 }
 
 /* Chooses between packing the task's inputs and reading them where they stand. */

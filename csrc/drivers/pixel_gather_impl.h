@@ -80,7 +80,9 @@ static void pixel_phase(const pixel_job *job, const cvl_slab *slab, ptrdiff_t co
                         const real *src, ptrdiff_t line, const real *weights,
                         const ptrdiff_t *offset, ptrdiff_t steps, const real *bias, real *out,
                         real *dst, ptrdiff_t dst_step) {
-    enum { cut = 256 }; /* steps between two visits to the sums in memory, for their accuracy */
+    enum {
+        cut = CVL_REAL_BYTES == 4 ? 128 : 64
+    }; /* steps between two visits to the sums in memory, for their accuracy */
     const cvl_gather *g = job->g;
     const kernel_table *kernels = job->kernels;
     const ptrdiff_t lanes = kernels->lanes;

@@ -3,6 +3,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdbool.h>
+#include <unistd.h>
 
 #ifdef _OPENMP
 #include <omp.h>
@@ -52,11 +53,20 @@ static bool may_use_pool(void) {
 
 #endif
 
+/* No gain lies in more threads than this, and the pool ends the process if it cannot start them. */
+static int most_threads(void) {
+    enum { least = 16, per_processor = 4 };
+    const long processors = sysconf(_SC_NPROCESSORS_ONLN);
+    return processors > least / per_processor ? (int)processors * per_processor : least;
+}
+
 int cvl_threads_for(ptrdiff_t tasks, double work) {
-    const int wanted = cvl_get_num_threads();
+    int wanted = cvl_get_num_threads();
     if (wanted <= 1 || tasks <= 1 || work < 2 * worth_a_thread || !may_use_pool())
         return 1;
     const double useful = work / worth_a_thread;
+    if (wanted > most_threads())
+        wanted = most_threads();
     int threads = wanted;
     if (threads > tasks)
         threads = (int)tasks;
