@@ -65,13 +65,51 @@ static void pack_block(void *context, ptrdiff_t begin, ptrdiff_t end, int thread
     }
 }
 
-/* The block of destinations a task computes, and where its inputs are. */
+/* What a task computes: `rows` of the slab by `columns` destination columns (of all width phases), from
+ * dst on, for some of the output-channel blocks of a group. */
 typedef struct channel_task {
-    ptrdiff_t n, group, column_block;
+    ptrdiff_t n, group, split, column_block;
     const cvl_slab *slab;
+    real *dst;
+    ptrdiff_t dst_line, columns;
     input_tile tile;
-    ptrdiff_t a_step; /* from channel to channel */
 } channel_task;
+
+/* A thread's workspace. A position is a destination of the block: where its inputs start in the tile,
+ * and where its sums go, in dst or in `out`. */
+typedef struct channel_space {
+    real *tile, *out;
+    ptrdiff_t *a_row, *dst_row, *out_place, *out_row;
+    cvl_term *terms;
+    ptrdiff_t *cut_end;
+} channel_space;
+
+static channel_task nth_channel_task(const channel_job *job, ptrdiff_t index) {
+    const cvl_gather *g = job->g;
+    const cvl_blocks *blocks = &job->blocks;
+    const cvl_gather_axis *width = &g->axis[2];
+    const cvl_data_strides *to = &g->dst_strides;
+    channel_task t = {.slab = &blocks->slabs[index % blocks->n_slabs]};
+    index /= blocks->n_slabs;
+    t.column_block = index % blocks->n_columns;
+    index /= blocks->n_columns;
+    t.n = index % g->n;
+    index /= g->n;
+    t.split = index % job->splits;
+    t.group = index / job->splits;
+
+    const cvl_slab *slab = t.slab;
+    const ptrdiff_t out_step = width->phases[0].out_step;
+    const ptrdiff_t first_column = t.column_block * blocks->columns * out_step;
+    const ptrdiff_t left = width->out - first_column;
+    t.columns = blocks->columns * out_step < left ? blocks->columns * out_step : left;
+    t.dst_line = slab->height->out_step * to->s[1];
+    t.dst = (real *)g->dst + t.n * to->n + t.group * g->oc * to->c +
+            (slab->depth->out_first + slab->depth->out_step * slab->depth_q) * to->s[0] +
+            (slab->height->out_first + slab->height->out_step * slab->height_q) * to->s[1] +
+            first_column * to->s[2];
+    return t;
+}
 
 /* The reduction over taps and channels of one width phase, in runs along A and B, cut into pieces of
  * even length. Neighbouring taps whose channels follow one another become one run. */
@@ -83,7 +121,7 @@ static ptrdiff_t list_terms(const channel_job *job, const channel_task *task,
     const cvl_phase *depth = task->slab->depth, *height = task->slab->height;
     const ptrdiff_t tap0 = tap_offset(tile, 2, width, 0);
     const ptrdiff_t tap_pitch = width->taps > 1 ? tap_offset(tile, 2, width, 1) - tap0 : g->ic;
-    const bool merge = tap_pitch == g->ic && (task->a_step == 1 || width->taps == 1);
+    const bool merge = tap_pitch == g->ic;
     const ptrdiff_t runs = merge ? 1 : width->taps, run = merge ? width->taps * g->ic : g->ic;
     const ptrdiff_t total = depth->taps * height->taps * width->taps * g->ic;
     const ptrdiff_t cuts = (total + longest_cut - 1) / longest_cut;
@@ -101,9 +139,8 @@ static ptrdiff_t list_terms(const channel_job *job, const channel_task *task,
                     width->tap_first + jw;
                 for (ptrdiff_t done = 0, length; done < run; done += length) {
                     length = run - done < room ? run - done : room;
-                    terms[n++] = (cvl_term){.a = a + done * task->a_step,
-                                            .b = (tap * g->ic + done) * b_pitch,
-                                            .length = length};
+                    terms[n++] = (cvl_term){
+                        .a = a + done, .b = (tap * g->ic + done) * b_pitch, .length = length};
                     room -= length;
                     if (room == 0)
                         cut_end[n_cuts++] = n, room = cut;
@@ -117,9 +154,9 @@ static ptrdiff_t list_terms(const channel_job *job, const channel_task *task,
 /* Runs the channel tile over `positions` x one block of output channels: a few cuts at a time, as many as
  * stay in the cache while all positions pass over them. */
 static void multiply(const kernel_table *kernels, ptrdiff_t width, real *c, const ptrdiff_t *c_row,
-                     const real *a, const ptrdiff_t *a_row, ptrdiff_t a_step, const real *b,
-                     const cvl_term *terms, const ptrdiff_t *cut_end, ptrdiff_t n_cuts,
-                     ptrdiff_t positions, const real *init) {
+                     const real *a, const ptrdiff_t *a_row, const real *b, const cvl_term *terms,
+                     const ptrdiff_t *cut_end, ptrdiff_t n_cuts, ptrdiff_t positions,
+                     const real *init) {
     const ptrdiff_t vectors = width / kernels->lanes, rows = kernels->rows[vectors - 1];
     const ptrdiff_t tiles = (positions + rows - 1) / rows;
     const ptrdiff_t fitting = resident_bytes / (longest_cut * width * (ptrdiff_t)sizeof(real));
@@ -131,8 +168,8 @@ static void multiply(const kernel_table *kernels, ptrdiff_t width, real *c, cons
             for (ptrdiff_t cut = first; cut < last; cut++) {
                 const ptrdiff_t begin = cut ? cut_end[cut - 1] : 0;
                 kernels->channel_tile[vectors - 1][m1 - m0 - 1](
-                    c, c_row + m0, a, a_row + m0, a_step, b, width, terms + begin,
-                    cut_end[cut] - begin, cut == 0 ? init : NULL);
+                    c, c_row + m0, a, a_row + m0, 1, b, width, terms + begin, cut_end[cut] - begin,
+                    cut == 0 ? init : NULL);
             }
         }
     }
@@ -152,7 +189,6 @@ static void bring_inputs(const channel_job *job, channel_task *task, real *room)
     tile->shift[0] = slab->depth_q * slab->depth->in_step;
     tile->shift[1] = slab->height_q * slab->height->in_step;
     tile->shift[2] = task->column_block * job->blocks.columns * g->axis[2].phases[0].in_step;
-    task->a_step = 1;
     if ((g->src_strides.c == 1 || g->ic == 1) && tile_is_inside(tile, in))
         tile_in_place(tile, src, &g->src_strides);
     else
@@ -160,106 +196,96 @@ static void bring_inputs(const channel_job *job, channel_task *task, real *room)
                                job->kernels->copy);
 }
 
-static void channel_task_run(const channel_job *job, ptrdiff_t index, char *workspace) {
-    const cvl_gather *g = job->g;
-    const cvl_blocks *blocks = &job->blocks;
-    const cvl_gather_axis *width_axis = &g->axis[2];
-    channel_task task;
-    task.slab = &blocks->slabs[index % blocks->n_slabs];
-    index /= blocks->n_slabs;
-    task.column_block = index % blocks->n_columns;
-    index /= blocks->n_columns;
-    task.n = index % g->n;
-    index /= g->n;
-    const ptrdiff_t split = index % job->splits;
-    task.group = index / job->splits;
-
-    const ptrdiff_t max_width = job->kernels->vectors * job->kernels->lanes;
-    real *room = cvl_take(&workspace, blocks->places * g->ic, sizeof(real));
-    real *out = cvl_take(&workspace, blocks->positions * max_width, sizeof(real));
-    ptrdiff_t *a_row = cvl_take(&workspace, blocks->positions, sizeof *a_row);
-    ptrdiff_t *dst_row = cvl_take(&workspace, blocks->positions, sizeof *dst_row);
-    ptrdiff_t *out_place = cvl_take(&workspace, blocks->positions, sizeof *out_place);
-    ptrdiff_t *out_row = cvl_take(&workspace, blocks->positions, sizeof *out_row);
-    cvl_term *terms = cvl_take(&workspace, job->max_terms, sizeof *terms);
-    ptrdiff_t *cut_end = cvl_take(&workspace, job->max_terms, sizeof *cut_end);
-    bring_inputs(job, &task, room);
-
-    /* The destinations of the block: `rows` rows of `columns` columns, all width phases together. */
-    const cvl_slab *slab = task.slab;
-    const cvl_data_strides *to = &g->dst_strides;
-    const ptrdiff_t out_step = width_axis->phases[0].out_step;
-    const ptrdiff_t first_column = task.column_block * blocks->columns * out_step;
-    ptrdiff_t columns = blocks->columns * out_step;
-    if (columns > width_axis->out - first_column)
-        columns = width_axis->out - first_column;
-    const ptrdiff_t first_row = slab->height->out_first + slab->height->out_step * slab->height_q;
-    const ptrdiff_t depth_index = slab->depth->out_first + slab->depth->out_step * slab->depth_q;
-    real *dst = (real *)g->dst + task.n * to->n + task.group * g->oc * to->c +
-                depth_index * to->s[0] + first_row * to->s[1] + first_column * to->s[2];
-    const ptrdiff_t dst_line = slab->height->out_step * to->s[1];
-
-    ptrdiff_t positions = 0;
-    for (const cvl_phase *p = width_axis->phases; p < width_axis->phases + width_axis->n_phases;
-         p++) {
-        const ptrdiff_t count = cvl_block_columns(blocks, p, task.column_block);
-        for (ptrdiff_t row = 0; row < slab->rows; row++)
-            for (ptrdiff_t q = 0; q < count; q++, positions++) {
-                const ptrdiff_t column = p->out_first + out_step * q;
-                a_row[positions] = row * task.tile.position[1] + q * task.tile.position[2];
-                dst_row[positions] = row * dst_line + column * to->s[2];
-                out_place[positions] = row * columns + column;
+/* Lists the positions of a task, one width phase after another; returns how many. */
+static ptrdiff_t list_positions(const channel_job *job, const channel_task *task,
+                                const channel_space *space) {
+    const cvl_gather_axis *width = &job->g->axis[2];
+    ptrdiff_t n = 0;
+    for (const cvl_phase *p = width->phases; p < width->phases + width->n_phases; p++) {
+        const ptrdiff_t count = cvl_block_columns(&job->blocks, p, task->column_block);
+        for (ptrdiff_t row = 0; row < task->slab->rows; row++)
+            for (ptrdiff_t q = 0; q < count; q++, n++) {
+                const ptrdiff_t column = p->out_first + p->out_step * q;
+                space->a_row[n] = row * task->tile.position[1] + q * task->tile.position[2];
+                space->dst_row[n] = row * task->dst_line + column * job->g->dst_strides.s[2];
+                space->out_place[n] = row * task->columns + column;
             }
     }
+    return n;
+}
 
-    ptrdiff_t row_width = 0;
-    const ptrdiff_t last_block = job->n_blocks * (split + 1) / job->splits;
-    for (ptrdiff_t block = job->n_blocks * split / job->splits; block < last_block; block++) {
-        const ptrdiff_t lane = block_lane(job, block);
-        const ptrdiff_t width = block_lane(job, block + 1) - lane;
-        const ptrdiff_t lanes = g->oc - lane < width ? g->oc - lane : width;
-        const bool in_place = to->c == 1 && lanes == width;
-        const real *b = job->packed + job->taps * g->ic * (task.group * job->padded + lane);
-        const real *bias = job->bias + task.group * job->padded + lane;
-        if (!in_place && row_width != width) {
-            for (ptrdiff_t i = 0; i < positions; i++)
-                out_row[i] = out_place[i] * width;
-            row_width = width;
-        }
+/* Moves a block of sums, out[position][width], to dst. */
+static void store_block(const channel_job *job, const channel_task *task, const real *out,
+                        ptrdiff_t width, real *dst, ptrdiff_t lanes) {
+    const cvl_data_strides *to = &job->g->dst_strides;
+    const bool rows_follow = task->dst_line == task->columns * to->s[2];
+    const ptrdiff_t lines = rows_follow ? 1 : task->slab->rows;
+    const ptrdiff_t length = rows_follow ? task->slab->rows * task->columns : task->columns;
+    for (ptrdiff_t line = 0; line < lines; line++)
+        job->kernels->copy(dst + line * task->dst_line, to->s[2], to->c,
+                           out + line * length * width, width, 1, length, lanes);
+}
 
-        ptrdiff_t first = 0;
-        for (const cvl_phase *p = width_axis->phases; p < width_axis->phases + width_axis->n_phases;
-             p++) {
-            const ptrdiff_t count = slab->rows * cvl_block_columns(blocks, p, task.column_block);
-            if (count == 0)
-                continue;
-            const bool no_taps = slab->depth->taps == 0 || slab->height->taps == 0 || p->taps == 0;
-            ptrdiff_t n_cuts = 1;
-            cut_end[0] = 0;
-            if (!no_taps)
-                n_cuts = list_terms(job, &task, p, width, terms, cut_end);
-            multiply(job->kernels, width, in_place ? dst + lane : out,
-                     (in_place ? dst_row : out_row) + first, task.tile.base, a_row + first,
-                     task.a_step, b, terms, cut_end, n_cuts, count, bias);
-            first += count;
-        }
-        if (in_place)
+/* One block of output channels at all positions: where channels are contiguous and fill their vectors
+ * in dst itself, else by way of `out`. */
+static void run_block(const channel_job *job, const channel_task *task, const channel_space *space,
+                      ptrdiff_t positions, ptrdiff_t block) {
+    const cvl_gather *g = job->g;
+    const cvl_slab *slab = task->slab;
+    const ptrdiff_t lane = block_lane(job, block);
+    const ptrdiff_t width = block_lane(job, block + 1) - lane;
+    const ptrdiff_t lanes = g->oc - lane < width ? g->oc - lane : width;
+    const bool in_place = g->dst_strides.c == 1 && lanes == width;
+    const real *b = job->packed + job->taps * g->ic * (task->group * job->padded + lane);
+    const real *bias = job->bias + task->group * job->padded + lane;
+    real *const dst = task->dst + lane * g->dst_strides.c, *const c = in_place ? dst : space->out;
+    const ptrdiff_t *c_row = in_place ? space->dst_row : space->out_row;
+    if (!in_place)
+        for (ptrdiff_t i = 0; i < positions; i++)
+            space->out_row[i] = space->out_place[i] * width;
+
+    ptrdiff_t first = 0;
+    for (ptrdiff_t i = 0; i < g->axis[2].n_phases; i++) {
+        const cvl_phase *p = &g->axis[2].phases[i];
+        const ptrdiff_t count = slab->rows * cvl_block_columns(&job->blocks, p, task->column_block);
+        if (count == 0)
             continue;
-        real *block_dst = dst + lane * to->c;
-        if (dst_line == columns * to->s[2])
-            job->kernels->copy(block_dst, to->s[2], to->c, out, width, 1, slab->rows * columns,
-                               lanes);
-        else
-            for (ptrdiff_t row = 0; row < slab->rows; row++)
-                job->kernels->copy(block_dst + row * dst_line, to->s[2], to->c,
-                                   out + row * columns * width, width, 1, columns, lanes);
+        ptrdiff_t n_cuts = 1;
+        space->cut_end[0] = 0; /* without taps, one cut of no terms: the bias alone */
+        if (slab->depth->taps && slab->height->taps && p->taps)
+            n_cuts = list_terms(job, task, p, width, space->terms, space->cut_end);
+        multiply(job->kernels, width, c, c_row + first, task->tile.base, space->a_row + first, b,
+                 space->terms, space->cut_end, n_cuts, count, bias);
+        first += count;
     }
+    if (!in_place)
+        store_block(job, task, space->out, width, dst, lanes);
+}
+
+static void run_channel_task(const channel_job *job, ptrdiff_t index, char *memory) {
+    const cvl_blocks *blocks = &job->blocks;
+    const ptrdiff_t max_width = job->kernels->vectors * job->kernels->lanes;
+    const channel_space space = {
+        .tile = cvl_take(&memory, blocks->places * job->g->ic, sizeof(real)),
+        .out = cvl_take(&memory, blocks->positions * max_width, sizeof(real)),
+        .a_row = cvl_take(&memory, blocks->positions, sizeof(ptrdiff_t)),
+        .dst_row = cvl_take(&memory, blocks->positions, sizeof(ptrdiff_t)),
+        .out_place = cvl_take(&memory, blocks->positions, sizeof(ptrdiff_t)),
+        .out_row = cvl_take(&memory, blocks->positions, sizeof(ptrdiff_t)),
+        .terms = cvl_take(&memory, job->max_terms, sizeof(cvl_term)),
+        .cut_end = cvl_take(&memory, job->max_terms, sizeof(ptrdiff_t))};
+    channel_task task = nth_channel_task(job, index);
+    bring_inputs(job, &task, space.tile);
+    const ptrdiff_t positions = list_positions(job, &task, &space);
+    const ptrdiff_t end = job->n_blocks * (task.split + 1) / job->splits;
+    for (ptrdiff_t block = job->n_blocks * task.split / job->splits; block < end; block++)
+        run_block(job, &task, &space, positions, block);
 }
 
 static void channel_tasks(void *context, ptrdiff_t begin, ptrdiff_t end, int thread) {
     const channel_job *job = context;
     for (ptrdiff_t i = begin; i < end; i++)
-        channel_task_run(job, i, job->workspace + thread * job->workspace_bytes);
+        run_channel_task(job, i, job->workspace + thread * job->workspace_bytes);
 }
 
 cvl_status CVL_TYPED(cvl_gather_channels)(const cvl_gather *g, const cvl_kernels *all_kernels) {
