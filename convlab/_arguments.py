@@ -5,6 +5,7 @@ Every function takes the public name of its caller first: messages begin with it
 
 import operator
 from collections.abc import Iterable, Sequence
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,8 @@ _ALL = frozenset(NEEDS)
 # Beyond this a parameter can only be a mistake, and sums of a few products of two still fit in C.
 _LARGEST = 2**31 - 1
 _LARGEST_SIZE = 2**63 - 1
+# Longer sequences are not read to their end, which some do not have.
+_MOST_ITEMS = 256
 
 
 def integer(
@@ -56,10 +59,21 @@ def items_of(function: str, name: str, value: Any) -> tuple[Any, ...]:
     if type(value) is tuple:
         return value
     try:
-        return tuple(value)
+        items = tuple(islice(value, _MOST_ITEMS + 1))
     except Exception as error:
         kind = type(value).__name__
         raise TypeError(f"{function}: {name} cannot be read as a sequence: {kind}") from error
+    if len(items) > _MOST_ITEMS:
+        raise ValueError(f"{function}: {name} must not have more than {_MOST_ITEMS} values")
+    return items
+
+
+def _shown(value: Any) -> str:
+    """Show a value in a message; its type, if it cannot be shown itself."""
+    try:
+        return repr(value)
+    except Exception:  # whatever a hostile __repr__ raises
+        return f"an object of type {type(value).__name__}"
 
 
 def per_axis(
@@ -81,7 +95,8 @@ def padding(function: str, value: Any, nd: int) -> Padding:
     """Every form of padding: int, ints, (before, after) pairs or the name of a mode."""
     if isinstance(value, str):
         if value not in PADDING_MODES:
-            raise ValueError(f"{function}: padding must be one of {PADDING_MODES}, got {value!r}")
+            shown = _shown(value)
+            raise ValueError(f"{function}: padding must be one of {PADDING_MODES}, got {shown}")
         zeros = (0,) * nd
         return (zeros, zeros) if value == "valid" else value
     if type(value) is int or not is_sequence(value):
@@ -125,7 +140,7 @@ def channels_last(function: str, layout: Any) -> bool:
     if layout in ("channels_first", "channels_last"):
         return layout == "channels_last"
     raise ValueError(
-        f"{function}: layout must be 'channels_first' or 'channels_last', got {layout!r}"
+        f"{function}: layout must be 'channels_first' or 'channels_last', got {_shown(layout)}"
     )
 
 
@@ -150,7 +165,8 @@ def needs(function: str, value: Any) -> frozenset[str]:
         return _ALL
     if isinstance(value, str) or not isinstance(value, Iterable):
         raise TypeError(
-            f"{function}: needs must be a collection of names such as ('input',), got {value!r}"
+            f"{function}: needs must be a collection of names such as ('input',), "
+            f"got {_shown(value)}"
         )
     names = items_of(function, "needs", value)
     for name in names:
@@ -158,7 +174,7 @@ def needs(function: str, value: Any) -> frozenset[str]:
             kind = type(name).__name__
             raise TypeError(f"{function}: needs must hold strings, got {kind}")
         if name not in NEEDS:
-            raise ValueError(f"{function}: needs must be among {NEEDS}, got {name!r}")
+            raise ValueError(f"{function}: needs must be among {NEEDS}, got {_shown(name)}")
     return frozenset(names)
 
 

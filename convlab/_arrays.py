@@ -3,6 +3,7 @@
 import os
 import sys
 from collections.abc import Callable
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -32,7 +33,7 @@ def _memory_bytes() -> int:
         return sys.maxsize
 
 
-_MEMORY_BYTES = _memory_bytes()
+MEMORY_BYTES = _memory_bytes()
 
 
 def array(function: str, name: str, value: Any) -> np.ndarray:
@@ -64,26 +65,34 @@ def promoted(first: np.ndarray, *others: np.ndarray | None) -> np.dtype:
     return dtype if dtype in _COMPUTED_IN else _FLOAT64
 
 
-def native(a: np.ndarray, dtype: np.dtype) -> np.ndarray:
+def native(function: str, a: np.ndarray, dtype: np.dtype) -> np.ndarray:
     """Return the array in a dtype, aligned and in native byte order: itself if it is so already."""
     if a.dtype == dtype and a.flags.aligned:
         return a
-    return np.array(a, dtype=dtype)
+    return _made(function, lambda: np.array(a, dtype), a.shape, dtype)
 
 
 def allocate(function: str, shape: Shape, dtype: np.dtype) -> np.ndarray:
     """Allocate an uninitialised array, or raise MemoryError with the caller's name."""
+    return _made(function, lambda: np.empty(shape, dtype), shape, dtype)
+
+
+def _made(
+    function: str, make: Callable[[], np.ndarray], shape: Shape, dtype: np.dtype
+) -> np.ndarray:
+    """Make an array of a shape and dtype, unless it is too large."""
+    # Systems that overcommit would grant it, until it is written.
+    if prod(shape) * dtype.itemsize > MEMORY_BYTES:
+        raise MemoryError(
+            f"{function}: cannot allocate an array of shape {shape} and dtype {dtype}, "
+            "which exceeds this machine's memory"
+        )
     try:
-        fresh = np.empty(shape, dtype)
+        return make()
     except (MemoryError, ValueError) as error:
         raise MemoryError(
             f"{function}: cannot allocate an array of shape {shape} and dtype {dtype}"
         ) from error
-    if fresh.nbytes > _MEMORY_BYTES:  # granted by systems that overcommit, until it is written
-        raise MemoryError(
-            f"{function}: an array of shape {shape} and dtype {dtype} exceeds this machine's memory"
-        )
-    return fresh
 
 
 def checked_out(function: str, out: Any, shape: Shape, dtype: np.dtype) -> np.ndarray:
@@ -107,6 +116,8 @@ def _overlaps_itself(a: np.ndarray) -> bool:
     if a.flags.forc or a.size <= 1:
         return False
     axes = sorted((abs(s), n) for s, n in zip(a.strides, a.shape, strict=True) if n > 1)
+    if a.itemsize + sum(stride * (n - 1) for stride, n in axes) < a.nbytes:
+        return True  # from the first byte to the last there is not room for all
     extent = a.itemsize
     for stride, n in axes:
         if stride < extent:
@@ -116,6 +127,16 @@ def _overlaps_itself(a: np.ndarray) -> bool:
         return False
     offsets = sum(np.ix_(*(np.arange(n) * stride for stride, n in axes)))
     return bool(np.diff(np.sort(offsets, axis=None)).min() < a.itemsize)
+
+
+def _run(function: str, fill: Callable[..., None], *arguments: Any) -> None:
+    """Have ``fill`` do its work; what it cannot do is an error with the caller's name."""
+    try:
+        fill(*arguments)
+    except OverflowError as error:
+        raise OverflowError(f"{function}: {error}") from error
+    except MemoryError as error:
+        raise MemoryError(f"{function}: cannot allocate the memory to work in") from error
 
 
 def compute(
@@ -132,11 +153,11 @@ def compute(
     The target is ``out`` itself where that can be written directly, else a fresh array.
     """
     working = _COMPUTED_IN[dtype]
-    operands = [a if a is None else native(a, working) for a in inputs]
+    operands = [a if a is None else native(function, a, working) for a in inputs]
     if out is None:
         fresh = allocate(function, shape, working)
-        fill(fresh, *operands, *arguments)
-        return fresh if working == dtype else fresh.astype(dtype)
+        _run(function, fill, fresh, *operands, *arguments)
+        return native(function, fresh, dtype)
     plain = checked_out(function, out, shape, dtype)
     direct = (
         plain.dtype == working
@@ -144,7 +165,7 @@ def compute(
         and not any(a is not None and np.may_share_memory(plain, a) for a in operands)
     )
     target = plain if direct else allocate(function, shape, working)
-    fill(target, *operands, *arguments)
+    _run(function, fill, target, *operands, *arguments)
     if not direct:
         plain[...] = target
     return out

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,6 +14,7 @@ from convlab._remedies import PROBLEMS, Remedy, find_remedies
 from convlab._taps import Axis, resolve
 
 _MOST_TAPS_PRINTED = 12
+_MOST_TAPS_LISTED = 2**20
 
 
 @dataclass(frozen=True)
@@ -74,20 +77,37 @@ class Explanation:
         """Input channels that each output channel reads; 0 for a call that fails."""
         if self.error:
             return 0
-        weight = self.arguments["weight_shape"]
+        weight = _arguments.shape("explain", "weight_shape", self.arguments["weight_shape"])
+        groups = _arguments.integer("explain", "groups", self.arguments["groups"])
         if self.arguments["layout"] == "channels_last":
             entry = weight[-2]
         else:
             entry = weight[int(not self.axes[0].transposed)]
-        return entry // self.arguments["groups"] if self.axes[0].transposed else entry
+        return entry // groups if self.axes[0].transposed else entry
 
     @property
     def taps(self) -> tuple[Tap, ...]:
-        """The taps that feed the chosen output element, the same in every channel it reads."""
+        """The taps that feed the chosen output element, the same in every channel it reads.
+
+        More than a million are too many to list: a MemoryError says so.
+        """
         if self.output is None:
             return ()
-        per_axis = [axis.taps(at) for axis, at in zip(self.axes, self.output, strict=True)]
+        count, _ = self._count_taps()
+        if count > _MOST_TAPS_LISTED:
+            raise MemoryError(f"explain: {count} taps are too many to list; axes has them by axis")
+        per_axis = [zip(*taps, strict=True) for taps in self._taps_by_axis()]
         return tuple(self._tap(pairs) for pairs in itertools.product(*per_axis))
+
+    def _taps_by_axis(self) -> list[tuple[range, range]]:
+        assert self.output is not None
+        return [axis.taps(at) for axis, at in zip(self.axes, self.output, strict=True)]
+
+    def _count_taps(self) -> tuple[int, int]:
+        """Count the taps of the chosen output element, and those of them that are padding."""
+        positions = [on_axis for _, on_axis in self._taps_by_axis()]
+        count = math.prod(map(len, positions))
+        return count, count - math.prod(map(Axis.inside, self.axes, positions))
 
     def _tap(self, pairs: tuple[tuple[int, int], ...]) -> Tap:
         kernel, position = zip(*pairs, strict=True)
@@ -152,6 +172,8 @@ def explain(
         If `output` is no position in the output, or an argument of transposed convolution is
         given for a convolution. Arguments with which the call itself fails do not raise here: the
         explanation then has the message as its `error`.
+    TypeError
+        If `transposed` is not a bool, or `output` is not made of ints.
 
     See Also
     --------
@@ -201,9 +223,14 @@ def explain(
         "groups": groups,
         "layout": layout,
     }
+    transposed = _arguments.flag("explain", "transposed", transposed)
     if transposed:
         call |= {"output_padding": output_padding, "output_size": output_size}
-    elif output_size is not None or output_padding != 0:
+    elif (
+        output_size is not None
+        or _arguments.is_sequence(output_padding)
+        or _arguments.integer("explain", "output_padding", output_padding)
+    ):
         raise ValueError("explain: output_padding and output_size need transposed=True")
     operation = _operation_name(weight_shape, transposed)
     try:
@@ -217,7 +244,10 @@ def explain(
 
 def _operation_name(weight_shape: Any, transposed: bool) -> str:
     stem = "conv_transpose" if transposed else "conv"
-    nd = len(weight_shape) - 2 if _arguments.is_sequence(weight_shape) else 0
+    nd = 0
+    if _arguments.is_sequence(weight_shape):
+        with contextlib.suppress(*PROBLEMS):
+            nd = len(_arguments.items_of("", "", weight_shape)) - 2
     return f"{stem}{nd}d" if nd in _arguments.AXES else stem
 
 
@@ -225,9 +255,9 @@ def _chosen_output(output: Any, axes: Sequence[Axis]) -> tuple[int, ...] | None:
     sizes = tuple(axis.output for axis in axes)
     if output is None:
         return None if 0 in sizes else (0,) * len(axes)
-    position = _arguments.per_axis("explain", "output", output, len(axes), -max(sizes))
+    position = _arguments.size("explain", "output", output, len(axes), -max(sizes))
     if not all(-n <= at < n for at, n in zip(position, sizes, strict=True)):
-        raise ValueError(f"explain: output {output!r} is no position in an output of size {sizes}")
+        raise ValueError(f"explain: output {position} is no position in an output of size {sizes}")
     return tuple(at % n for at, n in zip(position, sizes, strict=True))
 
 
@@ -277,11 +307,22 @@ def _axis_names(found: Explanation) -> list[str]:
 def _named_axes(found: Explanation) -> Iterator[tuple[str, Axis, list[tuple[str, str]]]]:
     """Name, axis and the printed taps (kernel index, input position) of each axis."""
     for i, (name, axis) in enumerate(zip(_axis_names(found), found.axes, strict=True)):
-        taps = axis.taps(found.output[i]) if found.output else []
-        printed = [(str(k), f"{p}{'' if axis.is_inside(p) else '*'}") for k, p in taps]
-        if len(printed) > _MOST_TAPS_PRINTED:
-            printed = [*printed[: _MOST_TAPS_PRINTED - 2], ("...", "..."), printed[-1]]
+        kernel, position = axis.taps(found.output[i]) if found.output else (range(0), range(0))
+        if len(kernel) > _MOST_TAPS_PRINTED:
+            first = slice(_MOST_TAPS_PRINTED - 2)
+            printed = _printed_taps(axis, kernel[first], position[first])
+            printed.append(("...", "..."))
+            printed += _printed_taps(axis, kernel[-1:], position[-1:])
+        else:
+            printed = _printed_taps(axis, kernel, position)
         yield name, axis, printed
+
+
+def _printed_taps(axis: Axis, kernel: range, position: range) -> list[tuple[str, str]]:
+    return [
+        (str(k), f"{p}{'' if axis.is_inside(p) else '*'}")
+        for k, p in zip(kernel, position, strict=True)
+    ]
 
 
 def _settings(found: Explanation) -> str:
@@ -289,19 +330,27 @@ def _settings(found: Explanation) -> str:
     shapes = ("input_shape", "weight_shape")
     defaults: dict[str, Any] = dict.fromkeys(("stride", "dilation", "groups"), 1)
     defaults |= {"padding": 0, "output_padding": 0, "output_size": None, "layout": "channels_first"}
+    arguments = {name: _shown(value) for name, value in found.arguments.items()}
     settings = [
-        f"{name}={value!r}"
-        for name, value in found.arguments.items()
-        if name not in shapes and value != defaults[name]
+        f"{name}={arguments[name]}"
+        for name in arguments
+        if name not in shapes and arguments[name] != repr(defaults[name])
     ]
-    input_shape, weight_shape = (found.arguments[name] for name in shapes)
+    input_shape, weight_shape = (arguments[name] for name in shapes)
     return ", ".join([f"input {input_shape}", f"weight {weight_shape}", *settings])
 
 
+def _shown(value: Any) -> str:
+    """Write an argument as code; one that cannot be written, such as 10**5000, by its type."""
+    try:
+        return repr(value)
+    except Exception:  # whatever a hostile __repr__ raises
+        return f"{type(value).__name__}(...)"
+
+
 def _taps_sentence(found: Explanation) -> str:
-    taps = found.taps
-    outside = sum(tap.padding for tap in taps)
-    count = f"{len(taps)} tap{'s' * (len(taps) != 1)}"
+    number, outside = found._count_taps()
+    count = f"{number} tap{'s' * (number != 1)}"
     return f"{count}, {outside} of them padding (*)" if outside else count
 
 

@@ -6,13 +6,13 @@ They are bookkeeping round the functional API: sizes, messages and arithmetic ar
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Callable
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
 
+from convlab import _arguments, _arrays
 from convlab._axes import array_with_axes, transposed_margins
 from convlab._functional import (
     conv2d,
@@ -53,26 +53,20 @@ def rotate180(matrix: ArrayLike) -> np.ndarray:
            [0, 0, 2],
            [2, 1, 3]])
     """
-    matrix = array_with_axes("rotate180", "matrix", matrix, "kh kw C_in C_out")
-    return matrix[::-1, ::-1]
-
-
-def _positive(layer: str, name: str, value: int) -> int:
-    try:
-        number = operator.index(value)
-    except TypeError:
-        raise TypeError(f"{layer}: {name} must be an int, got {value!r}") from None
-    if number < 1:
-        raise ValueError(f"{layer}: {name} must be at least 1, got {number}")
-    return number
+    matrix = _arrays.array("rotate180", "matrix", matrix)
+    return array_with_axes("rotate180", "matrix", matrix, "kh kw C_in C_out")[::-1, ::-1]
 
 
 def _real(layer: str, name: str, value: ArrayLike) -> np.ndarray:
-    """Return a copy of `value` in floating point: the caller's own array stays his."""
-    array = np.array(value)
-    if array.dtype.kind not in "fiub":
+    array = _arrays.array(layer, name, value)
+    if array.dtype.kind == "c":
         raise TypeError(f"{layer}: {name} must be an array of real numbers, got {array.dtype}")
-    return array if array.dtype.kind == "f" else array.astype(np.float64)
+    return array
+
+
+def _floating_copy(array: np.ndarray) -> np.ndarray:
+    """Copy in floating point: the caller's own array stays his."""
+    return array.astype(array.dtype if array.dtype.kind == "f" else np.float64)
 
 
 class _LastForward(NamedTuple):
@@ -103,11 +97,12 @@ class _Layer2D:
         rng: int | np.random.Generator | None,
     ) -> None:
         name = type(self).__name__
-        size = _positive(name, "the kernel size", kernel_size)
-        channels_in = _positive(name, "the number of input channels", in_channels)
-        channels_out = _positive(name, "the number of output channels", out_channels)
+        size = _arguments.integer(name, "the kernel size", kernel_size, 1)
+        channels_in = _arguments.integer(name, "the number of input channels", in_channels, 1)
+        channels_out = _arguments.integer(name, "the number of output channels", out_channels, 1)
         shape = (size, size, channels_in, channels_out)
-        self._kernel = np.random.default_rng(rng).standard_normal(shape)
+        self._kernel = _arrays.allocate(name, shape, np.dtype(np.float64))
+        np.random.default_rng(rng).standard_normal(out=self._kernel)
         self._b = np.zeros(channels_out)
         self._last: _LastForward | None = None
 
@@ -125,7 +120,7 @@ class _Layer2D:
                 f"{name}: kernel must have shape {self._kernel.shape} (k, k, C_in, C_out), "
                 f"got {kernel.shape}"
             )
-        self._kernel = kernel
+        self._kernel = _floating_copy(kernel)
 
     @property
     def b(self) -> np.ndarray:
@@ -138,7 +133,7 @@ class _Layer2D:
         bias = _real(name, "b", value)
         if max(bias.shape, default=1) != self._b.size or bias.size != self._b.size:
             raise ValueError(f"{name}: b must have shape {self._b.shape}, got {bias.shape}")
-        self._b = bias.reshape(self._b.shape)
+        self._b = _floating_copy(bias).reshape(self._b.shape)
 
     def forward(self, A_prev: ArrayLike) -> np.ndarray:
         """Apply the layer to a batch and remember the batch for `backward`.
@@ -158,7 +153,8 @@ class _Layer2D:
         ValueError
             If `A_prev` does not have four axes or its channels are not the layer's.
         """
-        x = array_with_axes(f"{type(self).__name__}.forward", "A_prev", A_prev, "m H W C")
+        caller = f"{type(self).__name__}.forward"
+        x = array_with_axes(caller, "A_prev", _arrays.array(caller, "A_prev", A_prev), "m H W C")
         dtype = x.dtype if x.dtype.kind in "fc" else np.float64
         w = self._kernel.astype(dtype)
         geometry = {**self._geometry(), "layout": "channels_last"}
@@ -196,7 +192,7 @@ class _Layer2D:
         if self._last is None:
             raise RuntimeError(f"{caller}: call forward first, there is nothing to differentiate")
         x, w, shape, geometry = self._last
-        dz = np.asarray(dZ)
+        dz = _arrays.array(caller, "dZ", dZ)
         if dz.shape != shape:
             raise ValueError(
                 f"{caller}: dZ must have the shape of the last output, {shape}, got {dz.shape}"
@@ -246,6 +242,8 @@ class Conv2D(_Layer2D):
         If a size is smaller than 1.
     TypeError
         If a size is not an int.
+    MemoryError
+        If the kernel is too large for this machine.
 
     Notes
     -----
@@ -340,6 +338,8 @@ class Conv2DTranspose(_Layer2D):
         If a size is smaller than 1.
     TypeError
         If a size is not an int.
+    MemoryError
+        If the kernel is too large for this machine.
 
     Notes
     -----
@@ -415,6 +415,8 @@ class Conv2DTransposeV2(_Layer2D):
         If a size is smaller than 1.
     TypeError
         If a size is not an int.
+    MemoryError
+        If the kernel is too large for this machine.
 
     Notes
     -----

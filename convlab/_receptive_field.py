@@ -13,6 +13,9 @@ from convlab._taps import Axis
 
 _KEYS = ("kernel_size", "stride", "padding", "dilation", "transposed")
 
+# Fields of this many outputs are worked out one by one, in a second or so.
+_LARGEST_PERIOD = 2**16
+
 
 @dataclass(frozen=True)
 class LayerField:
@@ -207,6 +210,11 @@ def _fields_of_axis(layers: Sequence[Axis]) -> Iterator[tuple[int, Fraction, int
         else:
             new_period = period // math.gcd(period, stride)
             moved = new_period * stride
+        if new_period > _LARGEST_PERIOD:
+            raise ValueError(
+                f"receptive_field: layers give outputs of {new_period} kinds; "
+                f"at most {_LARGEST_PERIOD} are followed"
+            )
         spans = [_union(spans, shift, layer, output) for output in range(new_period)]
         shift = shift * moved // period
         seen = [span for span in spans if span]
@@ -220,8 +228,11 @@ def _union(
 ) -> tuple[int, int] | None:
     """Span of one output: from the first to the last cell of the spans that feed it."""
     fed = []
-    for _, position in layer.taps(output):
-        periods, phase = divmod(position, len(spans))
+    _, positions = layer.taps(output)
+    period = len(spans)
+    # Each kind of output among the taps has its first and its last tap among these.
+    for position in (*positions[:period], *positions[-period:]):
+        periods, phase = divmod(position, period)
         span = spans[phase]
         if span:
             fed += [edge + periods * shift for edge in span]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import operator
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -68,6 +69,9 @@ def _candidates(call: Call, transposed: bool) -> Candidates:
     defaults = dict(_unusable(call, nd))
     yield from defaults.items()
     sound = {**call, **defaults}
+    for name in ("input_shape", "weight_shape"):
+        sound[name] = _arguments.shape("", name, sound[name])
+    sound["groups"] = operator.index(sound["groups"])
     yield from _channel_candidates(sound, nd, transposed)
     yield from (_transposed_candidates if transposed else _fit_candidates)(sound, nd)
 
@@ -238,8 +242,10 @@ def _more_padding(padding: Any, missing: Sequence[int]) -> Any:
     if isinstance(padding, str):
         return max(halves, key=abs)
     if not _arguments.is_sequence(padding):
-        return padding + max(halves, key=abs)
+        return operator.index(padding) + max(halves, key=abs)
     return tuple(
-        (side[0] + m // 2, side[1] + m - m // 2) if _arguments.is_sequence(side) else side + half
+        tuple(operator.index(n) + more for n, more in zip(side, (m // 2, m - m // 2), strict=True))
+        if _arguments.is_sequence(side)
+        else operator.index(side) + half
         for side, m, half in zip(padding, missing, halves, strict=True)
     )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from bisect import bisect_left
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -52,19 +54,29 @@ class Axis:
         """Cells at the end of a convolution's padded input that no window reaches."""
         return (self.input + self.before + self.after - self.reach) % self.stride
 
-    def taps(self, output: int) -> list[tuple[int, int]]:
-        """Pairs (kernel index, input position) that feed one output position.
+    def taps(self, output: int) -> tuple[range, range]:
+        """Kernel indices that feed one output position, and the input position of each.
 
         Positions outside ``range(self.input)`` are padding.
         """
         if not self.transposed:
             first = self.stride * output - self.before
-            return [(k, first + self.dilation * k) for k in range(self.kernel)]
-        steps = (
-            divmod(output + self.before - self.dilation * k, self.stride)
-            for k in range(self.kernel)
-        )
-        return [(k, position) for k, (position, rest) in enumerate(steps) if rest == 0]
+            step = self.dilation
+            return range(self.kernel), range(first, first + step * self.kernel, step)
+        # The k >= 0 for which the stride divides target - dilation*k are a progression.
+        target = output + self.before
+        common = math.gcd(self.stride, self.dilation)
+        period, step = self.stride // common, self.dilation // common
+        if target % common:
+            return range(0), range(0)
+        kernel = range(target // common * pow(step, -1, period) % period, self.kernel, period)
+        first = (target - self.dilation * kernel.start) // self.stride
+        return kernel, range(first, first - step * len(kernel), -step)
+
+    def inside(self, positions: range) -> int:
+        """Count the input positions, of one output's taps, that hold data and not padding."""
+        upward = positions if positions.step > 0 else positions[::-1]
+        return bisect_left(upward, self.input) - bisect_left(upward, 0)
 
     def is_inside(self, position: int) -> bool:
         """Whether an input position holds data, not padding."""

@@ -65,7 +65,17 @@ static ptrdiff_t conv_positions(ptrdiff_t in, ptrdiff_t k, ptrdiff_t stride, ptr
     return room < 0 ? 0 : room / stride + 1;
 }
 
-/* Uninitialised arrays for data and for weights of these sizes. */
+/* An uninitialised array; NULL if it is so large that Python shall see whether there is memory for it. */
+static PyArrayObject *new_array(int type, int ndim, npy_intp dims[]) {
+    const double most_elements = 1 << 24;
+    double elements = 1;
+    for (int i = 0; i < ndim; i++)
+        elements *= (double)dims[i];
+    if (elements > most_elements)
+        return NULL;
+    return (PyArrayObject *)PyArray_EMPTY(ndim, dims, type, 0);
+}
+
 static PyArrayObject *new_data(int type, int nd, bool channels_last, ptrdiff_t n,
                                ptrdiff_t channels, const ptrdiff_t size[CVL_AXES]) {
     npy_intp dims[CVL_AXES + 2];
@@ -73,7 +83,7 @@ static PyArrayObject *new_data(int type, int nd, bool channels_last, ptrdiff_t n
     dims[channels_last ? nd + 1 : 1] = channels;
     for (int i = 0; i < nd; i++)
         dims[i + 1 + !channels_last] = size[CVL_AXES - nd + i];
-    return (PyArrayObject *)PyArray_EMPTY(nd + 2, dims, type, 0);
+    return new_array(type, nd + 2, dims);
 }
 
 static PyArrayObject *new_weight(int type, int nd, bool channels_last, bool transposed,
@@ -84,7 +94,7 @@ static PyArrayObject *new_weight(int type, int nd, bool channels_last, bool tran
     dims[2 * channels + 1 - o] = ic;
     for (int i = 0; i < nd; i++)
         dims[i + (channels_last ? 0 : 2)] = size[CVL_AXES - nd + i];
-    return (PyArrayObject *)PyArray_EMPTY(nd + 2, dims, type, 0);
+    return new_array(type, nd + 2, dims);
 }
 
 typedef struct common_call {
