@@ -7,17 +7,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from convlab import _arguments
+from convlab import _arguments, _arrays
 
 
-def array_with_axes(function: str, name: str, array: ArrayLike, axes: str) -> np.ndarray:
+def array_with_axes(function: str, name: str, value: ArrayLike, axes: str) -> np.ndarray:
     """Return `array` as an ndarray, having made sure that it has exactly the axes named.
 
     Parameters
     ----------
     function, name : str
         Who asks, and for which argument: the error message says both.
-    array : array_like
+    value : array_like
         The argument.
     axes : str
         The names of the axes with spaces between, as in ``"m H W C"``.
@@ -25,7 +25,7 @@ def array_with_axes(function: str, name: str, array: ArrayLike, axes: str) -> np
     Returns
     -------
     numpy.ndarray
-        `array` itself where it is an ndarray already.
+        `value` itself where it is an ndarray already.
 
     Raises
     ------
@@ -39,7 +39,7 @@ def array_with_axes(function: str, name: str, array: ArrayLike, axes: str) -> np
     ...
     ValueError: zero_pad: X must have 4 axes (m, H, W, C), but its shape is (2,)
     """
-    array = np.asarray(array)
+    array = _arrays.array(function, name, value)
     names = axes.split()
     if array.ndim != len(names):
         raise ValueError(

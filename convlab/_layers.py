@@ -154,7 +154,7 @@ class _Layer2D:
             If `A_prev` does not have four axes or its channels are not the layer's.
         """
         caller = f"{type(self).__name__}.forward"
-        x = array_with_axes(caller, "A_prev", _arrays.array(caller, "A_prev", A_prev), "m H W C")
+        x = array_with_axes(caller, "A_prev", A_prev, "m H W C")
         dtype = x.dtype if x.dtype.kind in "fc" else np.float64
         w = self._kernel.astype(dtype)
         geometry = {**self._geometry(), "layout": "channels_last"}
