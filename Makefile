@@ -79,8 +79,17 @@ neon: ## run them for 64-bit ARM, emulated
 fuzz: ## try drawn problems, common and hostile, for a minute (FUZZ_SECONDS)
 	$(MAKE) -C tests/c $@
 
-coverage: $(VENV)/lint ## lines and branches of the C core that its own tests reach
+# The suite is run once for Python; what tests start in processes of their own is not counted.
+coverage: $(VENV)/built $(VENV)/lint $(VENV)/test ## lines and branches of C and Python that tests reach
 	$(MAKE) -C tests/c coverage PYTHON=$(abspath $(BIN))/python
+	@mkdir -p build/coverage
+	COVERAGE_FILE=build/coverage/data $(BIN)/pytest -n 2 --ignore tests/test_benchmarks.py \
+		--ignore tests/test_c.py --ignore tests/test_notebooks.py --cov convlab --cov-branch --cov-report term-missing \
+		--cov-report json:build/coverage/python.json --cov-report html:build/coverage $(PYTEST_ARGS)
+	@$(BIN)/python -c 'import json; \
+	totals = json.load(open("build/coverage/python.json"))["totals"]; \
+	print("lines: {percent_statements_covered:.1f}%, branches: {percent_branches_covered:.1f}%" \
+		.format_map(totals))'
 
 clean: ## remove everything that the other commands made
 	rm -rf $(VENV) build dist out *.egg-info convlab/_core*.so

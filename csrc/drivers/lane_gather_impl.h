@@ -190,7 +190,9 @@ static void lane_tasks(void *context, ptrdiff_t begin, ptrdiff_t end, int thread
 }
 
 cvl_status CVL_TYPED(cvl_gather_lanes)(const cvl_gather *g, const cvl_kernels *all_kernels) {
-    enum { block_vectors = 8 }; /* channels of a block, in vectors */
+    enum {
+        block_vectors = 32
+    }; /* channels of a block: wide, so that memory is read in long runs */
     const kernel_table *kernels = all_kernels->CVL_DTYPE;
     lane_job job = {.g = g, .kernels = kernels};
     const ptrdiff_t taps = g->axis[0].k * g->axis[1].k * g->axis[2].k, lanes = kernels->lanes;

@@ -98,7 +98,7 @@ static void lane_reduce_finish(const lane_reduce_job *job) {
 }
 
 cvl_status CVL_TYPED(cvl_reduce_lanes)(const cvl_reduce *r, const cvl_kernels *all_kernels) {
-    enum { block_vectors = 8, enough_positions = 4096 };
+    enum { block_vectors = 32, enough_positions = 4096 };
     const kernel_table *kernels = all_kernels->CVL_DTYPE;
     lane_reduce_job job = {.r = r, .kernels = kernels};
     const ptrdiff_t lanes = kernels->lanes, size = (ptrdiff_t)sizeof(real);
