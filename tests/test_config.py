@@ -9,6 +9,7 @@ import sys
 import pytest
 
 import convlab
+from convlab import _config
 
 pytestmark = pytest.mark.usefixtures("restore_threads")
 
@@ -84,6 +85,46 @@ def test_bad_thread_variable(value):
     done = run_python("import convlab", CONVLAB_NUM_THREADS=value)
     assert done.returncode != 0
     assert f"CONVLAB_NUM_THREADS must be a whole number >= 1, got '{value}'" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("environment", "threads"),
+    [
+        ({"CONVLAB_NUM_THREADS": " 3 ", "OMP_NUM_THREADS": "5"}, 3),
+        ({"OMP_NUM_THREADS": "4,2"}, 4),
+        ({"OMP_NUM_THREADS": "0"}, 7),
+        ({"OMP_NUM_THREADS": "many"}, 7),
+        ({"CONVLAB_NUM_THREADS": ""}, 7),
+    ],
+)
+def test_precedence_of_thread_variables(environment, threads, monkeypatch):
+    """What is not ours and cannot be read leaves the number of cores; blanks do not count."""
+    monkeypatch.setattr(_config, "_usable_cores", lambda: 7)
+    assert _config._default_threads(environment) == threads
+
+
+@pytest.mark.parametrize(("cores", "threads"), [(6, 6), (None, 1)])
+def test_cores_where_affinity_is_unknown(cores, threads, monkeypatch):
+    """Systems without affinity count their cores; at the worst there is one."""
+    monkeypatch.delattr(os, "sched_getaffinity", raising=False)
+    monkeypatch.setattr(os, "cpu_count", lambda: cores)
+    assert _config._usable_cores() == threads
+
+
+@pytest.mark.parametrize("variable", ["CONVLAB_NUM_THREADS", "CONVLAB_ISA"])
+def test_refused_variable_changes_nothing(variable):
+    """A variable that cannot be obeyed is named, and threads and instruction set stay."""
+    before = convlab.get_num_threads(), convlab._core.config()["isa"]
+    environment = {"CONVLAB_ISA": before[1], variable: "mmx"}
+    with pytest.raises(ImportError, match=variable):
+        _config.configure(environment)
+    assert (convlab.get_num_threads(), convlab._core.config()["isa"]) == before
+
+
+def test_unknown_attribute():
+    """A misspelt name is an AttributeError that names it, not an import."""
+    with pytest.raises(AttributeError, match="no attribute 'conv4d'"):
+        convlab.conv4d  # noqa: B018
 
 
 def test_isa_variable():

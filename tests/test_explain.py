@@ -304,3 +304,38 @@ def test_wrong_layers(layers, error, message):
     """Layers that cannot be read are refused by name."""
     with pytest.raises(error, match=message):
         receptive_field(layers)
+
+
+@pytest.mark.parametrize("argument", [{"output_padding": 1}, {"output_size": 4}])
+def test_convolutions_have_no_output_padding(argument):
+    """What only a transposed convolution takes is refused, not passed over in silence."""
+    with pytest.raises(ValueError, match="need transposed=True"):
+        explain((1, 1, 4), (1, 1, 3), **argument)
+
+
+def test_long_axes_are_shortened():
+    """Of many taps along an axis the first and the last are written, and the gap between shown."""
+    found = explain((1, 1, 40), (1, 1, 30), output=5)
+    row = next(line for line in str(found).splitlines() if "..." in line)
+    assert row.split()[-1] == "29"
+    assert "| ... | 29 |" in found._repr_markdown_()
+    assert len(found.taps) == 30
+
+
+def test_an_empty_output_has_no_element_to_explain():
+    """A call that gives an empty array works; its shape is said, and there are no taps."""
+    found = explain((1, 1, 1), (1, 1, 2), padding=1, transposed=True)
+    assert found.ok
+    assert found.output_shape == (1, 1, 0)
+    assert found.taps == ()
+    assert str(found).endswith("Output shape: (1, 1, 0)")
+    assert found._repr_markdown_().endswith("**Output shape:** (1, 1, 0)")
+
+
+def test_a_prompt_shows_the_report():
+    """`repr` is the text, for an explanation that fails as well as for a receptive field."""
+    found = explain((1, 1, 4), (1, 1, 9))
+    field = receptive_field([3])
+    assert repr(found) == str(found)
+    assert found.channels_read == 0
+    assert repr(field) == str(field)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import convlab
-from convlab import _bench, _check, _core
+from convlab import _bench, _check, _core, _demo
 from convlab.__main__ import main
 
 
@@ -32,6 +32,7 @@ def test_module_runs(clean_environment: dict[str, str]) -> None:
         ["check", "--seed", "-1"],
         ["bench", "--seconds", "-1"],
         ["bench", "--seconds", "nan"],
+        ["bench", "--seconds", "long"],
         ["demo", "--epochs", "0"],
     ],
 )
@@ -41,6 +42,22 @@ def test_bad_usage(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> 
         main(arguments)
     assert stopped.value.code == 2
     assert "usage: python -m convlab" in capsys.readouterr().err
+
+
+def test_numbers_on_the_command_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each number reaches the command that it was given to."""
+    monkeypatch.setattr(_check, "run", lambda seed: 100 + seed)
+    monkeypatch.setattr(_demo, "run", lambda output, seed, epochs: (output, seed, epochs))
+    assert main(["check", "--seed", "7"]) == 107
+    assert main(["demo", "--output", "a.png", "--seed", "0", "--epochs", "1"]) == ("a.png", 0, 1)
+
+
+def test_info_is_the_configuration(capsys: pytest.CaptureFixture[str]) -> None:
+    """`info` prints what show_config prints, and succeeds."""
+    assert main(["info"]) == 0
+    printed = capsys.readouterr().out
+    convlab.show_config()
+    assert printed == capsys.readouterr().out
 
 
 def test_check_passes(capsys: pytest.CaptureFixture[str]) -> None:

@@ -339,3 +339,21 @@ except ImportError as error:
     print(error)
 """
     assert "convlab[plot]" in run(code)
+
+
+def test_an_empty_output_is_not_drawn():
+    """Where padding crops the whole output away there is no picture, and the error says so."""
+    with pytest.raises(ValueError, match="the output is empty"):
+        plot.draw_conv(1, 2, padding=1, transposed=True)
+
+
+def test_feature_maps_of_nothing_are_refused():
+    """An array without elements has no scale: the error names it and its shape."""
+    with pytest.raises(ValueError, match=r"x is empty, its shape is \(0, 4, 4\)"):
+        plot.show_feature_maps(np.zeros((0, 4, 4)))
+
+
+def test_a_sheet_has_the_size_asked_for():
+    """`figsize` is the figure's, in inches, whatever the matrix."""
+    figure = plot.show_matrix(np.eye(3), figsize=(2, 5), cmap="gray")
+    assert tuple(figure.get_size_inches()) == (2, 5)
