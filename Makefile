@@ -56,7 +56,8 @@ package: build/package/checked ## build as users do, sdist then wheel, and check
 	@ls build/package/dist
 
 # The installed convlab is tested, not the one in this folder, so the folder stays off the path.
-# test_c.py builds programs of its own, which `make -C tests/c sanitize` runs under the same tools.
+# test_c.py builds programs of its own, which `make -C tests/c sanitize` runs under the same tools;
+# robustness limits memory and watches its growth, and the sanitizers take memory of their own.
 # libstdc++ must be there before ASan looks for its throw, or PyTorch's exceptions end the process.
 sanitize: build/sanitize/installed ## run the tests with the C core under ASan and UBSan
 	LD_PRELOAD="$$($(SANITIZE_CC) -print-file-name=libasan.so) \
@@ -65,7 +66,7 @@ $$($(SANITIZE_CC) -print-file-name=libstdc++.so.6)" \
 	PYTHONSAFEPATH=1 OMP_NUM_THREADS=2 \
 		build/sanitize/venv/bin/pytest -n 2 -o pythonpath="tests tests/lessons" \
 		--ignore tests/test_benchmarks.py --ignore tests/test_notebooks.py --ignore tests/test_c.py \
-		tests $(PYTEST_ARGS)
+		--ignore tests/robustness tests $(PYTEST_ARGS)
 
 # The C core's own tests need Debian's valgrind; clang, libclang-rt-14-dev and libomp-14-dev (tsan, fuzz);
 # gcc-aarch64-linux-gnu, libc6-dev-arm64-cross and qemu-user (neon).
