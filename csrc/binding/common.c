@@ -246,13 +246,18 @@ PyObject *cvl_py_common(PyObject *self, PyObject *const *args, Py_ssize_t n_args
         !common_int(args[GROUPS], 1, &c.groups) || !common_layout(args[LAYOUT], &c.channels_last))
         Py_RETURN_NONE;
 
-    /* What cannot be allocated is not common either: Python says which argument asked for too much. */
+    /* A result that cannot be allocated is not common either: Python says what asked for too much. */
     PyArrayObject *out = common_problem(&c, &run);
-    PyObject *done = out ? cvl_py_run_without_gil(&run) : NULL;
-    if (!done) {
+    if (!out) {
         PyErr_Clear();
-        Py_XDECREF(out);
         Py_RETURN_NONE;
+    }
+    PyObject *done = cvl_py_run_without_gil(&run);
+    if (!done) {
+        Py_DECREF(out);
+        if (PyErr_ExceptionMatches(PyExc_MemoryError))
+            PyErr_SetString(PyExc_MemoryError, "convlab: cannot allocate the memory to work in");
+        return NULL;
     }
     Py_DECREF(done);
     return (PyObject *)out;
