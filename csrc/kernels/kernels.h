@@ -17,7 +17,6 @@ enum {
     CVL_MAX_ROWS = 8,    /* the most rows any tile has */
     CVL_MAX_VECTORS = 4, /* the most vectors any channel tile has */
     CVL_MAX_LANES = 16,  /* the most lanes any vector has */
-    CVL_MAX_WIDTH = CVL_MAX_VECTORS * CVL_MAX_LANES,
 };
 
 /* One run of a channel tile's reduction: `length` steps from offset a of A and offset b of B. */
