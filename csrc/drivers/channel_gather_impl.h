@@ -1,32 +1,46 @@
 /* Gather with output channels along the lanes. Included by drivers_impl.h.
  *
- * The weights are packed once, in blocks of as many output channels as a channel tile is wide. A task
- * takes a block of destination positions of one image and group, brings their inputs together in a
- * tile (channels contiguous, padding zero; or reads them where they stand), and runs the channel tile
- * over positions x output channels x taps, the reduction cut so that the weights of one cut stay in
- * the level-1 cache while all positions pass over them.
+ * A task takes some images' block of destination positions in one group. It reads their inputs where
+ * they stand, or brings them together in a tile (channels contiguous, padding zero), and runs the product
+ * tile over positions x output channels x (taps x input channels). The weights of a pass, as many
+ * steps of the reduction as stay in the level-1 or level-2 cache, are packed just before all positions
+ * meet them, so that no packed copy of all weights is ever written to memory.
+ *
+ * Inputs read in place have no padding: positions that meet the same taps form a class, and a class
+ * is summed over its taps alone.
  */
 
 enum {
     /* Steps of the reduction that are summed in registers before they are added to C: so many that the
      * visits to C cost little, so few that the rounding error of long sums stays low. */
     longest_cut = CVL_REAL_BYTES == 4 ? 128 : 64,
-    /* Bytes of weights that pass over all positions together: they stay in the level-1 cache. */
-    resident_bytes = 16 * 1024,
 };
+
+/* Steps of one cut: the reduction in even parts. */
+static ptrdiff_t even_cut(ptrdiff_t steps) {
+    const ptrdiff_t cuts = (steps + longest_cut - 1) / longest_cut;
+    return cuts ? (steps + cuts - 1) / cuts : 1;
+}
+
+/* Steps of one pass: whole cuts, whose weights, `width` to a step, take about a sixteenth of the level-2
+ * cache. */
+static ptrdiff_t pass_steps(ptrdiff_t cut, ptrdiff_t width) {
+    const ptrdiff_t bytes = cut * width * (ptrdiff_t)sizeof(real),
+                    cuts = cvl_l2_bytes() / 16 / bytes;
+    return cuts > 1 ? cuts * cut : cut;
+}
 
 typedef struct channel_job {
     const cvl_gather *g;
     const kernel_table *kernels;
     cvl_blocks blocks;
-    real *packed;       /* [groups][block][tap][ic][width of the block] */
-    real *bias;         /* [groups][padded] */
-    ptrdiff_t vectors;  /* of output channels */
-    ptrdiff_t n_blocks; /* of output channels */
-    ptrdiff_t splits;   /* of the blocks, into tasks of their own */
-    ptrdiff_t padded;   /* output channels rounded up to vectors */
-    ptrdiff_t taps;
-    ptrdiff_t max_terms;
+    ptrdiff_t images, n_images; /* of a task, and how many such lots there are */
+    ptrdiff_t vectors;          /* of output channels */
+    ptrdiff_t n_blocks;         /* of output channels */
+    ptrdiff_t splits;           /* of the blocks, into tasks of their own */
+    ptrdiff_t taps, steps;      /* the most taps of a task, and steps of a pass */
+    ptrdiff_t pitch;            /* elements of `out` to a position: the widest block */
+    ptrdiff_t max_classes;
     char *workspace;
     ptrdiff_t workspace_bytes; /* per thread */
 } channel_job;
@@ -36,52 +50,43 @@ static ptrdiff_t block_lane(const channel_job *job, ptrdiff_t block) {
     return job->vectors * block / job->n_blocks * job->kernels->lanes;
 }
 
-static void pack_block(void *context, ptrdiff_t begin, ptrdiff_t end, int thread) {
-    const channel_job *job = context;
-    const cvl_gather *g = job->g;
-    char *workspace = job->workspace + thread * job->workspace_bytes;
-    for (ptrdiff_t i = begin; i < end; i++) {
-        const ptrdiff_t group = i / job->n_blocks, block = i % job->n_blocks;
-        const ptrdiff_t lane = block_lane(job, block);
-        const ptrdiff_t width = block_lane(job, block + 1) - lane;
-        weight_block weights = {
-            .w = (real *)g->w + group * g->w_group + lane * g->w_oc,
-            .oc = g->w_oc,
-            .ic = g->w_ic,
-            .k = {g->w_k[0], g->w_k[1], g->w_k[2]},
-            .size = {g->axis[0].k, g->axis[1].k, g->axis[2].k},
-            .order = {g->axis[0].tap_order, g->axis[1].tap_order, g->axis[2].tap_order},
-            .all_taps = true,
-            .channels = g->ic,
-            .lanes = g->oc - lane < width ? g->oc - lane : width,
-            .width = width};
-        real *packed = job->packed + job->taps * g->ic * (group * job->padded + lane);
-        pack_weights(&weights, packed, (real *)workspace, job->kernels->copy);
-        real *bias = job->bias + group * job->padded + lane;
-        memset(bias, 0, (size_t)width * sizeof(real));
-        if (g->bias)
-            for (ptrdiff_t o = 0; o < weights.lanes; o++)
-                bias[o] = ((const real *)g->bias)[(group * g->oc + lane + o) * g->bias_stride];
-    }
+/* Taps [first, last) of a phase, on every axis. */
+typedef struct tap_box {
+    ptrdiff_t first[CVL_AXES], last[CVL_AXES];
+} tap_box;
+
+static bool empty_box(const tap_box *box) {
+    return box->first[0] >= box->last[0] || box->first[1] >= box->last[1] ||
+           box->first[2] >= box->last[2];
 }
 
+/* Positions of one width phase that meet the same taps. */
+typedef struct position_class {
+    const cvl_phase *width;
+    tap_box taps;
+    ptrdiff_t first, count;
+} position_class;
+
 /* What a task computes: `rows` of the slab by `columns` destination columns (of all width phases), from
- * dst on, for some of the output-channel blocks of a group. */
+ * dst on, for some images and some of the output-channel blocks of a group. */
 typedef struct channel_task {
-    ptrdiff_t n, group, split, column_block;
+    ptrdiff_t n, images, group, split, column_block;
     const cvl_slab *slab;
     real *dst;
     ptrdiff_t dst_line, columns;
     input_tile tile;
+    ptrdiff_t tile_image; /* from image to image */
+    bool padded;          /* whether the tile holds the padding, so that every tap may be read */
 } channel_task;
 
-/* A thread's workspace. A position is a destination of the block: where its inputs start in the tile,
+/* A thread's workspace. A position is a destination of the task: where its inputs start in the tile,
  * and where its sums go, in dst or in `out`. */
 typedef struct channel_space {
-    real *tile, *out;
-    ptrdiff_t *a_row, *dst_row, *out_place, *out_row;
+    real *tile, *weights, *bias, *out;
+    ptrdiff_t *a_row, *dst_row, *out_row, *no_row;
+    position_class *classes;
+    ptrdiff_t *tap_place, *tap_weight;
     cvl_term *terms;
-    ptrdiff_t *cut_end;
 } channel_space;
 
 static channel_task nth_channel_task(const channel_job *job, ptrdiff_t index) {
@@ -93,8 +98,9 @@ static channel_task nth_channel_task(const channel_job *job, ptrdiff_t index) {
     index /= blocks->n_slabs;
     t.column_block = index % blocks->n_columns;
     index /= blocks->n_columns;
-    t.n = index % g->n;
-    index /= g->n;
+    t.n = index % job->n_images * job->images;
+    t.images = g->n - t.n < job->images ? g->n - t.n : job->images;
+    index /= job->n_images;
     t.split = index % job->splits;
     t.group = index / job->splits;
 
@@ -111,71 +117,8 @@ static channel_task nth_channel_task(const channel_job *job, ptrdiff_t index) {
     return t;
 }
 
-/* The reduction over taps and channels of one width phase, in runs along A and B, cut into pieces of
- * even length. Neighbouring taps whose channels follow one another become one run. */
-static ptrdiff_t list_terms(const channel_job *job, const channel_task *task,
-                            const cvl_phase *width, ptrdiff_t b_pitch, cvl_term *terms,
-                            ptrdiff_t *cut_end) {
-    const cvl_gather *g = job->g;
-    const input_tile *tile = &task->tile;
-    const cvl_phase *depth = task->slab->depth, *height = task->slab->height;
-    const ptrdiff_t tap0 = tap_offset(tile, 2, width, 0);
-    const ptrdiff_t tap_pitch = width->taps > 1 ? tap_offset(tile, 2, width, 1) - tap0 : g->ic;
-    const bool merge = tap_pitch == g->ic;
-    const ptrdiff_t runs = merge ? 1 : width->taps, run = merge ? width->taps * g->ic : g->ic;
-    const ptrdiff_t total = depth->taps * height->taps * width->taps * g->ic;
-    const ptrdiff_t cuts = (total + longest_cut - 1) / longest_cut;
-    const ptrdiff_t cut = cuts ? (total + cuts - 1) / cuts : 1;
-
-    ptrdiff_t n = 0, n_cuts = 0, room = cut;
-    for (ptrdiff_t jd = 0; jd < depth->taps; jd++)
-        for (ptrdiff_t jh = 0; jh < height->taps; jh++)
-            for (ptrdiff_t jw = 0; jw < runs; jw++) {
-                const ptrdiff_t a = tap_offset(tile, 0, depth, jd) +
-                                    tap_offset(tile, 1, height, jh) + tap0 + jw * tap_pitch;
-                const ptrdiff_t tap =
-                    ((depth->tap_first + jd) * g->axis[1].k + height->tap_first + jh) *
-                        g->axis[2].k +
-                    width->tap_first + jw;
-                for (ptrdiff_t done = 0, length; done < run; done += length) {
-                    length = run - done < room ? run - done : room;
-                    terms[n++] = (cvl_term){
-                        .a = a + done, .b = (tap * g->ic + done) * b_pitch, .length = length};
-                    room -= length;
-                    if (room == 0)
-                        cut_end[n_cuts++] = n, room = cut;
-                }
-            }
-    if (room < cut || n_cuts == 0)
-        cut_end[n_cuts++] = n;
-    return n_cuts;
-}
-
-/* Runs the channel tile over `positions` x one block of output channels: a few cuts at a time, as many as
- * stay in the cache while all positions pass over them. */
-static void multiply(const kernel_table *kernels, ptrdiff_t width, real *c, const ptrdiff_t *c_row,
-                     const real *a, const ptrdiff_t *a_row, const real *b, const cvl_term *terms,
-                     const ptrdiff_t *cut_end, ptrdiff_t n_cuts, ptrdiff_t positions,
-                     const real *init) {
-    const ptrdiff_t vectors = width / kernels->lanes, rows = kernels->rows[vectors - 1];
-    const ptrdiff_t tiles = (positions + rows - 1) / rows;
-    const ptrdiff_t fitting = resident_bytes / (longest_cut * width * (ptrdiff_t)sizeof(real));
-    const ptrdiff_t together = fitting > 1 ? fitting : 1;
-    for (ptrdiff_t first = 0; first < n_cuts; first += together) {
-        const ptrdiff_t last = n_cuts - first < together ? n_cuts : first + together;
-        for (ptrdiff_t tile = 0; tile < tiles; tile++) {
-            const ptrdiff_t m0 = positions * tile / tiles, m1 = positions * (tile + 1) / tiles;
-            for (ptrdiff_t cut = first; cut < last; cut++) {
-                const ptrdiff_t begin = cut ? cut_end[cut - 1] : 0;
-                kernels->channel_tile[vectors - 1][m1 - m0 - 1](
-                    c, c_row + m0, a, a_row + m0, 1, b, width, terms + begin, cut_end[cut] - begin,
-                    cut == 0 ? init : NULL);
-            }
-        }
-    }
-}
-
-/* Chooses between packing the task's inputs and reading them where they stand. */
+/* Reads a task's inputs where they stand, if their channels do so together and no step between two
+ * of them is much longer than the source itself; else packs them. */
 static void bring_inputs(const channel_job *job, channel_task *task, real *room) {
     const cvl_gather *g = job->g;
     const cvl_slab *slab = task->slab;
@@ -189,153 +132,366 @@ static void bring_inputs(const channel_job *job, channel_task *task, real *room)
     tile->shift[0] = slab->depth_q * slab->depth->in_step;
     tile->shift[1] = slab->height_q * slab->height->in_step;
     tile->shift[2] = task->column_block * job->blocks.columns * g->axis[2].phases[0].in_step;
-    if ((g->src_strides.c == 1 || g->ic == 1) && tile_is_inside(tile, in))
+    if ((g->src_strides.c == 1 || g->ic == 1) && tile_is_near(tile, in)) {
         tile_in_place(tile, src, &g->src_strides);
-    else
-        pack_channels_together(tile, room, g->ic, src, &g->src_strides, g->ic, in,
-                               job->kernels->copy);
+        task->tile_image = g->src_strides.n;
+        task->padded = false;
+        return;
+    }
+    task->tile_image = job->blocks.places * g->ic;
+    task->padded = true;
+    for (ptrdiff_t i = task->images - 1; i >= 0; i--)
+        pack_channels_together(tile, room + i * task->tile_image, g->ic, src + i * g->src_strides.n,
+                               &g->src_strides, g->ic, in, job->kernels->copy);
 }
 
-/* Lists the positions of a task, one width phase after another; returns how many. */
-static ptrdiff_t list_positions(const channel_job *job, const channel_task *task,
-                                const channel_space *space) {
-    const cvl_gather_axis *width = &job->g->axis[2];
-    ptrdiff_t n = 0;
-    for (const cvl_phase *p = width->phases; p < width->phases + width->n_phases; p++) {
-        const ptrdiff_t count = cvl_block_columns(&job->blocks, p, task->column_block);
-        for (ptrdiff_t row = 0; row < task->slab->rows; row++)
-            for (ptrdiff_t q = 0; q < count; q++, n++) {
-                const ptrdiff_t column = p->out_first + p->out_step * q;
-                space->a_row[n] = row * task->tile.position[1] + q * task->tile.position[2];
-                space->dst_row[n] = row * task->dst_line + column * job->g->dst_strides.s[2];
-                space->out_place[n] = row * task->columns + column;
-            }
+/* The taps of a phase that position q meets inside the source. */
+static void taps_inside(const cvl_phase *p, ptrdiff_t q, ptrdiff_t in, ptrdiff_t *first,
+                        ptrdiff_t *last) {
+    const ptrdiff_t source = p->in_first + q * p->in_step;
+    *first = source >= 0 ? 0 : (-source + p->tap_step - 1) / p->tap_step;
+    *last = source >= in ? 0 : (in - 1 - source) / p->tap_step + 1;
+    if (*last > p->taps)
+        *last = p->taps;
+    if (*first > *last)
+        *first = *last;
+}
+
+/* Positions q, q+1, ... below `end` of an axis that meet the same taps as q does; returns the first that
+ * does not. */
+static ptrdiff_t same_taps(const channel_task *task, const cvl_phase *p, ptrdiff_t in, ptrdiff_t q,
+                           ptrdiff_t end, ptrdiff_t *first, ptrdiff_t *last) {
+    *first = 0, *last = p->taps;
+    if (task->padded)
+        return end;
+    taps_inside(p, q, in, first, last);
+    for (q++; q < end; q++) {
+        ptrdiff_t own_first, own_last;
+        taps_inside(p, q, in, &own_first, &own_last);
+        if (own_first != *first || own_last != *last)
+            break;
+    }
+    return q;
+}
+
+/* Lists columns [q, end) of one row of one image as positions n and on; returns where they end. */
+static ptrdiff_t list_row(const channel_job *job, const channel_task *task,
+                          const channel_space *space, const cvl_phase *p, ptrdiff_t image,
+                          ptrdiff_t row, ptrdiff_t q, ptrdiff_t end, ptrdiff_t n) {
+    const cvl_data_strides *to = &job->g->dst_strides;
+    const ptrdiff_t a = image * task->tile_image + row * task->tile.position[1];
+    const ptrdiff_t dst = image * to->n + row * task->dst_line;
+    const ptrdiff_t out = (image * task->slab->rows + row) * task->columns;
+    for (; q < end; q++, n++) {
+        const ptrdiff_t column = p->out_first + p->out_step * q;
+        space->a_row[n] = a + q * task->tile.position[2];
+        space->dst_row[n] = dst + column * to->s[2];
+        space->out_row[n] = (out + column) * job->pitch;
+        space->no_row[n] = 0;
     }
     return n;
 }
 
-/* Moves a block of sums, out[position][width], to dst. */
+/* Lists a task's positions class by class, the classes of one width phase together; returns how many
+ * classes there are. */
+static ptrdiff_t list_classes(const channel_job *job, const channel_task *task,
+                              const channel_space *space) {
+    const cvl_gather *g = job->g;
+    const cvl_slab *slab = task->slab;
+    const cvl_gather_axis *width = &g->axis[2];
+    const ptrdiff_t column_q = task->column_block * job->blocks.columns;
+    ptrdiff_t n = 0, n_classes = 0;
+    tap_box box;
+    same_taps(task, slab->depth, g->axis[0].in, slab->depth_q, slab->depth_q + 1, &box.first[0],
+              &box.last[0]);
+    for (const cvl_phase *p = width->phases; p < width->phases + width->n_phases; p++) {
+        const ptrdiff_t count = cvl_block_columns(&job->blocks, p, task->column_block);
+        for (ptrdiff_t row = 0, next_row; row < slab->rows && count > 0; row = next_row) {
+            next_row = same_taps(task, slab->height, g->axis[1].in, slab->height_q + row,
+                                 slab->height_q + slab->rows, &box.first[1], &box.last[1]) -
+                       slab->height_q;
+            for (ptrdiff_t q = 0, next_q; q < count; q = next_q) {
+                next_q = same_taps(task, p, g->axis[2].in, column_q + q, column_q + count,
+                                   &box.first[2], &box.last[2]) -
+                         column_q;
+                const ptrdiff_t first = n;
+                for (ptrdiff_t image = 0; image < task->images; image++)
+                    for (ptrdiff_t r = row; r < next_row; r++)
+                        n = list_row(job, task, space, p, image, r, q, next_q, n);
+                space->classes[n_classes++] = (position_class){p, box, first, n - first};
+            }
+        }
+    }
+    return n_classes;
+}
+
+/* The smallest box that holds the taps of all classes. */
+static tap_box all_taps(const position_class *classes, ptrdiff_t n) {
+    tap_box all = {{0}, {0}};
+    bool any = false;
+    for (ptrdiff_t i = 0; i < n; i++) {
+        const tap_box *own = &classes[i].taps;
+        if (empty_box(own))
+            continue;
+        for (int axis = 0; axis < CVL_AXES; axis++) {
+            if (!any || own->first[axis] < all.first[axis])
+                all.first[axis] = own->first[axis];
+            if (!any || own->last[axis] > all.last[axis])
+                all.last[axis] = own->last[axis];
+        }
+        any = true;
+    }
+    return all;
+}
+
+/* Where each tap of a box reads in the tile, and where its weights stand; returns how many there are. */
+static ptrdiff_t list_box(const cvl_gather *g, const channel_task *task, const cvl_phase *width,
+                          const tap_box *box, const channel_space *space) {
+    const cvl_phase *const phase[] = {task->slab->depth, task->slab->height, width};
+    ptrdiff_t n = 0;
+    if (empty_box(box))
+        return 0;
+    for (ptrdiff_t jd = box->first[0]; jd < box->last[0]; jd++)
+        for (ptrdiff_t jh = box->first[1]; jh < box->last[1]; jh++)
+            for (ptrdiff_t jw = box->first[2]; jw < box->last[2]; jw++, n++) {
+                const ptrdiff_t j[] = {jd, jh, jw};
+                space->tap_place[n] = space->tap_weight[n] = 0;
+                for (int i = 0; i < CVL_AXES; i++) {
+                    space->tap_place[n] += tap_offset(&task->tile, i, phase[i], j[i]);
+                    space->tap_weight[n] +=
+                        g->axis[i].tap_order[phase[i]->tap_first + j[i]] * g->w_k[i];
+                }
+            }
+    return n;
+}
+
+/* Packs steps [k, end) of the reduction, tap by tap, as rows of `width` output channels, of which `lanes`
+ * exist. */
+static void pack_steps(const channel_job *job, const real *w, const ptrdiff_t *tap_weight,
+                       ptrdiff_t k, ptrdiff_t end, ptrdiff_t width, ptrdiff_t lanes, real *to) {
+    const cvl_gather *g = job->g;
+    if (lanes < width)
+        memset(to, 0, (size_t)((end - k) * width) * sizeof(real));
+    for (ptrdiff_t length; k < end; k += length, to += length * width) {
+        const ptrdiff_t i = k % g->ic;
+        length = g->ic - i < end - k ? g->ic - i : end - k;
+        job->kernels->copy(to, width, 1, w + tap_weight[k / g->ic] + i * g->w_ic, g->w_ic, g->w_oc,
+                           length, lanes);
+    }
+}
+
+/* The terms of one class in steps [k, end) of the reduction over `all` taps. */
+static ptrdiff_t list_terms(const cvl_gather *g, const tap_box *all, const tap_box *own,
+                            const ptrdiff_t *tap_place, ptrdiff_t k, ptrdiff_t end, ptrdiff_t cut,
+                            ptrdiff_t width, cvl_term *terms) {
+    const ptrdiff_t first = k;
+    const ptrdiff_t kh = all->last[1] - all->first[1], kw = all->last[2] - all->first[2];
+    ptrdiff_t n = 0;
+    for (ptrdiff_t length; k < end; k += length) {
+        const ptrdiff_t tap = k / g->ic, i = k % g->ic, to_cut = cut - k % cut;
+        length = g->ic - i < end - k ? g->ic - i : end - k;
+        if (length > to_cut)
+            length = to_cut;
+        const ptrdiff_t d = tap / (kh * kw) + all->first[0], h = tap / kw % kh + all->first[1];
+        const ptrdiff_t w = tap % kw + all->first[2];
+        const bool met = d >= own->first[0] && d < own->last[0] && h >= own->first[1] &&
+                         h < own->last[1] && w >= own->first[2] && w < own->last[2];
+        if (met) {
+            const ptrdiff_t a = tap_place[tap] + i, b = (k - first) * width;
+            cvl_term *last = n ? &terms[n - 1] : NULL;
+            if (last && !last->flush && last->a + last->length == a &&
+                last->b + last->length * width == b)
+                last->length += length;
+            else
+                terms[n++] = (cvl_term){.a = a, .b = b, .length = length};
+        }
+        if (length == to_cut && n)
+            terms[n - 1].flush = true;
+    }
+    return n;
+}
+
+/* Runs the product tile over `count` rows of A and a panel of B, `width` wide. */
+static void multiply(const kernel_table *kernels, ptrdiff_t width, real *c, const ptrdiff_t *c_row,
+                     const real *init, const ptrdiff_t *init_row, bool init_splat, const real *a,
+                     const ptrdiff_t *a_row, ptrdiff_t a_step, const real *b, ptrdiff_t b_step,
+                     const cvl_term *terms, ptrdiff_t n_terms, ptrdiff_t count) {
+    const ptrdiff_t vectors = width / kernels->lanes, rows = kernels->rows[vectors - 1];
+    const ptrdiff_t tiles = (count + rows - 1) / rows;
+    for (ptrdiff_t tile = 0, m0 = 0, m1; tile < tiles; tile++, m0 = m1) {
+        m1 = count * (tile + 1) / tiles;
+        kernels->product_tile[vectors - 1][m1 - m0 - 1](
+            c, c_row + m0, init, init ? init_row + m0 : NULL, init_splat, a, a_row + m0, a_step, b,
+            b_step, terms, n_terms);
+    }
+}
+
+/* Moves a block of sums, out[image][row][column][pitch], to dst. */
 static void store_block(const channel_job *job, const channel_task *task, const real *out,
-                        ptrdiff_t width, real *dst, ptrdiff_t lanes) {
+                        real *dst, ptrdiff_t lanes) {
     const cvl_data_strides *to = &job->g->dst_strides;
     const bool rows_follow = task->dst_line == task->columns * to->s[2];
     const ptrdiff_t lines = rows_follow ? 1 : task->slab->rows;
     const ptrdiff_t length = rows_follow ? task->slab->rows * task->columns : task->columns;
-    for (ptrdiff_t line = 0; line < lines; line++)
-        job->kernels->copy(dst + line * task->dst_line, to->s[2], to->c,
-                           out + line * length * width, width, 1, length, lanes);
+    for (ptrdiff_t image = 0; image < task->images; image++)
+        for (ptrdiff_t line = 0; line < lines; line++, out += length * job->pitch)
+            job->kernels->copy(dst + image * to->n + line * task->dst_line, to->s[2], to->c, out,
+                               job->pitch, 1, length, lanes);
+}
+
+/* A block of output channels, and where its sums go. */
+typedef struct channel_block {
+    const real *w;
+    ptrdiff_t width, lanes;
+    real *c;
+    const ptrdiff_t *c_row;
+} channel_block;
+
+/* The sums of one block at the positions of one width phase, pass by pass. */
+static void run_phase(const channel_job *job, const channel_task *task, const channel_space *space,
+                      const channel_block *block, const position_class *classes,
+                      ptrdiff_t n_classes) {
+    const cvl_gather *g = job->g;
+    const tap_box all = all_taps(classes, n_classes);
+    const ptrdiff_t steps = list_box(g, task, classes->width, &all, space) * g->ic;
+    const ptrdiff_t cut = even_cut(steps), pass = pass_steps(cut, block->width);
+    ptrdiff_t k = 0;
+    do {
+        const ptrdiff_t end = steps - k < pass ? steps : k + pass;
+        pack_steps(job, block->w, space->tap_weight, k, end, block->width, block->lanes,
+                   space->weights);
+        for (const position_class *own = classes; own < classes + n_classes; own++) {
+            const ptrdiff_t n_terms = list_terms(g, &all, &own->taps, space->tap_place, k, end, cut,
+                                                 block->width, space->terms);
+            const ptrdiff_t *c_row = block->c_row + own->first;
+            if (n_terms == 0 && k > 0)
+                continue;
+            multiply(job->kernels, block->width, block->c, c_row, k ? block->c : space->bias,
+                     k ? c_row : space->no_row, false, task->tile.base, space->a_row + own->first,
+                     1, space->weights, block->width, space->terms, n_terms, own->count);
+        }
+        k = end;
+    } while (k < steps);
 }
 
 /* One block of output channels at all positions: where channels are contiguous and fill their vectors
  * in dst itself, else by way of `out`. */
 static void run_block(const channel_job *job, const channel_task *task, const channel_space *space,
-                      ptrdiff_t positions, ptrdiff_t block) {
+                      ptrdiff_t n_classes, ptrdiff_t number) {
     const cvl_gather *g = job->g;
-    const cvl_slab *slab = task->slab;
-    const ptrdiff_t lane = block_lane(job, block);
-    const ptrdiff_t width = block_lane(job, block + 1) - lane;
+    const ptrdiff_t lane = block_lane(job, number);
+    const ptrdiff_t width = block_lane(job, number + 1) - lane;
     const ptrdiff_t lanes = g->oc - lane < width ? g->oc - lane : width;
     const bool in_place = g->dst_strides.c == 1 && lanes == width;
-    const real *b = job->packed + job->taps * g->ic * (task->group * job->padded + lane);
-    const real *bias = job->bias + task->group * job->padded + lane;
-    real *const dst = task->dst + lane * g->dst_strides.c, *const c = in_place ? dst : space->out;
-    const ptrdiff_t *c_row = in_place ? space->dst_row : space->out_row;
-    if (!in_place)
-        for (ptrdiff_t i = 0; i < positions; i++)
-            space->out_row[i] = space->out_place[i] * width;
-
-    ptrdiff_t first = 0;
-    for (ptrdiff_t i = 0; i < g->axis[2].n_phases; i++) {
-        const cvl_phase *p = &g->axis[2].phases[i];
-        const ptrdiff_t count = slab->rows * cvl_block_columns(&job->blocks, p, task->column_block);
-        if (count == 0)
-            continue;
-        ptrdiff_t n_cuts = 1;
-        space->cut_end[0] = 0; /* without taps, one cut of no terms: the bias alone */
-        if (slab->depth->taps && slab->height->taps && p->taps)
-            n_cuts = list_terms(job, task, p, width, space->terms, space->cut_end);
-        multiply(job->kernels, width, c, c_row + first, task->tile.base, space->a_row + first, b,
-                 space->terms, space->cut_end, n_cuts, count, bias);
-        first += count;
+    real *const dst = task->dst + lane * g->dst_strides.c;
+    const channel_block block = {.w =
+                                     (const real *)g->w + task->group * g->w_group + lane * g->w_oc,
+                                 .width = width,
+                                 .lanes = lanes,
+                                 .c = in_place ? dst : space->out,
+                                 .c_row = in_place ? space->dst_row : space->out_row};
+    memset(space->bias, 0, (size_t)width * sizeof(real));
+    if (g->bias)
+        for (ptrdiff_t o = 0; o < lanes; o++)
+            space->bias[o] =
+                ((const real *)g->bias)[(task->group * g->oc + lane + o) * g->bias_stride];
+    for (ptrdiff_t i = 0, next; i < n_classes; i = next) {
+        for (next = i + 1; next < n_classes; next++)
+            if (space->classes[next].width != space->classes[i].width)
+                break;
+        run_phase(job, task, space, &block, space->classes + i, next - i);
     }
     if (!in_place)
-        store_block(job, task, space->out, width, dst, lanes);
+        store_block(job, task, space->out, dst, lanes);
 }
 
-static void run_channel_task(const channel_job *job, ptrdiff_t index, char *memory) {
-    const cvl_blocks *blocks = &job->blocks;
-    const ptrdiff_t max_width = job->kernels->vectors * job->kernels->lanes;
-    const channel_space space = {
-        .tile = cvl_take(&memory, blocks->places * job->g->ic, sizeof(real)),
-        .out = cvl_take(&memory, blocks->positions * max_width, sizeof(real)),
-        .a_row = cvl_take(&memory, blocks->positions, sizeof(ptrdiff_t)),
-        .dst_row = cvl_take(&memory, blocks->positions, sizeof(ptrdiff_t)),
-        .out_place = cvl_take(&memory, blocks->positions, sizeof(ptrdiff_t)),
-        .out_row = cvl_take(&memory, blocks->positions, sizeof(ptrdiff_t)),
-        .terms = cvl_take(&memory, job->max_terms, sizeof(cvl_term)),
-        .cut_end = cvl_take(&memory, job->max_terms, sizeof(ptrdiff_t))};
-    channel_task task = nth_channel_task(job, index);
-    bring_inputs(job, &task, space.tile);
-    const ptrdiff_t positions = list_positions(job, &task, &space);
-    const ptrdiff_t end = job->n_blocks * (task.split + 1) / job->splits;
-    for (ptrdiff_t block = job->n_blocks * task.split / job->splits; block < end; block++)
-        run_block(job, &task, &space, positions, block);
+/* The parts of a thread's workspace; without memory, only its size. */
+static channel_space channel_layout(const channel_job *job, cvl_arena *memory) {
+    const ptrdiff_t positions = cvl_scale_bytes(job->blocks.positions, job->images);
+    const ptrdiff_t places = cvl_scale_bytes(job->blocks.places, job->images);
+    channel_space space;
+    space.tile = cvl_take(memory, cvl_scale_bytes(places, job->g->ic), sizeof(real));
+    space.weights = cvl_take(memory, cvl_scale_bytes(job->steps, job->pitch), sizeof(real));
+    space.bias = cvl_take(memory, job->pitch, sizeof(real));
+    space.out = cvl_take(memory, cvl_scale_bytes(positions, job->pitch), sizeof(real));
+    space.a_row = cvl_take(memory, positions, sizeof(ptrdiff_t));
+    space.dst_row = cvl_take(memory, positions, sizeof(ptrdiff_t));
+    space.out_row = cvl_take(memory, positions, sizeof(ptrdiff_t));
+    space.no_row = cvl_take(memory, positions, sizeof(ptrdiff_t));
+    space.classes = cvl_take(memory, job->max_classes, sizeof(position_class));
+    space.tap_place = cvl_take(memory, job->taps, sizeof(ptrdiff_t));
+    space.tap_weight = cvl_take(memory, job->taps, sizeof(ptrdiff_t));
+    space.terms = cvl_take(memory, job->steps, sizeof(cvl_term));
+    return space;
 }
 
 static void channel_tasks(void *context, ptrdiff_t begin, ptrdiff_t end, int thread) {
     const channel_job *job = context;
-    for (ptrdiff_t i = begin; i < end; i++)
-        run_channel_task(job, i, job->workspace + thread * job->workspace_bytes);
+    cvl_arena memory = {.memory = job->workspace + thread * job->workspace_bytes};
+    const channel_space space = channel_layout(job, &memory);
+    for (ptrdiff_t i = begin; i < end; i++) {
+        channel_task task = nth_channel_task(job, i);
+        bring_inputs(job, &task, space.tile);
+        const ptrdiff_t n_classes = list_classes(job, &task, &space);
+        const ptrdiff_t last = job->n_blocks * (task.split + 1) / job->splits;
+        for (ptrdiff_t b = job->n_blocks * task.split / job->splits; b < last; b++)
+            run_block(job, &task, &space, n_classes, b);
+    }
+}
+
+/* How many images a task takes, so that its weights meet positions enough to repay their packing,
+ * while its tile fits the cache and tasks remain to share out. */
+static ptrdiff_t images_together(const cvl_gather *g, const cvl_blocks *blocks,
+                                 ptrdiff_t image_bytes, ptrdiff_t repeats) {
+    enum { enough_positions = 384, enough_tasks = 8 };
+    ptrdiff_t images = 1;
+    while (images < g->n && images * blocks->positions < enough_positions &&
+           cvl_scale_bytes(image_bytes, images + 1) <= cvl_l2_bytes() / 2 &&
+           (g->n + images) / (images + 1) * repeats >= enough_tasks)
+        images++;
+    const ptrdiff_t lots = (g->n + images - 1) / images;
+    return (g->n + lots - 1) / lots;
+}
+
+static ptrdiff_t least(ptrdiff_t a, ptrdiff_t b) {
+    return a < b ? a : b;
 }
 
 cvl_status CVL_TYPED(cvl_gather_channels)(const cvl_gather *g, const cvl_kernels *all_kernels) {
     const kernel_table *kernels = all_kernels->CVL_DTYPE;
     channel_job job = {.g = g, .kernels = kernels};
-    const ptrdiff_t lanes = kernels->lanes, max_width = kernels->vectors * lanes;
-    const ptrdiff_t size[] = {g->axis[0].k, g->axis[1].k, g->axis[2].k};
-    cvl_status status = CVL_NO_MEMORY;
-    char *memory = NULL;
-
+    const ptrdiff_t lanes = kernels->lanes;
+    const ptrdiff_t *const k[] = {&g->axis[0].k, &g->axis[1].k, &g->axis[2].k};
     job.vectors = (g->oc + lanes - 1) / lanes;
     job.n_blocks = (job.vectors + kernels->vectors - 1) / kernels->vectors;
-    job.padded = job.vectors * lanes;
-    job.taps = size[0] * size[1] * size[2];
-    status = cvl_cut(g, cvl_channel_map, g->ic * (ptrdiff_t)sizeof(real), cvl_l2_bytes() / 2,
-                     g->n * g->groups * job.n_blocks, &job.blocks);
+    job.pitch = (job.vectors + job.n_blocks - 1) / job.n_blocks * lanes;
+    job.taps = *k[0] * *k[1] * *k[2];
+    const ptrdiff_t place_bytes = g->ic * (ptrdiff_t)sizeof(real);
+    cvl_status status = cvl_cut(g, cvl_channel_map, place_bytes, cvl_l2_bytes() / 2,
+                                g->n * g->groups * job.n_blocks, &job.blocks);
     if (status != CVL_OK)
         return status;
-    const ptrdiff_t areas = g->n * g->groups * job.blocks.n_slabs * job.blocks.n_columns;
-    job.splits = areas >= 8 ? 1 : job.n_blocks < 8 / areas ? job.n_blocks : 8 / areas;
-    job.max_terms = 2 * job.taps + job.taps * g->ic / longest_cut + 2;
+    const cvl_blocks *blocks = &job.blocks;
+    const ptrdiff_t areas = g->groups * blocks->n_slabs * blocks->n_columns;
+    job.images = images_together(g, blocks, cvl_scale_bytes(blocks->places, place_bytes),
+                                 areas * job.n_blocks);
+    job.n_images = (g->n + job.images - 1) / job.images;
+    job.splits = least(job.n_blocks, 8 / least(8, areas * job.n_images));
+    job.steps = least(job.taps * g->ic, pass_steps(longest_cut, job.pitch));
+    job.max_classes = least(blocks->rows, 2 * *k[1] + 1) * least(blocks->columns, 2 * *k[2] + 1) *
+                      g->axis[2].n_phases;
 
-    const ptrdiff_t tile_bytes =
-        cvl_part_bytes(cvl_scale_bytes(job.blocks.places, g->ic), sizeof(real));
-    const ptrdiff_t scratch_bytes = cvl_part_bytes(weight_scratch(size, max_width), sizeof(real));
-    job.workspace_bytes =
-        cvl_add_bytes(tile_bytes > scratch_bytes ? tile_bytes : scratch_bytes,
-                      cvl_part_bytes(job.blocks.positions * max_width, sizeof(real)) +
-                          4 * cvl_part_bytes(job.blocks.positions, sizeof(ptrdiff_t)) +
-                          cvl_part_bytes(job.max_terms, sizeof(cvl_term)) +
-                          cvl_part_bytes(job.max_terms, sizeof(ptrdiff_t)));
-    const ptrdiff_t tasks = areas * job.splits;
+    cvl_arena size = {0};
+    channel_layout(&job, &size);
+    job.workspace_bytes = size.bytes;
+    const ptrdiff_t tasks = areas * job.n_images * job.splits;
     const int threads = cvl_threads_for(tasks, g->work);
-    const ptrdiff_t packed_count = job.taps * g->ic * job.padded * g->groups;
-    const ptrdiff_t bias_count = job.padded * g->groups;
-    const ptrdiff_t shared_bytes = cvl_add_bytes(cvl_part_bytes(packed_count, sizeof(real)),
-                                                 cvl_part_bytes(bias_count, sizeof(real)));
-    memory = cvl_alloc(
-        (size_t)cvl_add_bytes(shared_bytes, cvl_scale_bytes(job.workspace_bytes, threads)));
-    status = CVL_NO_MEMORY;
-    if (!memory)
-        goto cleanup;
-    job.workspace = memory;
-    job.packed = cvl_take(&job.workspace, packed_count, sizeof(real));
-    job.bias = cvl_take(&job.workspace, bias_count, sizeof(real));
-    cvl_parallel_for(g->groups * job.n_blocks, 1, threads, pack_block, &job);
-    cvl_parallel_for(tasks, 1, threads, channel_tasks, &job);
-    status = CVL_OK;
-cleanup:
-    cvl_free(memory);
+    job.workspace = cvl_alloc((size_t)cvl_scale_bytes(job.workspace_bytes, threads));
+    if (job.workspace)
+        cvl_parallel_for(tasks, 1, threads, channel_tasks, &job);
+    else
+        status = CVL_NO_MEMORY;
+    cvl_free(job.workspace);
     cvl_free_blocks(&job.blocks);
     return status;
 }

@@ -151,8 +151,9 @@ static void accumulate(const kernel_table *kernels, real *c, const ptrdiff_t *c_
             positions += terms[last].length;
         for (ptrdiff_t tile = 0; tile < tiles; tile++) {
             const ptrdiff_t m0 = n_rows * tile / tiles, m1 = n_rows * (tile + 1) / tiles;
-            kernels->channel_tile[vectors - 1][m1 - m0 - 1](
-                c, c_row + m0, a, a_row + m0, a_step, b, b_step, terms + first, last - first, NULL);
+            kernels->product_tile[vectors - 1][m1 - m0 - 1](c, c_row + m0, c, c_row + m0, false, a,
+                                                            a_row + m0, a_step, b, b_step,
+                                                            terms + first, last - first);
         }
     }
 }
@@ -216,13 +217,14 @@ static void reduce_task(const reduce_job *job, ptrdiff_t index, char *memory) {
     block.sums += split * job->partial_count;
     memset(block.sums, 0, (size_t)(job->taps * block.rows * block.width) * sizeof(real));
 
+    cvl_arena arena = {.memory = memory};
     const reduce_space space = {
-        .wide = cvl_take(&memory, job->wide_room, sizeof(real)),
-        .narrow = cvl_take(&memory, job->narrow_room, sizeof(real)),
-        .a_row = cvl_take(&memory, job->taps * job->most_rows, sizeof(ptrdiff_t)),
-        .c_row = cvl_take(&memory, job->taps * job->most_rows, sizeof(ptrdiff_t)),
-        .tap_offset = cvl_take(&memory, job->taps, sizeof(ptrdiff_t)),
-        .terms = cvl_take(&memory, chunks->images * chunks->rows, sizeof(cvl_term))};
+        .wide = cvl_take(&arena, job->wide_room, sizeof(real)),
+        .narrow = cvl_take(&arena, job->narrow_room, sizeof(real)),
+        .a_row = cvl_take(&arena, job->taps * job->most_rows, sizeof(ptrdiff_t)),
+        .c_row = cvl_take(&arena, job->taps * job->most_rows, sizeof(ptrdiff_t)),
+        .tap_offset = cvl_take(&arena, job->taps, sizeof(ptrdiff_t)),
+        .terms = cvl_take(&arena, chunks->images * chunks->rows, sizeof(cvl_term))};
     const ptrdiff_t last = chunks->count * (split + 1) / job->splits;
     for (ptrdiff_t c = chunks->count * split / job->splits; c < last; c++) {
         const cvl_chunk chunk = cvl_nth_chunk(r, chunks, c);
@@ -326,8 +328,8 @@ cvl_status CVL_TYPED(cvl_reduce_channels)(const cvl_reduce *r, const cvl_kernels
                                                    cvl_scale_bytes(job.workspace_bytes, threads)));
     if (!memory)
         return CVL_NO_MEMORY;
-    job.workspace = memory;
-    job.partial = cvl_take(&job.workspace, partials, sizeof(real));
+    job.partial = (real *)memory;
+    job.workspace = memory + cvl_part_bytes(partials, sizeof(real));
     cvl_parallel_for(tasks, 1, threads, reduce_tasks, &job);
     cvl_parallel_for(blocks, 1, threads, finish_blocks, &job);
     cvl_free(memory);

@@ -23,12 +23,13 @@ static lane_space lane_layout(const lane_job *job, char *memory) {
     const cvl_gather *g = job->g;
     const ptrdiff_t taps = g->axis[0].k * g->axis[1].k * g->axis[2].k;
     lane_space space = {.block = -1};
-    space.tile = cvl_take(&memory, job->blocks.places * job->channels, sizeof(real));
-    space.out = cvl_take(&memory, job->blocks.columns * job->kernels->lanes, sizeof(real));
-    space.weights = cvl_take(&memory, taps * job->channels, sizeof(real));
-    space.bias = cvl_take(&memory, job->channels, sizeof(real));
-    space.offset = cvl_take(&memory, taps, sizeof(ptrdiff_t));
-    space.tap_weight = cvl_take(&memory, taps, sizeof(ptrdiff_t));
+    cvl_arena arena = {.memory = memory};
+    space.tile = cvl_take(&arena, job->blocks.places * job->channels, sizeof(real));
+    space.out = cvl_take(&arena, job->blocks.columns * job->kernels->lanes, sizeof(real));
+    space.weights = cvl_take(&arena, taps * job->channels, sizeof(real));
+    space.bias = cvl_take(&arena, job->channels, sizeof(real));
+    space.offset = cvl_take(&arena, taps, sizeof(ptrdiff_t));
+    space.tap_weight = cvl_take(&arena, taps, sizeof(ptrdiff_t));
     return space;
 }
 

@@ -23,10 +23,11 @@ static void lane_reduce_image(const lane_reduce_job *job, const cvl_chunk *chunk
     const ptrdiff_t left = r->groups - first, lanes = kernels->lanes;
     const ptrdiff_t channels = left < job->channels ? left : job->channels;
     const bool whole = channels % lanes == 0;
-    real *x_space = cvl_take(&memory, job->chunks.places * job->channels, sizeof(real));
+    cvl_arena arena = {.memory = memory};
+    real *x_space = cvl_take(&arena, job->chunks.places * job->channels, sizeof(real));
     real *dy_space =
-        cvl_take(&memory, job->chunks.rows * job->chunks.columns * job->channels, sizeof(real));
-    ptrdiff_t *offset = cvl_take(&memory, job->taps, sizeof *offset);
+        cvl_take(&arena, job->chunks.rows * job->chunks.columns * job->channels, sizeof(real));
+    ptrdiff_t *offset = cvl_take(&arena, job->taps, sizeof *offset);
 
     input_tile tile = {.map = {cvl_channel_map(phase[0], 1, 1),
                                cvl_channel_map(phase[1], 1, chunk->rows),
@@ -126,8 +127,8 @@ cvl_status CVL_TYPED(cvl_reduce_lanes)(const cvl_reduce *r, const cvl_kernels *a
                               cvl_scale_bytes(job.workspace_bytes, threads)));
     if (!memory)
         return CVL_NO_MEMORY;
-    job.workspace = memory;
-    job.partial = cvl_take(&job.workspace, sums * job.splits, sizeof(real));
+    job.partial = (real *)memory;
+    job.workspace = memory + cvl_part_bytes(sums * job.splits, sizeof(real));
     cvl_parallel_for(tasks, 1, threads, lane_reduce_tasks, &job);
     lane_reduce_finish(&job);
     cvl_free(memory);

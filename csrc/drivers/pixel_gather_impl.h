@@ -29,15 +29,16 @@ static pixel_space pixel_layout(const pixel_job *job, char *memory) {
     const cvl_gather *g = job->g;
     pixel_space space = {.bundle = -1};
     const ptrdiff_t taps = g->axis[0].k * g->axis[1].k * g->axis[2].k;
+    cvl_arena arena = {.memory = memory};
     space.tile =
-        cvl_take(&memory, job->bundle * channel_room(job->blocks.places) * g->ic + CVL_MAX_LANES,
+        cvl_take(&arena, job->bundle * channel_room(job->blocks.places) * g->ic + CVL_MAX_LANES,
                  sizeof(real));
-    space.out = cvl_take(&memory, job->line_room * job->kernels->pixel_rows, sizeof(real));
-    space.weights = cvl_take(&memory, job->bundle * job->steps * g->oc, sizeof(real));
-    space.bias = cvl_take(&memory, job->bundle * g->oc, sizeof(real));
-    space.offset = cvl_take(&memory, job->steps, sizeof(ptrdiff_t));
-    space.tap_offset = cvl_take(&memory, taps, sizeof(ptrdiff_t));
-    space.tap_weight = cvl_take(&memory, taps, sizeof(ptrdiff_t));
+    space.out = cvl_take(&arena, job->line_room * job->kernels->pixel_rows, sizeof(real));
+    space.weights = cvl_take(&arena, job->bundle * job->steps * g->oc, sizeof(real));
+    space.bias = cvl_take(&arena, job->bundle * g->oc, sizeof(real));
+    space.offset = cvl_take(&arena, job->steps, sizeof(ptrdiff_t));
+    space.tap_offset = cvl_take(&arena, taps, sizeof(ptrdiff_t));
+    space.tap_weight = cvl_take(&arena, taps, sizeof(ptrdiff_t));
     return space;
 }
 

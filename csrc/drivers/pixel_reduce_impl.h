@@ -55,11 +55,12 @@ static void pixel_reduce_image(const pixel_reduce_job *job, const cvl_chunk *chu
     const cvl_phase *const phase[] = {r->axis[0].phases, r->axis[1].phases, r->axis[2].phases};
     const ptrdiff_t in[] = {r->axis[0].in, r->axis[1].in, r->axis[2].in};
     const ptrdiff_t lanes = job->kernels->lanes;
+    cvl_arena arena = {.memory = memory};
     real *x_space =
-        cvl_take(&memory, channel_room(job->chunks.places) * job->bundle * r->ic + CVL_MAX_LANES,
+        cvl_take(&arena, channel_room(job->chunks.places) * job->bundle * r->ic + CVL_MAX_LANES,
                  sizeof(real));
-    real *dy_space = cvl_take(&memory, job->line_room, sizeof(real));
-    ptrdiff_t *offset = cvl_take(&memory, job->taps, sizeof *offset);
+    real *dy_space = cvl_take(&arena, job->line_room, sizeof(real));
+    ptrdiff_t *offset = cvl_take(&arena, job->taps, sizeof *offset);
 
     input_tile tile = {.map = {cvl_pixel_map(phase[0], 1, 1),
                                cvl_pixel_map(phase[1], 1, chunk->rows),
@@ -177,8 +178,8 @@ cvl_status CVL_TYPED(cvl_reduce_pixels)(const cvl_reduce *r, const cvl_kernels *
                               cvl_scale_bytes(job.workspace_bytes, threads)));
     if (!memory)
         return CVL_NO_MEMORY;
-    job.workspace = memory;
-    job.partial = cvl_take(&job.workspace, sums * job.splits, sizeof(real));
+    job.partial = (real *)memory;
+    job.workspace = memory + cvl_part_bytes(sums * job.splits, sizeof(real));
     cvl_parallel_for(tasks, task_grain(r->work, tasks, threads), threads, pixel_reduce_tasks, &job);
     pixel_reduce_finish(&job);
     cvl_free(memory);

@@ -29,6 +29,20 @@ static bool tile_is_inside(const input_tile *tile, const ptrdiff_t in[CVL_AXES])
     return true;
 }
 
+/* Whether the tile lies within a few times the source's size of it, so that no step that is never taken,
+ * between padding and padding, is too long to be multiplied. */
+static bool tile_is_near(const input_tile *tile, const ptrdiff_t in[CVL_AXES]) {
+    enum { few = 8 };
+    for (int i = 0; i < CVL_AXES; i++) {
+        const cvl_map *m = &tile->map[i];
+        const ptrdiff_t first = m->first + tile->shift[i];
+        const ptrdiff_t last = first + (m->runs - 1) * m->run_step + (m->length - 1) * m->step;
+        if (first < -few * in[i] || last > few * in[i])
+            return false;
+    }
+    return true;
+}
+
 /* Reads the source where it stands. A step that is never taken may be too long to be multiplied: only
  * steps between two places inside the source are. */
 static void tile_in_place(input_tile *tile, const real *src, const cvl_data_strides *strides) {

@@ -15,21 +15,24 @@
 
 enum {
     CVL_MAX_ROWS = 8,    /* the most rows any tile has */
-    CVL_MAX_VECTORS = 4, /* the most vectors any channel tile has */
+    CVL_MAX_VECTORS = 4, /* the most vectors any product tile has */
     CVL_MAX_LANES = 16,  /* the most lanes any vector has */
 };
 
-/* One run of a channel tile's reduction: `length` steps from offset a of A and offset b of B. */
+/* One run of a product tile's reduction: `length` steps from offset a of A and offset b of B. After a
+ * term with `flush` the sums are added to C and start again from zero: short runs keep the rounding
+ * error of long reductions low. */
 typedef struct cvl_term {
     ptrdiff_t a, b, length;
+    bool flush;
 } cvl_term;
 
 /* clang-format off: one declaration per dtype, made from one text. */
 #define CVL_DECLARE_KERNELS(real, suffix)                                                          \
-    typedef void cvl_channel_tile_##suffix(real *c, const ptrdiff_t *c_row, const real *a,         \
-                                           const ptrdiff_t *a_row, ptrdiff_t a_step,               \
-                                           const real *b, ptrdiff_t b_step, const cvl_term *terms, \
-                                           ptrdiff_t n_terms, const real *init);                   \
+    typedef void cvl_product_tile_##suffix(                                                        \
+        real *c, const ptrdiff_t *c_row, const real *init, const ptrdiff_t *init_row,              \
+        bool init_splat, const real *a, const ptrdiff_t *a_row, ptrdiff_t a_step, const real *b,   \
+        ptrdiff_t b_step, const cvl_term *terms, ptrdiff_t n_terms);                               \
     typedef void cvl_pixel_tile_##suffix(real *c, ptrdiff_t c_row, const real *a, ptrdiff_t a_row, \
                                          const real *b, const ptrdiff_t *b_offset,                 \
                                          ptrdiff_t length, ptrdiff_t vectors, const real *init);   \
@@ -52,7 +55,7 @@ typedef struct cvl_term {
         int lanes;                                                                                 \
         int vectors;                                                                               \
         int rows[CVL_MAX_VECTORS];                                                                 \
-        cvl_channel_tile_##suffix *channel_tile[CVL_MAX_VECTORS][CVL_MAX_ROWS];                    \
+        cvl_product_tile_##suffix *product_tile[CVL_MAX_VECTORS][CVL_MAX_ROWS];                    \
         int pixel_rows;                                                                            \
         cvl_pixel_tile_##suffix *pixel_tile[CVL_MAX_ROWS];                                         \
         cvl_lane_tile_##suffix *lane_tile;                                                         \
@@ -66,14 +69,15 @@ CVL_DECLARE_KERNELS(float, f32)
 CVL_DECLARE_KERNELS(double, f64)
 /* clang-format on */
 
-/* channel_tile[v - 1][m - 1], for v <= vectors and m <= rows[v - 1]: lanes are output channels.
+/* product_tile[v - 1][m - 1], for v <= vectors and m <= rows[v - 1]: m rows of A times a panel of B.
  *
- *     C[i][j] = init[j] + sum over terms t, steps k < t.length of
+ *     C[i][j] = S[i][j] + sum over terms t, steps k < t.length of
  *               a[t.a + a_row[i] + k*a_step] * b[t.b + k*b_step + j],   i < m, j < v*L
  *
- * is stored at c[c_row[i] + j]; with init NULL it is added to what stands there instead. The whole
- * reduction stays in registers. A is read one element at a time, B and C in full vectors: where
- * fewer than v*L columns count, B must be padded (its padding only reaches unused columns) and C
+ * is stored at c[c_row[i] + j]. It starts from S[i][j] = init[init_row[i] + j], from init[init_row[i]]
+ * in all lanes with init_splat, or from zero with init NULL; to add to C, init is c itself. The sums
+ * stay in registers between two flushes. A is read one element at a time, B and C in full vectors:
+ * where fewer than v*L columns count, B must be padded (its padding only reaches unused columns) and C
  * must have the room.
  *
  * pixel_tile[m - 1], for m <= pixel_rows: lanes are neighbouring output positions.

@@ -20,62 +20,78 @@
 #define CVL_UNROLL _Pragma("GCC unroll 16")
 #endif
 
-/* ---- channel tile --------------------------------------------------------------------------- */
+/* ---- product tile --------------------------------------------------------------------------- */
 
-static inline CVL_INLINE void channel_body(const int m, const int v, real *c,
-                                           const ptrdiff_t *c_row, const real *a,
-                                           const ptrdiff_t *a_row, ptrdiff_t a_step, const real *b,
-                                           ptrdiff_t b_step, const cvl_term *terms,
-                                           ptrdiff_t n_terms, const real *init) {
-    vec sum[CVL_MAX_ROWS][CVL_MAX_VECTORS];
+static inline CVL_INLINE void product_body(const int m, const int v, real *c,
+                                           const ptrdiff_t *c_row, const real *init,
+                                           const ptrdiff_t *init_row, bool init_splat,
+                                           const real *a, const ptrdiff_t *a_row, ptrdiff_t a_step,
+                                           const real *b, ptrdiff_t b_step, const cvl_term *terms,
+                                           ptrdiff_t n_terms) {
+    const cvl_term *const end = terms + n_terms;
+    do {
+        vec sum[CVL_MAX_ROWS][CVL_MAX_VECTORS];
     CVL_UNROLL for (int i = 0; i < m; i++)
-        CVL_UNROLL for (int j = 0; j < v; j++) sum[i][j] = (vec){0};
+            CVL_UNROLL for (int j = 0; j < v; j++) sum[i][j] = (vec){0};
 
-    for (const cvl_term *t = terms; t < terms + n_terms; t++) {
-        const real *row[CVL_MAX_ROWS], *bk = b + t->b;
-        CVL_UNROLL for (int i = 0; i < m; i++) row[i] = a + (t->a + a_row[i]);
-        for (ptrdiff_t k = 0, left = t->length; left > 0; left--, k += a_step, bk += b_step) {
-            vec bv[CVL_MAX_VECTORS];
-            CVL_UNROLL for (int j = 0; j < v; j++) bv[j] = load(bk + j * L);
-            CVL_UNROLL for (int i = 0; i < m; i++) {
-                const vec av = splat(row[i][k]);
-                CVL_UNROLL for (int j = 0; j < v; j++) sum[i][j] += av * bv[j];
+        for (bool more = terms < end; more; terms++) {
+            const real *row[CVL_MAX_ROWS], *bk = b + terms->b;
+            CVL_UNROLL for (int i = 0; i < m; i++) row[i] = a + (terms->a + a_row[i]);
+            for (ptrdiff_t k = 0, left = terms->length; left > 0;
+                 left--, k += a_step, bk += b_step) {
+                vec bv[CVL_MAX_VECTORS];
+                CVL_UNROLL for (int j = 0; j < v; j++) bv[j] = load(bk + j * L);
+                CVL_UNROLL for (int i = 0; i < m; i++) {
+                    const vec av = splat(row[i][k]);
+                    CVL_UNROLL for (int j = 0; j < v; j++) sum[i][j] += av * bv[j];
+                }
+            }
+            more = !terms->flush && terms + 1 < end;
+        }
+
+        CVL_UNROLL for (int i = 0; i < m; i++) {
+            real *to = c + c_row[i];
+            if (!init) {
+                CVL_UNROLL for (int j = 0; j < v; j++) store(to + j * L, sum[i][j]);
+            } else if (init_splat) {
+                const vec start = splat(init[init_row[i]]);
+                CVL_UNROLL for (int j = 0; j < v; j++) store(to + j * L, sum[i][j] + start);
+            } else {
+                const real *start = init + init_row[i];
+                CVL_UNROLL for (int j = 0; j < v; j++)
+                    store(to + j * L, sum[i][j] + load(start + j * L));
             }
         }
-    }
-
-    CVL_UNROLL for (int i = 0; i < m; i++) {
-        real *to = c + c_row[i];
-        CVL_UNROLL for (int j = 0; j < v; j++)
-            store(to + j * L, sum[i][j] + (init ? load(init + j * L) : load(to + j * L)));
-    }
+        init = c;
+        init_row = c_row;
+        init_splat = false;
+    } while (terms < end);
 }
 
-#define CHANNEL_TILE(m, v)                                                                         \
-    static void channel_##m##x##v(                                                       \
-        real * c, const ptrdiff_t *c_row, const real *a, const ptrdiff_t *a_row, ptrdiff_t a_step, \
-        const real *b, ptrdiff_t b_step, const cvl_term *terms, ptrdiff_t n_terms,                 \
-        const real *init) {                                                                        \
-        channel_body(m, v, c, c_row, a, a_row, a_step, b, b_step, terms, n_terms, init);                       \
+#define PRODUCT_TILE(m, v)                                                                         \
+    static void product_##m##x##v(                                                                 \
+        real *c, const ptrdiff_t *c_row, const real *init, const ptrdiff_t *init_row,              \
+        bool init_splat, const real *a, const ptrdiff_t *a_row, ptrdiff_t a_step, const real *b,   \
+        ptrdiff_t b_step, const cvl_term *terms, ptrdiff_t n_terms) {                              \
+        product_body(m, v, c, c_row, init, init_row, init_splat, a, a_row, a_step, b, b_step,      \
+                     terms, n_terms);                                                              \
     }
-#define CHANNEL_TILES_TO_6(v)                                                                      \
-    CHANNEL_TILE(1, v) CHANNEL_TILE(2, v) CHANNEL_TILE(3, v)                                       \
-    CHANNEL_TILE(4, v) CHANNEL_TILE(5, v) CHANNEL_TILE(6, v)
-#define CHANNEL_TILES_TO_8(v) CHANNEL_TILES_TO_6(v) CHANNEL_TILE(7, v) CHANNEL_TILE(8, v)
+#define PRODUCT_TILES_TO_6(v)                                                                      \
+    PRODUCT_TILE(1, v) PRODUCT_TILE(2, v) PRODUCT_TILE(3, v)                                       \
+    PRODUCT_TILE(4, v) PRODUCT_TILE(5, v) PRODUCT_TILE(6, v)
+#define PRODUCT_TILES_TO_8(v) PRODUCT_TILES_TO_6(v) PRODUCT_TILE(7, v) PRODUCT_TILE(8, v)
 
-#define CHANNEL_ROWS_TO_6(v)                                                                       \
-    channel_1x##v, channel_2x##v, channel_3x##v,                     \
-        channel_4x##v, channel_5x##v, channel_6x##v
-#define CHANNEL_ROWS_TO_8(v)                                                                       \
-    CHANNEL_ROWS_TO_6(v), channel_7x##v, channel_8x##v
+#define PRODUCT_ROWS_TO_6(v)                                                                       \
+    product_1x##v, product_2x##v, product_3x##v, product_4x##v, product_5x##v, product_6x##v
+#define PRODUCT_ROWS_TO_8(v) PRODUCT_ROWS_TO_6(v), product_7x##v, product_8x##v
 
-CHANNEL_TILES_TO_8(1)
+PRODUCT_TILES_TO_8(1)
 #if CVL_REGISTERS >= 32
-CHANNEL_TILES_TO_8(2)
-CHANNEL_TILES_TO_8(3)
-CHANNEL_TILES_TO_6(4)
+PRODUCT_TILES_TO_8(2)
+PRODUCT_TILES_TO_8(3)
+PRODUCT_TILES_TO_6(4)
 #else
-CHANNEL_TILES_TO_6(2)
+PRODUCT_TILES_TO_6(2)
 #endif
 
 /* ---- pixel tile ----------------------------------------------------------------------------- */
@@ -455,14 +471,14 @@ const CVL_TYPED(cvl_kernels) CVL_TABLE = {
 #if CVL_REGISTERS >= 32
     .vectors = 4,
     .rows = {8, 8, 8, 6},
-    .channel_tile = {{CHANNEL_ROWS_TO_8(1)},
-                     {CHANNEL_ROWS_TO_8(2)},
-                     {CHANNEL_ROWS_TO_8(3)},
-                     {CHANNEL_ROWS_TO_6(4)}},
+    .product_tile = {{PRODUCT_ROWS_TO_8(1)},
+                     {PRODUCT_ROWS_TO_8(2)},
+                     {PRODUCT_ROWS_TO_8(3)},
+                     {PRODUCT_ROWS_TO_6(4)}},
 #else
     .vectors = 2,
     .rows = {8, 6},
-    .channel_tile = {{CHANNEL_ROWS_TO_8(1)}, {CHANNEL_ROWS_TO_6(2)}},
+    .product_tile = {{PRODUCT_ROWS_TO_8(1)}, {PRODUCT_ROWS_TO_6(2)}},
 #endif
     .pixel_rows = PIXEL_ROWS,
     .pixel_tile = {pixel_1, pixel_2, pixel_3, pixel_4,

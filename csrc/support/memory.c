@@ -33,9 +33,9 @@ ptrdiff_t cvl_part_bytes(ptrdiff_t count, size_t size) {
     return (bytes + cache_line - 1) / cache_line * cache_line;
 }
 
-void *cvl_take(char **workspace, ptrdiff_t count, size_t size) {
-    void *part = *workspace;
-    *workspace += cvl_part_bytes(count, size);
+void *cvl_take(cvl_arena *arena, ptrdiff_t count, size_t size) {
+    void *part = arena->memory ? arena->memory + arena->bytes : NULL;
+    arena->bytes = cvl_add_bytes(arena->bytes, cvl_part_bytes(count, size));
     return part;
 }
 

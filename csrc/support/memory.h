@@ -14,8 +14,14 @@ ptrdiff_t cvl_part_bytes(ptrdiff_t count, size_t size);
 ptrdiff_t cvl_add_bytes(ptrdiff_t a, ptrdiff_t b);
 ptrdiff_t cvl_scale_bytes(ptrdiff_t a, ptrdiff_t times);
 
-/* Takes a part from the front of *workspace. */
-void *cvl_take(char **workspace, ptrdiff_t count, size_t size);
+/* A workspace laid out part by part: `bytes` are taken. With memory NULL it only counts, so the function
+ * that lays a workspace out also says how large it is. */
+typedef struct cvl_arena {
+    char *memory;
+    ptrdiff_t bytes;
+} cvl_arena;
+
+void *cvl_take(cvl_arena *arena, ptrdiff_t count, size_t size);
 
 /* Bytes of the level-2 cache of one core. */
 ptrdiff_t cvl_l2_bytes(void);

@@ -54,55 +54,65 @@ static void CVL_NAME(draw_rows)(source *s, ptrdiff_t *row, ptrdiff_t m, ptrdiff_
 }
 
 static void
-CVL_NAME(check_channel_tile)(const CVL_NAME(table) *table, const char *isa, source *s, ptrdiff_t v,
+CVL_NAME(check_product_tile)(const CVL_NAME(table) *table, const char *isa, source *s, ptrdiff_t v,
                                ptrdiff_t m) {
     enum { most_terms = 5 };
     const ptrdiff_t width = v * table->lanes, n_terms = draw(s, 0, most_terms);
     const ptrdiff_t a_step = draw(s, -3, 4), b_step = draw_stride(s, draw(s, 0, 1) * width);
-    const bool with_init = draw(s, 0, 1);
-    ptrdiff_t a_row[CVL_MAX_ROWS], c_row[CVL_MAX_ROWS];
+    const enum { NOTHING, C_ITSELF, ROWS, SPLAT } start = draw(s, 0, 3);
+    ptrdiff_t a_row[CVL_MAX_ROWS], c_row[CVL_MAX_ROWS], init_row[CVL_MAX_ROWS];
     cvl_term terms[most_terms];
-    span a_used = {0}, b_used = {0}, c_used = {0};
+    span a_used = {0}, b_used = {0}, c_used = {0}, init_used = {0};
     CVL_NAME(draw_rows)(s, c_row, m, width);
     for (ptrdiff_t i = 0; i < m; i++) {
         a_row[i] = draw(s, -20, 20);
         reach(&c_used, c_row[i], width);
+        init_row[i] = draw(s, -20, 20);
+        if (start == ROWS || start == SPLAT)
+            reach(&init_used, init_row[i], start == ROWS ? width : 1);
     }
     for (ptrdiff_t t = 0; t < n_terms; t++) {
-        terms[t] = (cvl_term){draw(s, -30, 30), draw(s, -30, 30), draw(s, 0, 1) * draw(s, 0, 20)};
+        terms[t] = (cvl_term){draw(s, -30, 30), draw(s, -30, 30), draw(s, 0, 1) * draw(s, 0, 20),
+                              draw(s, 0, 1)};
         for (ptrdiff_t k = 0; k < terms[t].length; k++) {
             for (ptrdiff_t i = 0; i < m; i++)
                 reach(&a_used, terms[t].a + a_row[i] + k * a_step, 1);
             reach(&b_used, terms[t].b + k * b_step, width);
         }
     }
-    guard_case("%s f%d channel_tile v %td m %td terms %td a_step %td b_step %td init %d", isa,
-               8 * (int)sizeof(real), v, m, n_terms, a_step, b_step, with_init);
+    guard_case("%s f%d product_tile v %td m %td terms %td a_step %td b_step %td start %d", isa,
+               8 * (int)sizeof(real), v, m, n_terms, a_step, b_step, (int)start);
     CVL_NAME(array) a = CVL_NAME(make)(s, a_used), b = CVL_NAME(make)(s, b_used);
     CVL_NAME(array) c = CVL_NAME(make)(s, c_used);
-    CVL_NAME(array) init = CVL_NAME(make)(s, (span){0, with_init ? width : 0});
+    CVL_NAME(array) init = CVL_NAME(make)(s, init_used);
     for (ptrdiff_t t = 0; t < n_terms; t++)
         for (ptrdiff_t k = 0; k < terms[t].length; k++) {
             for (ptrdiff_t i = 0; i < m; i++)
                 CVL_NAME(set)(s, &a, terms[t].a + a_row[i] + k * a_step, 1);
             CVL_NAME(set)(s, &b, terms[t].b + k * b_step, width);
         }
-    for (ptrdiff_t i = 0; i < m && !with_init; i++)
-        CVL_NAME(set)(s, &c, c_row[i], width);
-    if (with_init)
-        CVL_NAME(set)(s, &init, 0, width);
+    for (ptrdiff_t i = 0; i < m; i++)
+        if (start == C_ITSELF)
+            CVL_NAME(set)(s, &c, c_row[i], width);
+        else if (start != NOTHING)
+            CVL_NAME(set)(s, &init, init_row[i], start == ROWS ? width : 1);
 
     for (ptrdiff_t i = 0; i < m; i++)
         for (ptrdiff_t j = 0; j < width; j++) {
-            real sum = with_init ? init.at[j] : c.at[c_row[i] + j];
+            real sum = start == NOTHING    ? 0
+                       : start == C_ITSELF ? c.at[c_row[i] + j]
+                       : start == ROWS     ? init.at[init_row[i] + j]
+                                           : init.at[init_row[i]];
             for (ptrdiff_t t = 0; t < n_terms; t++)
                 for (ptrdiff_t k = 0; k < terms[t].length; k++)
                     sum += a.at[terms[t].a + a_row[i] + k * a_step] *
                            b.at[terms[t].b + k * b_step + j];
             c.copy_at[c_row[i] + j] = sum;
         }
-    table->channel_tile[v - 1][m - 1](c.at, c_row, a.at, a_row, a_step, b.at, b_step, terms,
-                                      n_terms, with_init ? init.at : NULL);
+    const real *from = start == NOTHING ? NULL : start == C_ITSELF ? c.at : init.at;
+    table->product_tile[v - 1][m - 1](c.at, c_row, from, start == C_ITSELF ? c_row : init_row,
+                                      start == SPLAT, a.at, a_row, a_step, b.at, b_step, terms,
+                                      n_terms);
     CVL_NAME(compare)(&c);
     CVL_NAME(release)(&a), CVL_NAME(release)(&b), CVL_NAME(release)(&c), CVL_NAME(release)(&init);
 }
@@ -330,7 +340,7 @@ CVL_NAME(check_all)(const CVL_NAME(table) *table, const char *isa, source *s, in
     for (int i = 0; i < cases; i++) {
         for (int v = 1; v <= table->vectors; v++)
             for (int m = 1; m <= table->rows[v - 1]; m++)
-                CVL_NAME(check_channel_tile)(table, isa, s, v, m);
+                CVL_NAME(check_product_tile)(table, isa, s, v, m);
         for (int m = 1; m <= table->pixel_rows; m++)
             CVL_NAME(check_pixel_tile)(table, isa, s, m);
         for (int j = 0; j < 4; j++) {
