@@ -238,14 +238,22 @@ cvl_map cvl_pixel_map(const cvl_phase *phases, ptrdiff_t n_phases, ptrdiff_t cou
     map.step = map.runs * dense_step;
     map.length = ceil_div(dense_length, map.runs);
     if (n_phases == 1 && p->taps && count < map.runs * map.length / p->taps)
-        return (cvl_map){.first = p->in_first,
-                         .run_step = p->tap_step,
-                         .step = p->in_step,
-                         .runs = p->taps,
-                         .length = count,
-                         .q_step = 1,
-                         .kind = CVL_RUN_PER_TAP};
+        return cvl_joined_map(p, 1, count);
     return map;
+}
+
+cvl_map cvl_joined_map(const cvl_phase *phases, ptrdiff_t n_phases, ptrdiff_t count) {
+    const cvl_phase *p = phases;
+    for (ptrdiff_t i = 1; i < n_phases; i++)
+        if (phases[i].taps > p->taps)
+            p = &phases[i];
+    return (cvl_map){.first = p->in_first,
+                     .run_step = p->tap_step,
+                     .step = p->in_step,
+                     .runs = most(1, p->taps),
+                     .length = count,
+                     .q_step = 1,
+                     .kind = CVL_RUN_PER_TAP};
 }
 
 void cvl_tap_place(const cvl_map *map, const cvl_phase *phase, ptrdiff_t j, ptrdiff_t *run,

@@ -60,6 +60,10 @@ cvl_map cvl_channel_map(const cvl_phase *phases, ptrdiff_t n_phases, ptrdiff_t c
 /* A map for pixel tiles: q_step is 1, so that neighbouring positions are neighbours in memory. */
 cvl_map cvl_pixel_map(const cvl_phase *phases, ptrdiff_t n_phases, ptrdiff_t count);
 
+/* The same with a run of `count` places for each tap, so that rows of positions follow one another without
+ * what lies between them; with several phases, as large as the largest of them needs. */
+cvl_map cvl_joined_map(const cvl_phase *phases, ptrdiff_t n_phases, ptrdiff_t count);
+
 /* The place of tap j of a phase at position 0, given as its run and the index in it. */
 void cvl_tap_place(const cvl_map *map, const cvl_phase *phase, ptrdiff_t j, ptrdiff_t *run,
                    ptrdiff_t *index);

@@ -5,7 +5,6 @@
 #include "support/memory.h"
 
 enum {
-    enough_tasks = 8,     /* shared out evenly enough among a few threads */
     least_positions = 48, /* a block smaller than this does not repay its packing */
     least_columns = 16,
 };
@@ -75,8 +74,9 @@ static cvl_status list_slabs(const cvl_gather *g, cvl_blocks *blocks) {
     return CVL_OK;
 }
 
-cvl_status cvl_cut(const cvl_gather *g, cvl_map_fn *map, ptrdiff_t place_bytes, ptrdiff_t budget,
-                   ptrdiff_t repeats, cvl_blocks *blocks) {
+cvl_status cvl_cut(const cvl_gather *g, cvl_map_fn *map, cvl_map_fn *width_map,
+                   ptrdiff_t place_bytes, ptrdiff_t budget, ptrdiff_t repeats,
+                   ptrdiff_t enough_tasks, cvl_blocks *blocks) {
     const cvl_gather_axis *width = &g->axis[2];
     const ptrdiff_t all_rows = largest_count(&g->axis[1]), all_columns = largest_count(width);
     const ptrdiff_t depth_places = phase_places(&g->axis[0], map, 1);
@@ -85,12 +85,12 @@ cvl_status cvl_cut(const cvl_gather *g, cvl_map_fn *map, ptrdiff_t place_bytes, 
     ptrdiff_t columns = all_columns;
     const ptrdiff_t row_places = cvl_scale_bytes(depth_places, phase_places(&g->axis[1], map, 1));
     while (columns > least_columns &&
-           cvl_scale_bytes(row_places, map_places(map(width->phases, width->n_phases, columns))) >
-               budget_places)
+           cvl_scale_bytes(row_places, map_places(width_map(width->phases, width->n_phases,
+                                                            columns))) > budget_places)
         columns = even(all_columns, columns - columns / 4);
 
     ptrdiff_t rows = all_rows;
-    const ptrdiff_t width_places = map_places(map(width->phases, width->n_phases, columns));
+    const ptrdiff_t width_places = map_places(width_map(width->phases, width->n_phases, columns));
     const ptrdiff_t column_places = cvl_scale_bytes(depth_places, width_places);
     while (rows > 1 &&
            cvl_scale_bytes(column_places, phase_places(&g->axis[1], map, rows)) > budget_places)
@@ -106,7 +106,7 @@ cvl_status cvl_cut(const cvl_gather *g, cvl_map_fn *map, ptrdiff_t place_bytes, 
     blocks->rows = rows;
     blocks->columns = columns;
     blocks->n_columns = ceil_div(all_columns, columns);
-    blocks->width = map(width->phases, width->n_phases, columns);
+    blocks->width = width_map(width->phases, width->n_phases, columns);
     blocks->places = cvl_scale_bytes(cvl_scale_bytes(depth_places, map_places(blocks->width)),
                                      phase_places(&g->axis[1], map, rows));
     blocks->positions = cvl_scale_bytes(cvl_scale_bytes(rows, columns), width->n_phases);

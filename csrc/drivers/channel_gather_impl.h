@@ -86,6 +86,7 @@ typedef struct channel_space {
     ptrdiff_t *a_row, *dst_row, *out_row, *no_row;
     position_class *classes;
     ptrdiff_t *tap_place, *tap_weight;
+    ptrdiff_t *step_row; /* of `weights` */
     cvl_term *terms;
 } channel_space;
 
@@ -265,25 +266,25 @@ static ptrdiff_t list_box(const cvl_gather *g, const channel_task *task, const c
     return n;
 }
 
-/* Packs steps [k, end) of the reduction, tap by tap, as rows of `width` output channels, of which `lanes`
- * exist. */
+/* Packs steps [k, end) of the reduction, tap by tap, as rows of output channels, a block's pitch apart, of
+ * which `lanes` exist. */
 static void pack_steps(const channel_job *job, const real *w, const ptrdiff_t *tap_weight,
-                       ptrdiff_t k, ptrdiff_t end, ptrdiff_t width, ptrdiff_t lanes, real *to) {
+                       ptrdiff_t k, ptrdiff_t end, ptrdiff_t lanes, real *to) {
     const cvl_gather *g = job->g;
-    if (lanes < width)
-        memset(to, 0, (size_t)((end - k) * width) * sizeof(real));
-    for (ptrdiff_t length; k < end; k += length, to += length * width) {
+    if (lanes < job->pitch)
+        memset(to, 0, (size_t)((end - k) * job->pitch) * sizeof(real));
+    for (ptrdiff_t length; k < end; k += length, to += length * job->pitch) {
         const ptrdiff_t i = k % g->ic;
         length = g->ic - i < end - k ? g->ic - i : end - k;
-        job->kernels->copy(to, width, 1, w + tap_weight[k / g->ic] + i * g->w_ic, g->w_ic, g->w_oc,
-                           length, lanes);
+        job->kernels->copy(to, job->pitch, 1, w + tap_weight[k / g->ic] + i * g->w_ic, g->w_ic,
+                           g->w_oc, length, lanes);
     }
 }
 
 /* The terms of one class in steps [k, end) of the reduction over `all` taps. */
 static ptrdiff_t list_terms(const cvl_gather *g, const tap_box *all, const tap_box *own,
                             const ptrdiff_t *tap_place, ptrdiff_t k, ptrdiff_t end, ptrdiff_t cut,
-                            ptrdiff_t width, cvl_term *terms) {
+                            cvl_term *terms) {
     const ptrdiff_t first = k;
     const ptrdiff_t kh = all->last[1] - all->first[1], kw = all->last[2] - all->first[2];
     ptrdiff_t n = 0;
@@ -297,10 +298,9 @@ static ptrdiff_t list_terms(const cvl_gather *g, const tap_box *all, const tap_b
         const bool met = d >= own->first[0] && d < own->last[0] && h >= own->first[1] &&
                          h < own->last[1] && w >= own->first[2] && w < own->last[2];
         if (met) {
-            const ptrdiff_t a = tap_place[tap] + i, b = (k - first) * width;
+            const ptrdiff_t a = tap_place[tap] + i, b = k - first;
             cvl_term *last = n ? &terms[n - 1] : NULL;
-            if (last && !last->flush && last->a + last->length == a &&
-                last->b + last->length * width == b)
+            if (last && !last->flush && last->a + last->length == a && last->b + last->length == b)
                 last->length += length;
             else
                 terms[n++] = (cvl_term){.a = a, .b = b, .length = length};
@@ -314,15 +314,16 @@ static ptrdiff_t list_terms(const cvl_gather *g, const tap_box *all, const tap_b
 /* Runs the product tile over `count` rows of A and a panel of B, `width` wide. */
 static void multiply(const kernel_table *kernels, ptrdiff_t width, real *c, const ptrdiff_t *c_row,
                      const real *init, const ptrdiff_t *init_row, bool init_splat, const real *a,
-                     const ptrdiff_t *a_row, ptrdiff_t a_step, const real *b, ptrdiff_t b_step,
-                     const cvl_term *terms, ptrdiff_t n_terms, ptrdiff_t count) {
+                     const ptrdiff_t *a_row, ptrdiff_t a_step, const real *b,
+                     const ptrdiff_t *b_row, const cvl_term *terms, ptrdiff_t n_terms,
+                     ptrdiff_t count) {
     const ptrdiff_t vectors = width / kernels->lanes, rows = kernels->rows[vectors - 1];
     const ptrdiff_t tiles = (count + rows - 1) / rows;
     for (ptrdiff_t tile = 0, m0 = 0, m1; tile < tiles; tile++, m0 = m1) {
         m1 = count * (tile + 1) / tiles;
         kernels->product_tile[vectors - 1][m1 - m0 - 1](
             c, c_row + m0, init, init ? init_row + m0 : NULL, init_splat, a, a_row + m0, a_step, b,
-            b_step, terms, n_terms);
+            b_row, terms, n_terms);
     }
 }
 
@@ -358,17 +359,16 @@ static void run_phase(const channel_job *job, const channel_task *task, const ch
     ptrdiff_t k = 0;
     do {
         const ptrdiff_t end = steps - k < pass ? steps : k + pass;
-        pack_steps(job, block->w, space->tap_weight, k, end, block->width, block->lanes,
-                   space->weights);
+        pack_steps(job, block->w, space->tap_weight, k, end, block->lanes, space->weights);
         for (const position_class *own = classes; own < classes + n_classes; own++) {
-            const ptrdiff_t n_terms = list_terms(g, &all, &own->taps, space->tap_place, k, end, cut,
-                                                 block->width, space->terms);
+            const ptrdiff_t n_terms =
+                list_terms(g, &all, &own->taps, space->tap_place, k, end, cut, space->terms);
             const ptrdiff_t *c_row = block->c_row + own->first;
             if (n_terms == 0 && k > 0)
                 continue;
             multiply(job->kernels, block->width, block->c, c_row, k ? block->c : space->bias,
                      k ? c_row : space->no_row, false, task->tile.base, space->a_row + own->first,
-                     1, space->weights, block->width, space->terms, n_terms, own->count);
+                     1, space->weights, space->step_row, space->terms, n_terms, own->count);
         }
         k = end;
     } while (k < steps);
@@ -421,6 +421,7 @@ static channel_space channel_layout(const channel_job *job, cvl_arena *memory) {
     space.classes = cvl_take(memory, job->max_classes, sizeof(position_class));
     space.tap_place = cvl_take(memory, job->taps, sizeof(ptrdiff_t));
     space.tap_weight = cvl_take(memory, job->taps, sizeof(ptrdiff_t));
+    space.step_row = cvl_take(memory, job->steps, sizeof(ptrdiff_t));
     space.terms = cvl_take(memory, job->steps, sizeof(cvl_term));
     return space;
 }
@@ -429,6 +430,8 @@ static void channel_tasks(void *context, ptrdiff_t begin, ptrdiff_t end, int thr
     const channel_job *job = context;
     cvl_arena memory = {.memory = job->workspace + thread * job->workspace_bytes};
     const channel_space space = channel_layout(job, &memory);
+    for (ptrdiff_t k = 0; k < job->steps; k++)
+        space.step_row[k] = k * job->pitch;
     for (ptrdiff_t i = begin; i < end; i++) {
         channel_task task = nth_channel_task(job, i);
         bring_inputs(job, &task, space.tile);
@@ -442,8 +445,8 @@ static void channel_tasks(void *context, ptrdiff_t begin, ptrdiff_t end, int thr
 /* How many images a task takes, so that its weights meet positions enough to repay their packing,
  * while its tile fits the cache and tasks remain to share out. */
 static ptrdiff_t images_together(const cvl_gather *g, const cvl_blocks *blocks,
-                                 ptrdiff_t image_bytes, ptrdiff_t repeats) {
-    enum { enough_positions = 384, enough_tasks = 8 };
+                                 ptrdiff_t image_bytes, ptrdiff_t repeats, ptrdiff_t enough_tasks) {
+    enum { enough_positions = 384 };
     ptrdiff_t images = 1;
     while (images < g->n && images * blocks->positions < enough_positions &&
            cvl_scale_bytes(image_bytes, images + 1) <= cvl_l2_bytes() / 2 &&
@@ -451,10 +454,6 @@ static ptrdiff_t images_together(const cvl_gather *g, const cvl_blocks *blocks,
         images++;
     const ptrdiff_t lots = (g->n + images - 1) / images;
     return (g->n + lots - 1) / lots;
-}
-
-static ptrdiff_t least(ptrdiff_t a, ptrdiff_t b) {
-    return a < b ? a : b;
 }
 
 cvl_status CVL_TYPED(cvl_gather_channels)(const cvl_gather *g, const cvl_kernels *all_kernels) {
@@ -467,16 +466,19 @@ cvl_status CVL_TYPED(cvl_gather_channels)(const cvl_gather *g, const cvl_kernels
     job.pitch = (job.vectors + job.n_blocks - 1) / job.n_blocks * lanes;
     job.taps = *k[0] * *k[1] * *k[2];
     const ptrdiff_t place_bytes = g->ic * (ptrdiff_t)sizeof(real);
-    cvl_status status = cvl_cut(g, cvl_channel_map, place_bytes, cvl_l2_bytes() / 2,
-                                g->n * g->groups * job.n_blocks, &job.blocks);
+    const ptrdiff_t tasks_wanted = cvl_enough_tasks(g->work);
+    cvl_status status =
+        cvl_cut(g, cvl_channel_map, cvl_channel_map, place_bytes, cvl_l2_bytes() / 2,
+                g->n * g->groups * job.n_blocks, tasks_wanted, &job.blocks);
     if (status != CVL_OK)
         return status;
     const cvl_blocks *blocks = &job.blocks;
     const ptrdiff_t areas = g->groups * blocks->n_slabs * blocks->n_columns;
     job.images = images_together(g, blocks, cvl_scale_bytes(blocks->places, place_bytes),
-                                 areas * job.n_blocks);
+                                 areas * job.n_blocks, tasks_wanted);
     job.n_images = (g->n + job.images - 1) / job.images;
-    job.splits = least(job.n_blocks, 8 / least(8, areas * job.n_images));
+    job.splits =
+        least(job.n_blocks, (tasks_wanted + areas * job.n_images - 1) / (areas * job.n_images));
     job.steps = least(job.taps * g->ic, pass_steps(longest_cut, job.pitch));
     job.max_classes = least(blocks->rows, 2 * *k[1] + 1) * least(blocks->columns, 2 * *k[2] + 1) *
                       g->axis[2].n_phases;

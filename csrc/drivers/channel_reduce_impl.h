@@ -134,16 +134,16 @@ static packed_operand pack_operand(const reduce_job *job, bool of_x, const cvl_c
 /* The parts of a thread's workspace. */
 typedef struct reduce_space {
     real *wide, *narrow;
-    ptrdiff_t *a_row, *c_row, *tap_offset;
+    ptrdiff_t *a_row, *c_row, *b_row, *tap_offset;
     cvl_term *terms;
 } reduce_space;
 
 /* C[row][lane] += over the terms, for rows a_row and one strip of lanes; the terms are visited in
  * runs of at least `visit` positions, whose lines stay in cache while all rows pass over them. */
 static void accumulate(const kernel_table *kernels, real *c, const ptrdiff_t *c_row, const real *a,
-                       const ptrdiff_t *a_row, ptrdiff_t a_step, const real *b, ptrdiff_t b_step,
-                       ptrdiff_t vectors, const cvl_term *terms, ptrdiff_t n_terms,
-                       ptrdiff_t n_rows) {
+                       const ptrdiff_t *a_row, ptrdiff_t a_step, const real *b,
+                       const ptrdiff_t *b_row, ptrdiff_t vectors, const cvl_term *terms,
+                       ptrdiff_t n_terms, ptrdiff_t n_rows) {
     const ptrdiff_t tile_rows = kernels->rows[vectors - 1];
     const ptrdiff_t tiles = (n_rows + tile_rows - 1) / tile_rows;
     for (ptrdiff_t first = 0, last = 0; first < n_terms; first = last) {
@@ -152,7 +152,7 @@ static void accumulate(const kernel_table *kernels, real *c, const ptrdiff_t *c_
         for (ptrdiff_t tile = 0; tile < tiles; tile++) {
             const ptrdiff_t m0 = n_rows * tile / tiles, m1 = n_rows * (tile + 1) / tiles;
             kernels->product_tile[vectors - 1][m1 - m0 - 1](c, c_row + m0, c, c_row + m0, false, a,
-                                                            a_row + m0, a_step, b, b_step,
+                                                            a_row + m0, a_step, b, b_row,
                                                             terms + first, last - first);
         }
     }
@@ -181,8 +181,12 @@ static void reduce_chunk(const reduce_job *job, const reduce_block *block, const
     for (ptrdiff_t i = 0; i < chunk->images; i++)
         for (ptrdiff_t row = 0; row < chunk->rows; row++)
             space->terms[n_terms++] = (cvl_term){.a = i * narrow.image + row * narrow.row,
-                                                 .b = i * wide.image + row * wide.row,
+                                                 .b = (i * chunk->rows + row) * chunk->columns,
                                                  .length = chunk->columns};
+    for (ptrdiff_t i = 0, n = 0; i < chunk->images; i++)
+        for (ptrdiff_t row = 0; row < chunk->rows; row++)
+            for (ptrdiff_t column = 0; column < chunk->columns; column++)
+                space->b_row[n++] = i * wide.image + row * wide.row + column * wide.column;
     const cvl_phase *const phase[] = {r->axis[0].phases, r->axis[1].phases, r->axis[2].phases};
     const ptrdiff_t n_taps =
         list_tap_offsets(phase, lanes_of_x ? &wide.tile : &narrow.tile, space->tap_offset);
@@ -205,7 +209,7 @@ static void reduce_chunk(const reduce_job *job, const reduce_block *block, const
             accumulate(job->kernels, block->sums + t * block->rows * block->width + lane,
                        space->c_row, space->narrow, space->a_row, narrow.column,
                        space->wide + s * wide_room + (lanes_of_x ? space->tap_offset[t] : 0),
-                       wide.column, width / job->kernels->lanes, space->terms, n_terms, n_rows);
+                       space->b_row, width / job->kernels->lanes, space->terms, n_terms, n_rows);
     }
 }
 
@@ -223,6 +227,8 @@ static void reduce_task(const reduce_job *job, ptrdiff_t index, char *memory) {
         .narrow = cvl_take(&arena, job->narrow_room, sizeof(real)),
         .a_row = cvl_take(&arena, job->taps * job->most_rows, sizeof(ptrdiff_t)),
         .c_row = cvl_take(&arena, job->taps * job->most_rows, sizeof(ptrdiff_t)),
+        .b_row =
+            cvl_take(&arena, chunks->images * chunks->rows * chunks->columns, sizeof(ptrdiff_t)),
         .tap_offset = cvl_take(&arena, job->taps, sizeof(ptrdiff_t)),
         .terms = cvl_take(&arena, chunks->images * chunks->rows, sizeof(cvl_term))};
     const ptrdiff_t last = chunks->count * (split + 1) / job->splits;
@@ -316,6 +322,9 @@ cvl_status CVL_TYPED(cvl_reduce_channels)(const cvl_reduce *r, const cvl_kernels
                                     cvl_part_bytes(job.narrow_room, sizeof(real)));
     bytes = cvl_add_bytes(bytes, 2 * cvl_part_bytes(job.taps * job.most_rows, sizeof(ptrdiff_t)));
     bytes = cvl_add_bytes(bytes, cvl_part_bytes(job.taps, sizeof(ptrdiff_t)));
+    bytes = cvl_add_bytes(bytes,
+                          cvl_part_bytes(job.chunks.images * job.chunks.rows * job.chunks.columns,
+                                         sizeof(ptrdiff_t)));
     bytes =
         cvl_add_bytes(bytes, cvl_part_bytes(job.chunks.images * job.chunks.rows, sizeof(cvl_term)));
     const ptrdiff_t scratch = cvl_part_bytes(weight_scratch(taps, block_wide), sizeof(real));

@@ -1,4 +1,4 @@
-/* A gather: what forward and grad_input have in common, and the three ways to compute it.
+/* A gather: what forward and grad_input have in common, and the ways to compute it.
  *
  *     dst[n, g*OC + o, pos] = bias[g*OC + o]
  *         + sum over i, taps of src[n, g*IC + i, source(pos, tap)] * w[g, o, i, tap]
@@ -26,13 +26,15 @@ typedef struct cvl_gather {
 
 /* The same result from each, but for rounding; they differ in what lies along the lanes.
  *
- * channels: output channels. Packs the weights once and tiles of the source; for problems with at
- *           least a few channels each way.
+ * channels: output channels; for data whose channels are contiguous.
+ * panels:   neighbouring output positions, many output channels at a time; for data whose rows are.
  * pixels:   neighbouring output positions. For few output channels, and for depthwise.
  * lanes:    channels that each have one filter: depthwise with ic = oc = 1, channels contiguous.
  */
 cvl_status cvl_gather_channels_f32(const cvl_gather *g, const cvl_kernels *kernels);
 cvl_status cvl_gather_channels_f64(const cvl_gather *g, const cvl_kernels *kernels);
+cvl_status cvl_gather_panels_f32(const cvl_gather *g, const cvl_kernels *kernels);
+cvl_status cvl_gather_panels_f64(const cvl_gather *g, const cvl_kernels *kernels);
 cvl_status cvl_gather_pixels_f32(const cvl_gather *g, const cvl_kernels *kernels);
 cvl_status cvl_gather_pixels_f64(const cvl_gather *g, const cvl_kernels *kernels);
 cvl_status cvl_gather_lanes_f32(const cvl_gather *g, const cvl_kernels *kernels);

@@ -19,7 +19,7 @@ enum {
     CVL_MAX_LANES = 16,  /* the most lanes any vector has */
 };
 
-/* One run of a product tile's reduction: `length` steps from offset a of A and offset b of B. After a
+/* One run of a product tile's reduction: `length` steps from offset a of A and row b of B on. After a
  * term with `flush` the sums are added to C and start again from zero: short runs keep the rounding
  * error of long reductions low. */
 typedef struct cvl_term {
@@ -32,7 +32,7 @@ typedef struct cvl_term {
     typedef void cvl_product_tile_##suffix(                                                        \
         real *c, const ptrdiff_t *c_row, const real *init, const ptrdiff_t *init_row,              \
         bool init_splat, const real *a, const ptrdiff_t *a_row, ptrdiff_t a_step, const real *b,   \
-        ptrdiff_t b_step, const cvl_term *terms, ptrdiff_t n_terms);                               \
+        const ptrdiff_t *b_row, const cvl_term *terms, ptrdiff_t n_terms);                         \
     typedef void cvl_pixel_tile_##suffix(real *c, ptrdiff_t c_row, const real *a, ptrdiff_t a_row, \
                                          const real *b, const ptrdiff_t *b_offset,                 \
                                          ptrdiff_t length, ptrdiff_t vectors, const real *init);   \
@@ -50,6 +50,9 @@ typedef struct cvl_term {
     typedef void cvl_copy_##suffix(real *dst, ptrdiff_t dst_row, ptrdiff_t dst_column,             \
                                    const real *src, ptrdiff_t src_row, ptrdiff_t src_column,       \
                                    ptrdiff_t rows, ptrdiff_t columns);                             \
+    typedef void cvl_gather_rows_##suffix(real *dst, ptrdiff_t dst_row, const real *src,           \
+                                          const ptrdiff_t *src_offset, ptrdiff_t rows,             \
+                                          ptrdiff_t columns);                                      \
     typedef real cvl_sum_##suffix(const real *x, ptrdiff_t length);                                \
     typedef struct cvl_kernels_##suffix {                                                          \
         int lanes;                                                                                 \
@@ -62,6 +65,7 @@ typedef struct cvl_term {
         cvl_tap_sums_##suffix *tap_sums;                                                           \
         cvl_lane_sums_##suffix *lane_sums;                                                         \
         cvl_copy_##suffix *copy;                                                                   \
+        cvl_gather_rows_##suffix *gather_rows;                                                     \
         cvl_sum_##suffix *sum;                                                                     \
     } cvl_kernels_##suffix;
 
@@ -72,7 +76,7 @@ CVL_DECLARE_KERNELS(double, f64)
 /* product_tile[v - 1][m - 1], for v <= vectors and m <= rows[v - 1]: m rows of A times a panel of B.
  *
  *     C[i][j] = S[i][j] + sum over terms t, steps k < t.length of
- *               a[t.a + a_row[i] + k*a_step] * b[t.b + k*b_step + j],   i < m, j < v*L
+ *               a[t.a + a_row[i] + k*a_step] * b[b_row[t.b + k] + j],   i < m, j < v*L
  *
  * is stored at c[c_row[i] + j]. It starts from S[i][j] = init[init_row[i] + j], from init[init_row[i]]
  * in all lanes with init_splat, or from zero with init NULL; to add to C, init is c itself. The sums
@@ -109,6 +113,8 @@ CVL_DECLARE_KERNELS(double, f64)
  * copy: dst[r*dst_row + s*dst_column] = src[r*src_row + s*src_column]. Fast where both have a unit
  * stride: as row copies where it is the same axis, as a transposition where it is not; and where
  * columns are gathered from every other element.
+ *
+ * gather_rows: dst[r*dst_row + s] = src[src_offset[r] + s], r < rows, s < columns.
  *
  * sum: the sum of x[0..length), its rounding error growing like the logarithm of length in blocks.
  */

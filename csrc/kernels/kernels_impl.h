@@ -26,8 +26,8 @@ static inline CVL_INLINE void product_body(const int m, const int v, real *c,
                                            const ptrdiff_t *c_row, const real *init,
                                            const ptrdiff_t *init_row, bool init_splat,
                                            const real *a, const ptrdiff_t *a_row, ptrdiff_t a_step,
-                                           const real *b, ptrdiff_t b_step, const cvl_term *terms,
-                                           ptrdiff_t n_terms) {
+                                           const real *b, const ptrdiff_t *b_row,
+                                           const cvl_term *terms, ptrdiff_t n_terms) {
     const cvl_term *const end = terms + n_terms;
     do {
         vec sum[CVL_MAX_ROWS][CVL_MAX_VECTORS];
@@ -35,10 +35,11 @@ static inline CVL_INLINE void product_body(const int m, const int v, real *c,
             CVL_UNROLL for (int j = 0; j < v; j++) sum[i][j] = (vec){0};
 
         for (bool more = terms < end; more; terms++) {
-            const real *row[CVL_MAX_ROWS], *bk = b + terms->b;
+            const real *row[CVL_MAX_ROWS];
+            const ptrdiff_t *step = b_row + terms->b;
             CVL_UNROLL for (int i = 0; i < m; i++) row[i] = a + (terms->a + a_row[i]);
-            for (ptrdiff_t k = 0, left = terms->length; left > 0;
-                 left--, k += a_step, bk += b_step) {
+            for (ptrdiff_t k = 0, left = terms->length; left > 0; left--, k += a_step) {
+                const real *bk = b + *step++;
                 vec bv[CVL_MAX_VECTORS];
                 CVL_UNROLL for (int j = 0; j < v; j++) bv[j] = load(bk + j * L);
                 CVL_UNROLL for (int i = 0; i < m; i++) {
@@ -72,8 +73,8 @@ static inline CVL_INLINE void product_body(const int m, const int v, real *c,
     static void product_##m##x##v(                                                                 \
         real *c, const ptrdiff_t *c_row, const real *init, const ptrdiff_t *init_row,              \
         bool init_splat, const real *a, const ptrdiff_t *a_row, ptrdiff_t a_step, const real *b,   \
-        ptrdiff_t b_step, const cvl_term *terms, ptrdiff_t n_terms) {                              \
-        product_body(m, v, c, c_row, init, init_row, init_splat, a, a_row, a_step, b, b_step,      \
+        const ptrdiff_t *b_row, const cvl_term *terms, ptrdiff_t n_terms) {                        \
+        product_body(m, v, c, c_row, init, init_row, init_splat, a, a_row, a_step, b, b_row,       \
                      terms, n_terms);                                                              \
     }
 #define PRODUCT_TILES_TO_6(v)                                                                      \
@@ -444,6 +445,23 @@ static void copy_rows(real *dst, ptrdiff_t dst_row, const real *src, ptrdiff_t s
                 store(dst + s, load(src + s));
 }
 
+static void gather_rows(real *dst, ptrdiff_t dst_row, const real *src, const ptrdiff_t *src_offset,
+                        ptrdiff_t rows, ptrdiff_t columns) {
+    if (columns == 4 * L) {
+        for (ptrdiff_t r = 0; r < rows; r++, dst += dst_row) {
+            const real *from = src + src_offset[r];
+            CVL_UNROLL for (int j = 0; j < 4; j++) store(dst + j * L, load(from + j * L));
+        }
+        return;
+    }
+    for (ptrdiff_t r = 0; r < rows; r++, dst += dst_row)
+        if (columns < L)
+            copy_short(dst, src + src_offset[r], columns);
+        else
+            for (ptrdiff_t s = 0; s < columns; s = next_vector(s, columns))
+                store(dst + s, load(src + src_offset[r] + s));
+}
+
 static void copy(real *dst, ptrdiff_t dst_row, ptrdiff_t dst_column, const real *src,
                            ptrdiff_t src_row, ptrdiff_t src_column, ptrdiff_t rows,
                            ptrdiff_t columns) {
@@ -491,5 +509,6 @@ const CVL_TYPED(cvl_kernels) CVL_TABLE = {
     .tap_sums = tap_sums,
     .lane_sums = lane_sums,
     .copy = copy,
+    .gather_rows = gather_rows,
     .sum = sum_run,
 };

@@ -1,9 +1,11 @@
 #include "ops/choose.h"
+#include <stdlib.h>
 
 typedef cvl_status gather_fn(const cvl_gather *g, const cvl_kernels *kernels);
 
 /* Indexed by cvl_dtype. */
 static gather_fn *const by_channels[] = {cvl_gather_channels_f32, cvl_gather_channels_f64};
+static gather_fn *const by_panels[] = {cvl_gather_panels_f32, cvl_gather_panels_f64};
 static gather_fn *const by_pixels[] = {cvl_gather_pixels_f32, cvl_gather_pixels_f64};
 static gather_fn *const by_lanes[] = {cvl_gather_lanes_f32, cvl_gather_lanes_f64};
 
@@ -23,8 +25,10 @@ cvl_status cvl_run_gather(cvl_dtype dtype, const cvl_gather *g) {
     const bool depthwise = g->ic == 1 && g->oc == 1;
     if (depthwise && g->groups >= lanes / 2 && g->src_strides.c == 1 && g->dst_strides.c == 1)
         return by_lanes[dtype](g, kernels);
-    if (gather_pixels(g, lanes))
+    if (getenv("PIX") ? g->oc <= atoi(getenv("PIX")) : g->oc <= lanes / 2)
         return by_pixels[dtype](g, kernels);
+    if (g->dst_strides.s[2] == 1)
+        return by_panels[dtype](g, kernels);
     return by_channels[dtype](g, kernels);
 }
 

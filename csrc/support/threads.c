@@ -60,6 +60,12 @@ static int most_threads(void) {
     return processors > least / per_processor ? (int)processors * per_processor : least;
 }
 
+ptrdiff_t cvl_enough_tasks(double work) {
+    enum { per_thread = 4, many = 1 << 20 };
+    const int threads = cvl_threads_for(many, work);
+    return threads > 1 ? per_thread * threads : 1;
+}
+
 int cvl_threads_for(ptrdiff_t tasks, double work) {
     int wanted = cvl_get_num_threads();
     if (wanted <= 1 || tasks <= 1 || work < 2 * worth_a_thread || !may_use_pool())

@@ -56,11 +56,12 @@ static void CVL_NAME(draw_rows)(source *s, ptrdiff_t *row, ptrdiff_t m, ptrdiff_
 static void
 CVL_NAME(check_product_tile)(const CVL_NAME(table) *table, const char *isa, source *s, ptrdiff_t v,
                                ptrdiff_t m) {
-    enum { most_terms = 5 };
+    enum { most_terms = 5, most_length = 20 };
     const ptrdiff_t width = v * table->lanes, n_terms = draw(s, 0, most_terms);
-    const ptrdiff_t a_step = draw(s, -3, 4), b_step = draw_stride(s, draw(s, 0, 1) * width);
+    const ptrdiff_t a_step = draw(s, -3, 4);
     const enum { NOTHING, C_ITSELF, ROWS, SPLAT } start = draw(s, 0, 3);
     ptrdiff_t a_row[CVL_MAX_ROWS], c_row[CVL_MAX_ROWS], init_row[CVL_MAX_ROWS];
+    ptrdiff_t b_row[2 * most_length];
     cvl_term terms[most_terms];
     span a_used = {0}, b_used = {0}, c_used = {0}, init_used = {0};
     CVL_NAME(draw_rows)(s, c_row, m, width);
@@ -71,17 +72,19 @@ CVL_NAME(check_product_tile)(const CVL_NAME(table) *table, const char *isa, sour
         if (start == ROWS || start == SPLAT)
             reach(&init_used, init_row[i], start == ROWS ? width : 1);
     }
+    for (ptrdiff_t k = 0; k < 2 * most_length; k++)
+        b_row[k] = draw(s, -60, 60);
     for (ptrdiff_t t = 0; t < n_terms; t++) {
-        terms[t] = (cvl_term){draw(s, -30, 30), draw(s, -30, 30), draw(s, 0, 1) * draw(s, 0, 20),
-                              draw(s, 0, 1)};
+        terms[t] = (cvl_term){draw(s, -30, 30), draw(s, 0, most_length),
+                              draw(s, 0, 1) * draw(s, 0, most_length), draw(s, 0, 1)};
         for (ptrdiff_t k = 0; k < terms[t].length; k++) {
             for (ptrdiff_t i = 0; i < m; i++)
                 reach(&a_used, terms[t].a + a_row[i] + k * a_step, 1);
-            reach(&b_used, terms[t].b + k * b_step, width);
+            reach(&b_used, b_row[terms[t].b + k], width);
         }
     }
-    guard_case("%s f%d product_tile v %td m %td terms %td a_step %td b_step %td start %d", isa,
-               8 * (int)sizeof(real), v, m, n_terms, a_step, b_step, (int)start);
+    guard_case("%s f%d product_tile v %td m %td terms %td a_step %td start %d", isa,
+               8 * (int)sizeof(real), v, m, n_terms, a_step, (int)start);
     CVL_NAME(array) a = CVL_NAME(make)(s, a_used), b = CVL_NAME(make)(s, b_used);
     CVL_NAME(array) c = CVL_NAME(make)(s, c_used);
     CVL_NAME(array) init = CVL_NAME(make)(s, init_used);
@@ -89,7 +92,7 @@ CVL_NAME(check_product_tile)(const CVL_NAME(table) *table, const char *isa, sour
         for (ptrdiff_t k = 0; k < terms[t].length; k++) {
             for (ptrdiff_t i = 0; i < m; i++)
                 CVL_NAME(set)(s, &a, terms[t].a + a_row[i] + k * a_step, 1);
-            CVL_NAME(set)(s, &b, terms[t].b + k * b_step, width);
+            CVL_NAME(set)(s, &b, b_row[terms[t].b + k], width);
         }
     for (ptrdiff_t i = 0; i < m; i++)
         if (start == C_ITSELF)
@@ -105,13 +108,13 @@ CVL_NAME(check_product_tile)(const CVL_NAME(table) *table, const char *isa, sour
                                            : init.at[init_row[i]];
             for (ptrdiff_t t = 0; t < n_terms; t++)
                 for (ptrdiff_t k = 0; k < terms[t].length; k++)
-                    sum += a.at[terms[t].a + a_row[i] + k * a_step] *
-                           b.at[terms[t].b + k * b_step + j];
+                    sum +=
+                        a.at[terms[t].a + a_row[i] + k * a_step] * b.at[b_row[terms[t].b + k] + j];
             c.copy_at[c_row[i] + j] = sum;
         }
     const real *from = start == NOTHING ? NULL : start == C_ITSELF ? c.at : init.at;
     table->product_tile[v - 1][m - 1](c.at, c_row, from, start == C_ITSELF ? c_row : init_row,
-                                      start == SPLAT, a.at, a_row, a_step, b.at, b_step, terms,
+                                      start == SPLAT, a.at, a_row, a_step, b.at, b_row, terms,
                                       n_terms);
     CVL_NAME(compare)(&c);
     CVL_NAME(release)(&a), CVL_NAME(release)(&b), CVL_NAME(release)(&c), CVL_NAME(release)(&init);

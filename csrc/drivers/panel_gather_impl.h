@@ -1,0 +1,402 @@
+/* Gather with neighbouring destination positions along the lanes and output channels along the rows of
+ * the product tile. Included by drivers_impl.h.
+ *
+ * The natural way for channels-first data: weights are the broadcast operand, read where they stand when
+ * the reduction runs along them, and results are stored as they are computed. A task takes some images'
+ * block of positions and some output channels of a group; the reduction, (input channel, tap), runs in
+ * passes. For each pass the inputs of its channels are brought together in a tile in which the positions
+ * of one tap follow one another, row after row, and panels of as many positions as a product tile is
+ * wide are cut from it, one row to a step of the reduction.
+ */
+
+typedef struct panel_job {
+    const cvl_gather *g;
+    const kernel_table *kernels;
+    cvl_blocks blocks;
+    cvl_map_fn *width_map;      /* where rows are short, they are joined to one line */
+    ptrdiff_t images, n_images; /* of a task, and how many such lots there are */
+    ptrdiff_t rows, splits;     /* output channels of a task, at most, and such parts */
+    ptrdiff_t taps;             /* the most of a task */
+    ptrdiff_t steps, channels;  /* the most of a pass */
+    char *workspace;
+    ptrdiff_t workspace_bytes; /* per thread */
+} panel_job;
+
+typedef struct panel_space {
+    real *tile, *weights, *panel, *sums, *bias;
+    ptrdiff_t *a_row, *dst_row, *sum_row, *bias_row;
+    ptrdiff_t *tap_offset, *tap_weight;
+    ptrdiff_t *step_offset, *step_row; /* the row of a step in the tile, and in the panel */
+    cvl_term *terms;
+} panel_space;
+
+/* What a task computes of one width phase: output channels [first, first + rows) at `positions`
+ * positions of each image, from dst on. */
+typedef struct panel_task {
+    ptrdiff_t n, images, group, first, rows;
+    const cvl_slab *slab;
+    const cvl_phase *width;
+    ptrdiff_t column_q, columns, positions;
+    real *dst;
+    ptrdiff_t dst_line, dst_step;
+    ptrdiff_t taps, steps, cut;
+} panel_task;
+
+/* Channels or taps, whichever fill a cut: a cut ends with a channel, unless one alone is longer. */
+static ptrdiff_t panel_cut(ptrdiff_t taps, ptrdiff_t channels) {
+    if (taps > longest_cut)
+        return even_cut(taps);
+    const ptrdiff_t fitting = longest_cut / taps, cuts = (channels + fitting - 1) / fitting;
+    return (channels + cuts - 1) / cuts * taps;
+}
+
+/* The steps of the pass that starts at step k: whole cuts, none of which spans two passes. */
+static ptrdiff_t panel_pass_end(const panel_job *job, const panel_task *t, ptrdiff_t k) {
+    const ptrdiff_t width = job->kernels->vectors * job->kernels->lanes;
+    const ptrdiff_t pass = pass_steps(t->cut, width);
+    return t->steps - k < pass ? t->steps : k + pass;
+}
+
+/* Where the inputs and the weights of a pass are found. */
+typedef struct panel_pass {
+    ptrdiff_t first, end; /* steps of the reduction */
+    const real *base;     /* inputs */
+    ptrdiff_t image_step;
+    bool packed;   /* whether the inputs are in the workspace, where whole panels may be read */
+    const real *a; /* weights, rows a_row apart */
+} panel_pass;
+
+/* The inputs of one pass. Inputs that stand in memory as a tile would hold them are read there. */
+static input_tile bring_pass(const panel_job *job, const panel_task *t, ptrdiff_t channel,
+                             ptrdiff_t channels, real *room, ptrdiff_t *channel_step,
+                             panel_pass *pass) {
+    const cvl_gather *g = job->g;
+    const cvl_slab *slab = t->slab;
+    const ptrdiff_t in[] = {g->axis[0].in, g->axis[1].in, g->axis[2].in};
+    const real *src = (const real *)g->src + t->n * g->src_strides.n +
+                      (t->group * g->ic + channel) * g->src_strides.c;
+    input_tile tile = {
+        .map = {cvl_pixel_map(slab->depth, 1, 1), cvl_pixel_map(slab->height, 1, slab->rows),
+                job->width_map(t->width, 1, t->columns)},
+        .shift = {slab->depth_q * slab->depth->in_step, slab->height_q * slab->height->in_step,
+                  t->column_q * t->width->in_step}};
+    pass->packed = true;
+    if (tile_is_inside(&tile, in)) {
+        tile_in_place(&tile, src, &g->src_strides);
+        const bool columns_follow = t->columns == 1 || tile.position[2] == 1;
+        const bool rows_follow = slab->rows == 1 || tile.position[1] == t->columns;
+        pass->packed = !columns_follow || !rows_follow;
+    }
+    *channel_step = g->src_strides.c;
+    pass->image_step = g->src_strides.n;
+    if (pass->packed) {
+        pass->image_step = channel_room(job->blocks.places) * job->channels;
+        for (ptrdiff_t i = t->images - 1; i >= 0; i--)
+            *channel_step = pack_positions_together(&tile, room + i * pass->image_step,
+                                                    src + i * g->src_strides.n, &g->src_strides,
+                                                    channels, in, job->kernels->copy);
+    }
+    pass->base = tile.base;
+    return tile;
+}
+
+/* Whether the steps of the reduction follow one another in the weights. */
+static bool steps_follow(const cvl_gather *g, const panel_task *t, const ptrdiff_t *tap_weight) {
+    for (ptrdiff_t tap = 1; tap < t->taps; tap++)
+        if (tap_weight[tap] != tap_weight[0] + tap)
+            return false;
+    return g->ic == 1 || g->w_ic == t->taps;
+}
+
+/* Packs the weights of steps [k, end) as one row to an output channel, `pitch` apart: a few rows at a time, so
+ * that what is written stays in the level-1 cache. */
+static void pack_rows(const panel_job *job, const panel_task *t, const ptrdiff_t *tap_weight,
+                      ptrdiff_t k, ptrdiff_t end, const real *w, real *to, ptrdiff_t pitch) {
+    enum { strip = 16 };
+    const cvl_gather *g = job->g;
+    const ptrdiff_t taps = t->taps;
+    if (taps == 1) {
+        job->kernels->copy(to, pitch, 1, w + k * g->w_ic + tap_weight[0], g->w_oc, g->w_ic, t->rows,
+                           end - k);
+        return;
+    }
+    bool together = k % taps == 0 && end % taps == 0;
+    for (ptrdiff_t tap = 1; tap < taps; tap++)
+        together = together && tap_weight[tap] == tap_weight[0] + tap;
+    for (ptrdiff_t o = 0; o < t->rows; o += strip) {
+        const ptrdiff_t rows = least(strip, t->rows - o);
+        const real *from = w + o * g->w_oc + tap_weight[0];
+        for (ptrdiff_t step = k; step < end && together; step += taps)
+            job->kernels->copy(to + o * pitch + step - k, pitch, 1, from + step / taps * g->w_ic,
+                               g->w_oc, 1, rows, taps);
+        for (ptrdiff_t step = k; step < end && !together; step++) {
+            const real *one = w + o * g->w_oc + step / taps * g->w_ic + tap_weight[step % taps];
+            for (ptrdiff_t row = 0; row < rows; row++)
+                to[(o + row) * pitch + step - k] = one[row * g->w_oc];
+        }
+    }
+}
+
+/* Cuts positions [first, first + count) of the task from the tile: panel[step][panel width]. */
+static void pack_panel(const panel_job *job, const panel_task *t, const panel_space *space,
+                       const panel_pass *pass, ptrdiff_t first, ptrdiff_t count) {
+    const ptrdiff_t width = job->kernels->vectors * job->kernels->lanes;
+    const ptrdiff_t steps = pass->end - pass->first;
+    for (ptrdiff_t done = 0, n; done < count; done += n) {
+        const ptrdiff_t image = (first + done) / t->positions, at = (first + done) % t->positions;
+        n = least(t->positions - at, count - done);
+        job->kernels->gather_rows(space->panel + done, width,
+                                  pass->base + image * pass->image_step + at, space->step_offset,
+                                  steps, n);
+    }
+    for (ptrdiff_t k = 0; k < steps && count < width; k++)
+        memset(space->panel + k * width + count, 0, (size_t)(width - count) * sizeof(real));
+}
+
+/* Moves the sums of positions [first, first + count), sums[channel][width], to dst. */
+static void store_panel(const panel_job *job, const panel_task *t, const real *sums,
+                        ptrdiff_t first, ptrdiff_t count, ptrdiff_t width) {
+    const cvl_data_strides *to = &job->g->dst_strides;
+    const bool rows_follow = t->dst_line == t->columns * t->dst_step;
+    const ptrdiff_t line = rows_follow ? t->positions : t->columns;
+    for (ptrdiff_t done = 0, n; done < count; done += n) {
+        const ptrdiff_t image = (first + done) / t->positions, at = (first + done) % t->positions;
+        n = line - at % line < count - done ? line - at % line : count - done;
+        job->kernels->copy(t->dst + image * to->n + at / line * t->dst_line +
+                               at % line * t->dst_step,
+                           to->c, t->dst_step, sums + done, width, 1, t->rows, n);
+    }
+}
+
+/* Whether positions [first, first + count) stand side by side in dst and fill their vectors. */
+static bool panel_in_place(const panel_job *job, const panel_task *t, ptrdiff_t first,
+                           ptrdiff_t count) {
+    const bool rows_follow = t->dst_line == t->columns || t->slab->rows == 1;
+    return t->dst_step == 1 && count % job->kernels->lanes == 0 &&
+           (rows_follow ? first % t->positions + count <= t->positions
+                        : first % t->columns + count <= t->columns);
+}
+
+/* Taps in the order of their weights, so that those which stand side by side are taken together. */
+static void order_taps(ptrdiff_t *offset, ptrdiff_t *weight, ptrdiff_t taps) {
+    for (ptrdiff_t i = 0, j = taps - 1; i < j && weight[i] > weight[j]; i++, j--) {
+        const ptrdiff_t o = offset[i], w = weight[i];
+        offset[i] = offset[j], weight[i] = weight[j];
+        offset[j] = o, weight[j] = w;
+    }
+}
+
+/* Brings the inputs and the weights of the pass that starts at step k. */
+static panel_pass start_pass(const panel_job *job, const panel_task *t, const panel_space *space,
+                             ptrdiff_t k) {
+    const cvl_gather *g = job->g;
+    const real *w = (const real *)g->w + t->group * g->w_group + t->first * g->w_oc;
+    panel_pass pass = {.first = k, .end = panel_pass_end(job, t, k), .a = space->weights};
+    const ptrdiff_t steps = pass.end - k;
+    if (steps == 0)
+        return pass;
+    const ptrdiff_t channel = k / t->taps, last = (pass.end - 1) / t->taps;
+    ptrdiff_t channel_step = 0;
+    const input_tile tile =
+        bring_pass(job, t, channel, last - channel + 1, space->tile, &channel_step, &pass);
+    list_taps(g, t->slab, t->width, &tile, space->tap_offset, space->tap_weight);
+    order_taps(space->tap_offset, space->tap_weight, t->taps);
+    for (ptrdiff_t i = 0, tap = k % t->taps, at = 0; i < steps; i++) {
+        space->step_offset[i] = at + space->tap_offset[tap];
+        if (++tap == t->taps)
+            tap = 0, at += channel_step;
+    }
+    const bool follow = steps_follow(g, t, space->tap_weight);
+    if (follow)
+        pass.a = w + channel * g->w_ic + space->tap_weight[k % t->taps];
+    else
+        pack_rows(job, t, space->tap_weight, k, pass.end, w, space->weights, steps);
+    for (ptrdiff_t o = 0; o < t->rows; o++)
+        space->a_row[o] = o * (follow ? g->w_oc : steps);
+    return pass;
+}
+
+/* The sums of one pass at positions [first, first + count), `width` lanes, into `sums` or, at the end, dst. */
+static void run_panel(const panel_job *job, const panel_task *t, const panel_space *space,
+                      const panel_pass *pass, ptrdiff_t first, ptrdiff_t count, ptrdiff_t width,
+                      real *sums) {
+    const cvl_gather *g = job->g;
+    const ptrdiff_t steps = pass->end - pass->first;
+    const bool last = pass->end == t->steps,
+               in_place = last && panel_in_place(job, t, first, count);
+    ptrdiff_t n_terms = 0;
+    /* Within one image; what is read beyond its positions, less than a vector, is not kept. */
+    const bool read_in_place = pass->packed && first % t->positions + count <= t->positions;
+    const real *b = pass->base + first / t->positions * pass->image_step + first % t->positions;
+    if (steps && !read_in_place)
+        pack_panel(job, t, space, pass, first, count);
+    for (ptrdiff_t i = 0; i < steps; i += t->cut)
+        space->terms[n_terms++] = (cvl_term){
+            .a = i, .b = i, .length = steps - i < t->cut ? steps - i : t->cut, .flush = true};
+    for (ptrdiff_t o = 0; o < t->rows; o++)
+        space->sum_row[o] = o * width;
+    const real *init = pass->first ? sums : g->bias ? space->bias : NULL;
+    const ptrdiff_t at = first % t->positions;
+    real *const dst = t->dst + first / t->positions * g->dst_strides.n +
+                      at / t->columns * t->dst_line + at % t->columns * t->dst_step;
+    multiply(job->kernels, width, in_place ? dst : sums, in_place ? space->dst_row : space->sum_row,
+             init, pass->first ? space->sum_row : space->bias_row, pass->first == 0, pass->a,
+             space->a_row, 1, read_in_place ? b : space->panel,
+             read_in_place ? space->step_offset : space->step_row, space->terms, n_terms, t->rows);
+    if (last && !in_place)
+        store_panel(job, t, sums, first, count, width);
+}
+
+/* One width phase of a task, pass by pass, all panels in each. */
+static void run_panels(const panel_job *job, const panel_task *t, const panel_space *space) {
+    const ptrdiff_t lanes = job->kernels->lanes, most = job->kernels->vectors;
+    const ptrdiff_t all = t->images * t->positions, vectors = (all + lanes - 1) / lanes;
+    const ptrdiff_t n_panels = (vectors + most - 1) / most;
+    ptrdiff_t k = 0;
+    do {
+        const panel_pass pass = start_pass(job, t, space, k);
+        for (ptrdiff_t i = 0; i < n_panels; i++) {
+            const ptrdiff_t first = vectors * i / n_panels * lanes;
+            const ptrdiff_t width = vectors * (i + 1) / n_panels * lanes - first;
+            run_panel(job, t, space, &pass, first, least(all - first, width), width,
+                      space->sums + first * t->rows);
+        }
+        k = pass.end;
+    } while (k < t->steps);
+}
+
+/* The parts of a thread's workspace; without memory, only its size. */
+static panel_space panel_layout(const panel_job *job, cvl_arena *memory) {
+    const ptrdiff_t lanes = job->kernels->lanes, width = job->kernels->vectors * lanes;
+    const ptrdiff_t positions =
+        cvl_add_bytes(cvl_scale_bytes(job->blocks.rows * job->blocks.columns, job->images), lanes);
+    const ptrdiff_t places = cvl_scale_bytes(channel_room(job->blocks.places), job->images);
+    panel_space space;
+    /* A panel of the last channel may reach beyond the tile. */
+    space.tile = cvl_take(memory, cvl_add_bytes(cvl_scale_bytes(places, job->channels), width),
+                          sizeof(real));
+    space.weights = cvl_take(memory, cvl_scale_bytes(job->rows, job->steps), sizeof(real));
+    space.panel = cvl_take(memory, cvl_scale_bytes(job->steps, width), sizeof(real));
+    space.sums = cvl_take(memory, cvl_scale_bytes(positions, job->rows), sizeof(real));
+    space.bias = cvl_take(memory, job->rows, sizeof(real));
+    space.a_row = cvl_take(memory, job->rows, sizeof(ptrdiff_t));
+    space.dst_row = cvl_take(memory, job->rows, sizeof(ptrdiff_t));
+    space.sum_row = cvl_take(memory, job->rows, sizeof(ptrdiff_t));
+    space.bias_row = cvl_take(memory, job->rows, sizeof(ptrdiff_t));
+    space.tap_offset = cvl_take(memory, job->taps, sizeof(ptrdiff_t));
+    space.tap_weight = cvl_take(memory, job->taps, sizeof(ptrdiff_t));
+    space.step_offset = cvl_take(memory, job->steps, sizeof(ptrdiff_t));
+    space.step_row = cvl_take(memory, job->steps, sizeof(ptrdiff_t));
+    space.terms = cvl_take(memory, job->steps, sizeof(cvl_term));
+    return space;
+}
+
+static void run_panel_task(const panel_job *job, ptrdiff_t index, const panel_space *space) {
+    const cvl_gather *g = job->g;
+    const cvl_blocks *blocks = &job->blocks;
+    const cvl_data_strides *to = &g->dst_strides;
+    panel_task t = {.slab = &blocks->slabs[index % blocks->n_slabs]};
+    index /= blocks->n_slabs;
+    const ptrdiff_t column_block = index % blocks->n_columns;
+    index /= blocks->n_columns;
+    t.n = index % job->n_images * job->images;
+    t.images = least(job->images, g->n - t.n);
+    index /= job->n_images;
+    const ptrdiff_t split = index % job->splits;
+    t.group = index / job->splits;
+    t.first = g->oc * split / job->splits;
+    t.rows = g->oc * (split + 1) / job->splits - t.first;
+    const ptrdiff_t channel = t.group * g->oc + t.first;
+    for (ptrdiff_t o = 0; o < t.rows; o++) {
+        space->dst_row[o] = o * to->c;
+        space->bias_row[o] = o;
+        space->bias[o] = g->bias ? ((const real *)g->bias)[(channel + o) * g->bias_stride] : 0;
+    }
+
+    const cvl_slab *slab = t.slab;
+    real *const dst =
+        (real *)g->dst + t.n * to->n + channel * to->c +
+        (slab->depth->out_first + slab->depth->out_step * slab->depth_q) * to->s[0] +
+        (slab->height->out_first + slab->height->out_step * slab->height_q) * to->s[1];
+    t.dst_line = slab->height->out_step * to->s[1];
+    t.column_q = column_block * blocks->columns;
+    for (ptrdiff_t i = 0; i < g->axis[2].n_phases; i++) {
+        t.width = &g->axis[2].phases[i];
+        t.columns = cvl_block_columns(blocks, t.width, column_block);
+        t.positions = slab->rows * t.columns;
+        t.dst_step = t.width->out_step * to->s[2];
+        t.dst = dst + (t.width->out_first + t.width->out_step * t.column_q) * to->s[2];
+        t.taps = slab->depth->taps * slab->height->taps * t.width->taps;
+        t.steps = t.taps * g->ic;
+        t.cut = t.steps ? panel_cut(t.taps, g->ic) : 1;
+        if (t.columns)
+            run_panels(job, &t, space);
+    }
+}
+
+static void panel_tasks(void *context, ptrdiff_t begin, ptrdiff_t end, int thread) {
+    const panel_job *job = context;
+    cvl_arena memory = {.memory = job->workspace + thread * job->workspace_bytes};
+    const panel_space space = panel_layout(job, &memory);
+    for (ptrdiff_t k = 0; k < job->steps; k++)
+        space.step_row[k] = k * job->kernels->vectors * job->kernels->lanes;
+    for (ptrdiff_t i = begin; i < end; i++)
+        run_panel_task(job, i, &space);
+}
+
+/* The fewest taps that any task has, but for those that have none. */
+static ptrdiff_t fewest_taps(const cvl_gather *g) {
+    ptrdiff_t product = 1;
+    for (int i = 0; i < CVL_AXES; i++) {
+        ptrdiff_t fewest = g->axis[i].k;
+        for (ptrdiff_t p = 0; p < g->axis[i].n_phases; p++)
+            if (g->axis[i].phases[p].taps > 0)
+                fewest = least(fewest, g->axis[i].phases[p].taps);
+        product *= fewest;
+    }
+    return product > 0 ? product : 1;
+}
+
+cvl_status CVL_TYPED(cvl_gather_panels)(const cvl_gather *g, const cvl_kernels *all_kernels) {
+    enum {
+        most_rows = 512, /* of a task: with a few hundred positions their sums fill half of L2 */
+        least_rows = 64, /* repay bringing the inputs once more for another part */
+    };
+    const kernel_table *kernels = all_kernels->CVL_DTYPE;
+    panel_job job = {.g = g, .kernels = kernels};
+    const ptrdiff_t size = (ptrdiff_t)sizeof(real), tasks_wanted = cvl_enough_tasks(g->work);
+    job.width_map = g->axis[1].out > 1 ? cvl_joined_map : cvl_pixel_map;
+    job.taps = g->axis[0].k * g->axis[1].k * g->axis[2].k;
+    const ptrdiff_t pass = pass_steps(longest_cut, kernels->vectors * kernels->lanes);
+    job.steps = least(job.taps * g->ic, pass);
+    job.channels = least(g->ic, pass / fewest_taps(g) + 2);
+    const ptrdiff_t parts = (g->oc + most_rows - 1) / most_rows;
+    const ptrdiff_t most_parts = g->oc / least_rows > parts ? g->oc / least_rows : parts;
+    cvl_status status =
+        cvl_cut(g, cvl_pixel_map, job.width_map, job.channels * size, cvl_l2_bytes() / 2,
+                g->n * g->groups * most_parts, tasks_wanted, &job.blocks);
+    if (status != CVL_OK)
+        return status;
+    const cvl_blocks *blocks = &job.blocks;
+    const ptrdiff_t areas = g->groups * blocks->n_slabs * blocks->n_columns;
+    const ptrdiff_t tile_bytes = cvl_scale_bytes(channel_room(blocks->places), job.channels * size);
+    job.images = images_together(g, blocks, tile_bytes, areas * most_parts, tasks_wanted);
+    job.n_images = (g->n + job.images - 1) / job.images;
+    job.splits = (tasks_wanted + areas * job.n_images - 1) / (areas * job.n_images);
+    job.splits = job.splits < parts ? parts : least(job.splits, most_parts);
+    job.rows = (g->oc + job.splits - 1) / job.splits;
+
+    cvl_arena arena = {0};
+    panel_layout(&job, &arena);
+    job.workspace_bytes = arena.bytes;
+    const ptrdiff_t tasks = areas * job.n_images * job.splits;
+    const int threads = cvl_threads_for(tasks, g->work);
+    job.workspace = cvl_alloc((size_t)cvl_scale_bytes(job.workspace_bytes, threads));
+    if (job.workspace)
+        cvl_parallel_for(tasks, 1, threads, panel_tasks, &job);
+    else
+        status = CVL_NO_MEMORY;
+    cvl_free(job.workspace);
+    cvl_free_blocks(&job.blocks);
+    return status;
+}
