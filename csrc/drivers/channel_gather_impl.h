@@ -76,7 +76,6 @@ typedef struct channel_task {
     ptrdiff_t dst_line, columns;
     input_tile tile;
     ptrdiff_t tile_image; /* from image to image */
-    bool padded;          /* whether the tile holds the padding, so that every tap may be read */
 } channel_task;
 
 /* A thread's workspace. A position is a destination of the task: where its inputs start in the tile,
@@ -86,7 +85,7 @@ typedef struct channel_space {
     ptrdiff_t *a_row, *dst_row, *out_row, *no_row;
     position_class *classes;
     ptrdiff_t *tap_place, *tap_weight;
-    ptrdiff_t *step_row; /* of `weights` */
+    ptrdiff_t *step_row; /* of a step in `weights` */
     cvl_term *terms;
 } channel_space;
 
@@ -136,11 +135,9 @@ static void bring_inputs(const channel_job *job, channel_task *task, real *room)
     if ((g->src_strides.c == 1 || g->ic == 1) && tile_is_near(tile, in)) {
         tile_in_place(tile, src, &g->src_strides);
         task->tile_image = g->src_strides.n;
-        task->padded = false;
         return;
     }
     task->tile_image = job->blocks.places * g->ic;
-    task->padded = true;
     for (ptrdiff_t i = task->images - 1; i >= 0; i--)
         pack_channels_together(tile, room + i * task->tile_image, g->ic, src + i * g->src_strides.n,
                                &g->src_strides, g->ic, in, job->kernels->copy);
@@ -160,11 +157,8 @@ static void taps_inside(const cvl_phase *p, ptrdiff_t q, ptrdiff_t in, ptrdiff_t
 
 /* Positions q, q+1, ... below `end` of an axis that meet the same taps as q does; returns the first that
  * does not. */
-static ptrdiff_t same_taps(const channel_task *task, const cvl_phase *p, ptrdiff_t in, ptrdiff_t q,
-                           ptrdiff_t end, ptrdiff_t *first, ptrdiff_t *last) {
-    *first = 0, *last = p->taps;
-    if (task->padded)
-        return end;
+static ptrdiff_t same_taps(const cvl_phase *p, ptrdiff_t in, ptrdiff_t q, ptrdiff_t end,
+                           ptrdiff_t *first, ptrdiff_t *last) {
     taps_inside(p, q, in, first, last);
     for (q++; q < end; q++) {
         ptrdiff_t own_first, own_last;
@@ -203,17 +197,17 @@ static ptrdiff_t list_classes(const channel_job *job, const channel_task *task,
     const ptrdiff_t column_q = task->column_block * job->blocks.columns;
     ptrdiff_t n = 0, n_classes = 0;
     tap_box box;
-    same_taps(task, slab->depth, g->axis[0].in, slab->depth_q, slab->depth_q + 1, &box.first[0],
+    same_taps(slab->depth, g->axis[0].in, slab->depth_q, slab->depth_q + 1, &box.first[0],
               &box.last[0]);
     for (const cvl_phase *p = width->phases; p < width->phases + width->n_phases; p++) {
         const ptrdiff_t count = cvl_block_columns(&job->blocks, p, task->column_block);
         for (ptrdiff_t row = 0, next_row; row < slab->rows && count > 0; row = next_row) {
-            next_row = same_taps(task, slab->height, g->axis[1].in, slab->height_q + row,
+            next_row = same_taps(slab->height, g->axis[1].in, slab->height_q + row,
                                  slab->height_q + slab->rows, &box.first[1], &box.last[1]) -
                        slab->height_q;
             for (ptrdiff_t q = 0, next_q; q < count; q = next_q) {
-                next_q = same_taps(task, p, g->axis[2].in, column_q + q, column_q + count,
-                                   &box.first[2], &box.last[2]) -
+                next_q = same_taps(p, g->axis[2].in, column_q + q, column_q + count, &box.first[2],
+                                   &box.last[2]) -
                          column_q;
                 const ptrdiff_t first = n;
                 for (ptrdiff_t image = 0; image < task->images; image++)
@@ -266,46 +260,98 @@ static ptrdiff_t list_box(const cvl_gather *g, const channel_task *task, const c
     return n;
 }
 
-/* Packs steps [k, end) of the reduction, tap by tap, as rows of output channels, a block's pitch apart, of
- * which `lanes` exist. */
-static void pack_steps(const channel_job *job, const real *w, const ptrdiff_t *tap_weight,
-                       ptrdiff_t k, ptrdiff_t end, ptrdiff_t lanes, real *to) {
-    const cvl_gather *g = job->g;
-    if (lanes < job->pitch)
-        memset(to, 0, (size_t)((end - k) * job->pitch) * sizeof(real));
-    for (ptrdiff_t length; k < end; k += length, to += length * job->pitch) {
-        const ptrdiff_t i = k % g->ic;
-        length = g->ic - i < end - k ? g->ic - i : end - k;
-        job->kernels->copy(to, job->pitch, 1, w + tap_weight[k / g->ic] + i * g->w_ic, g->w_ic,
-                           g->w_oc, length, lanes);
-    }
+/* A pass: the part of the reduction whose weights are packed at once, some input channels times some taps
+ * of a box. Its weights are packed in the order in which they stand, channel by channel where a channel's
+ * taps stand together; the steps run tap by tap, channel after channel, through step_row. */
+typedef struct channel_pass {
+    ptrdiff_t channel, channels;
+    ptrdiff_t tap, taps;
+    ptrdiff_t cut_taps; /* between two flushes */
+} channel_pass;
+
+/* Whether taps [tap, tap + taps) follow one another in the weights, up or, returning -1, down. */
+static int taps_follow(const ptrdiff_t *weight, ptrdiff_t tap, ptrdiff_t taps) {
+    const ptrdiff_t step = taps > 1 ? weight[tap + 1] - weight[tap] : 1;
+    for (ptrdiff_t t = tap + 1; t < tap + taps; t++)
+        if (weight[t] != weight[t - 1] + step)
+            return 0;
+    return step == 1 || step == -1 ? (int)step : 0;
 }
 
-/* The terms of one class in steps [k, end) of the reduction over `all` taps. */
+/* The smallest size that cuts `whole` into no more parts than `size` does. */
+static ptrdiff_t even_size(ptrdiff_t whole, ptrdiff_t size) {
+    const ptrdiff_t parts = (whole + size - 1) / size;
+    return (whole + parts - 1) / parts;
+}
+
+/* The size of the passes over a box of `taps`: where the taps of a channel stand together a few are taken
+ * with all their neighbours, else as many channels as one cut has steps. */
+static channel_pass pass_size(const channel_job *job, const ptrdiff_t *weight, ptrdiff_t taps) {
+    enum { strip_taps = 16 }; /* are transposed at once */
+    const ptrdiff_t ic = job->g->ic;
+    channel_pass pass;
+    if (taps > 1 && taps_follow(weight, 0, taps)) {
+        pass.taps = even_size(taps, strip_taps);
+        pass.channels = even_size(ic, job->steps / pass.taps);
+    } else {
+        pass.channels = even_size(ic, longest_cut);
+        pass.taps = even_size(taps, job->steps / pass.channels);
+    }
+    if (pass.channels > longest_cut)
+        pass.channels = even_size(ic, longest_cut);
+    pass.cut_taps = longest_cut / pass.channels;
+    return pass;
+}
+
+/* Packs the weights of a pass as rows of output channels, a block's pitch apart, of which `lanes` exist,
+ * and says where each step finds its row. */
+static void pack_pass(const channel_job *job, const real *w, const channel_space *space,
+                      const channel_pass *pass, ptrdiff_t lanes) {
+    const cvl_gather *g = job->g;
+    copy_kernel *const copy = job->kernels->copy;
+    const ptrdiff_t *const weight = space->tap_weight + pass->tap;
+    const ptrdiff_t pitch = job->pitch, taps = pass->taps;
+    const int direction = taps_follow(weight, 0, taps);
+    const real *const from =
+        w + pass->channel * g->w_ic + (direction < 0 ? weight[taps - 1] : weight[0]);
+    if (lanes < pitch)
+        memset(space->weights, 0, (size_t)(pass->channels * taps * pitch) * sizeof(real));
+    if (direction && g->w_ic == taps)
+        copy(space->weights, pitch, 1, from, 1, g->w_oc, pass->channels * taps, lanes);
+    else if (direction && taps > 1)
+        for (ptrdiff_t i = 0; i < pass->channels; i++)
+            copy(space->weights + i * taps * pitch, pitch, 1, from + i * g->w_ic, 1, g->w_oc, taps,
+                 lanes);
+    else
+        for (ptrdiff_t t = 0; t < taps; t++)
+            copy(space->weights + t * pitch, taps * pitch, 1,
+                 w + pass->channel * g->w_ic + weight[t], g->w_ic, g->w_oc, pass->channels, lanes);
+    ptrdiff_t *step = space->step_row;
+    for (ptrdiff_t t = 0; t < taps; t++)
+        for (ptrdiff_t i = 0; i < pass->channels; i++)
+            *step++ = (i * taps + (direction < 0 ? taps - 1 - t : t)) * pitch;
+}
+
+/* The terms of one class in a pass over the box `all`. */
 static ptrdiff_t list_terms(const cvl_gather *g, const tap_box *all, const tap_box *own,
-                            const ptrdiff_t *tap_place, ptrdiff_t k, ptrdiff_t end, ptrdiff_t cut,
-                            cvl_term *terms) {
-    const ptrdiff_t first = k;
+                            const ptrdiff_t *tap_place, const channel_pass *pass, cvl_term *terms) {
     const ptrdiff_t kh = all->last[1] - all->first[1], kw = all->last[2] - all->first[2];
     ptrdiff_t n = 0;
-    for (ptrdiff_t length; k < end; k += length) {
-        const ptrdiff_t tap = k / g->ic, i = k % g->ic, to_cut = cut - k % cut;
-        length = g->ic - i < end - k ? g->ic - i : end - k;
-        if (length > to_cut)
-            length = to_cut;
+    for (ptrdiff_t t = 0; t < pass->taps; t++) {
+        const ptrdiff_t tap = pass->tap + t;
         const ptrdiff_t d = tap / (kh * kw) + all->first[0], h = tap / kw % kh + all->first[1];
         const ptrdiff_t w = tap % kw + all->first[2];
-        const bool met = d >= own->first[0] && d < own->last[0] && h >= own->first[1] &&
-                         h < own->last[1] && w >= own->first[2] && w < own->last[2];
-        if (met) {
-            const ptrdiff_t a = tap_place[tap] + i, b = k - first;
+        if (d >= own->first[0] && d < own->last[0] && h >= own->first[1] && h < own->last[1] &&
+            w >= own->first[2] && w < own->last[2]) {
+            const ptrdiff_t a = tap_place[tap] + pass->channel, b = t * pass->channels;
             cvl_term *last = n ? &terms[n - 1] : NULL;
-            if (last && !last->flush && last->a + last->length == a && last->b + last->length == b)
-                last->length += length;
+            if (last && !last->flush && pass->channels == g->ic && last->a + last->length == a &&
+                last->b + last->length == b)
+                last->length += pass->channels;
             else
-                terms[n++] = (cvl_term){.a = a, .b = b, .length = length};
+                terms[n++] = (cvl_term){.a = a, .b = b, .length = pass->channels};
         }
-        if (length == to_cut && n)
+        if ((t + 1) % pass->cut_taps == 0 && n)
             terms[n - 1].flush = true;
     }
     return n;
@@ -348,30 +394,47 @@ typedef struct channel_block {
     const ptrdiff_t *c_row;
 } channel_block;
 
+/* Adds a pass to the sums of every class; the first starts them from the bias. */
+static void run_pass(const channel_job *job, const channel_task *task, const channel_space *space,
+                     const channel_block *block, const tap_box *all, const position_class *classes,
+                     ptrdiff_t n_classes, const channel_pass *pass, bool first) {
+    if (pass->taps * pass->channels)
+        pack_pass(job, block->w, space, pass, block->lanes);
+    for (const position_class *own = classes; own < classes + n_classes; own++) {
+        const ptrdiff_t n_terms =
+            list_terms(job->g, all, &own->taps, space->tap_place, pass, space->terms);
+        const ptrdiff_t *c_row = block->c_row + own->first;
+        if (n_terms > 0 || first)
+            multiply(job->kernels, block->width, block->c, c_row, first ? space->bias : block->c,
+                     first ? space->no_row : c_row, false, task->tile.base,
+                     space->a_row + own->first, 1, space->weights, space->step_row, space->terms,
+                     n_terms, own->count);
+    }
+}
+
 /* The sums of one block at the positions of one width phase, pass by pass. */
 static void run_phase(const channel_job *job, const channel_task *task, const channel_space *space,
                       const channel_block *block, const position_class *classes,
                       ptrdiff_t n_classes) {
-    const cvl_gather *g = job->g;
+    const ptrdiff_t ic = job->g->ic;
     const tap_box all = all_taps(classes, n_classes);
-    const ptrdiff_t steps = list_box(g, task, classes->width, &all, space) * g->ic;
-    const ptrdiff_t cut = even_cut(steps), pass = pass_steps(cut, block->width);
-    ptrdiff_t k = 0;
-    do {
-        const ptrdiff_t end = steps - k < pass ? steps : k + pass;
-        pack_steps(job, block->w, space->tap_weight, k, end, block->lanes, space->weights);
-        for (const position_class *own = classes; own < classes + n_classes; own++) {
-            const ptrdiff_t n_terms =
-                list_terms(g, &all, &own->taps, space->tap_place, k, end, cut, space->terms);
-            const ptrdiff_t *c_row = block->c_row + own->first;
-            if (n_terms == 0 && k > 0)
-                continue;
-            multiply(job->kernels, block->width, block->c, c_row, k ? block->c : space->bias,
-                     k ? c_row : space->no_row, false, task->tile.base, space->a_row + own->first,
-                     1, space->weights, space->step_row, space->terms, n_terms, own->count);
+    const ptrdiff_t taps = ic ? list_box(job->g, task, classes->width, &all, space) : 0;
+    if (taps == 0) {
+        const channel_pass none = {.cut_taps = 1};
+        run_pass(job, task, space, block, &all, classes, n_classes, &none, true);
+        return;
+    }
+    const channel_pass most = pass_size(job, space->tap_weight, taps);
+    for (ptrdiff_t channel = 0; channel < ic; channel += most.channels)
+        for (ptrdiff_t tap = 0; tap < taps; tap += most.taps) {
+            const channel_pass pass = {.channel = channel,
+                                       .channels = least(most.channels, ic - channel),
+                                       .tap = tap,
+                                       .taps = least(most.taps, taps - tap),
+                                       .cut_taps = most.cut_taps};
+            run_pass(job, task, space, block, &all, classes, n_classes, &pass,
+                     channel == 0 && tap == 0);
         }
-        k = end;
-    } while (k < steps);
 }
 
 /* One block of output channels at all positions: where channels are contiguous and fill their vectors
@@ -479,7 +542,7 @@ cvl_status CVL_TYPED(cvl_gather_channels)(const cvl_gather *g, const cvl_kernels
     job.n_images = (g->n + job.images - 1) / job.images;
     job.splits =
         least(job.n_blocks, (tasks_wanted + areas * job.n_images - 1) / (areas * job.n_images));
-    job.steps = least(job.taps * g->ic, pass_steps(longest_cut, job.pitch));
+    job.steps = least(cvl_scale_bytes(job.taps, g->ic), pass_steps(longest_cut, job.pitch));
     job.max_classes = least(blocks->rows, 2 * *k[1] + 1) * least(blocks->columns, 2 * *k[2] + 1) *
                       g->axis[2].n_phases;
 

@@ -358,10 +358,7 @@ static real sum_run(const real *x, ptrdiff_t length) {
                                      31)
 #endif
 
-static inline CVL_INLINE void transpose_block(real *dst, ptrdiff_t dst_row,
-                                                        const real *src, ptrdiff_t src_row) {
-    vec r[L];
-    CVL_UNROLL for (int i = 0; i < L; i++) r[i] = load(src + i * src_row);
+static inline CVL_INLINE void exchange_all(vec r[]) {
     CVL_UNROLL for (int level = EXCHANGES - 1; level >= 0; level--) {
         const int s = 1 << level;
         CVL_UNROLL for (int i = 0; i < L; i++) {
@@ -371,6 +368,13 @@ static inline CVL_INLINE void transpose_block(real *dst, ptrdiff_t dst_row,
             EXCHANGE(s, a, b, r[i], r[i + s]);
         }
     }
+}
+
+static inline CVL_INLINE void transpose_block(real *dst, ptrdiff_t dst_row, const real *src,
+                                              ptrdiff_t src_row) {
+    vec r[L];
+    CVL_UNROLL for (int i = 0; i < L; i++) r[i] = load(src + i * src_row);
+    exchange_all(r);
     CVL_UNROLL for (int i = 0; i < L; i++) store(dst + i * dst_row, r[i]);
 }
 
@@ -388,19 +392,37 @@ static inline void transpose_scalar(real *dst, ptrdiff_t dst_row, const real *sr
             dst[s * dst_row + r] = src[r * src_row + s];
 }
 
-/* The same, block by block; a last column or two, as 3x3 kernels have, are not worth a block. */
+/* L rows of fewer than L columns. Rows are loaded whole where the next row lies that far away: `last` says
+ * that there is none. */
+static inline void transpose_narrow(real *dst, ptrdiff_t dst_row, const real *src, ptrdiff_t src_row,
+                                    ptrdiff_t columns, bool last) {
+    vec r[L];
+    CVL_UNROLL for (int i = 0; i < L - 1; i++) r[i] = load(src + i * src_row);
+    r[L - 1] = last ? load_first(src + (L - 1) * src_row, columns) : load(src + (L - 1) * src_row);
+    exchange_all(r);
+    for (ptrdiff_t s = 0; s < columns; s++)
+        store(dst + s * dst_row, r[s]);
+}
+
+/* The same, block by block. A last column or two are not worth a block; nor are rows so close together
+ * that a whole vector of the last but one would reach beyond the last. */
 static void transpose(real *dst, ptrdiff_t dst_row, const real *src, ptrdiff_t src_row,
                       ptrdiff_t rows, ptrdiff_t columns) {
-    if (rows < L || columns < L) {
+    const ptrdiff_t rest = columns % L;
+    const bool narrow = rest > 2 && columns < L && src_row >= L - columns;
+    if (rows < L || (columns < L && !narrow)) {
         transpose_scalar(dst, dst_row, src, src_row, rows, columns);
         return;
     }
-    const ptrdiff_t rest = columns % L <= 2 ? columns % L : 0, blocks = columns - rest;
+    const ptrdiff_t blocks = narrow ? 0 : rest <= 2 ? columns - rest : columns;
     for (ptrdiff_t r = 0; r < rows; r = next_vector(r, rows)) {
         for (ptrdiff_t s = 0; s < blocks; s = next_vector(s, blocks))
             transpose_block(dst + s * dst_row + r, dst_row, src + r * src_row + s, src_row);
-        transpose_scalar(dst + blocks * dst_row + r, dst_row, src + r * src_row + blocks, src_row,
-                         L, rest);
+        if (narrow)
+            transpose_narrow(dst + r, dst_row, src + r * src_row, src_row, columns, r + L >= rows);
+        else
+            transpose_scalar(dst + blocks * dst_row + r, dst_row, src + r * src_row + blocks,
+                             src_row, L, columns - blocks);
     }
 }
 

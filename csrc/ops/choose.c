@@ -27,7 +27,8 @@ cvl_status cvl_run_gather(cvl_dtype dtype, const cvl_gather *g) {
         return by_lanes[dtype](g, kernels);
     if (getenv("PIX") ? g->oc <= atoi(getenv("PIX")) : g->oc <= lanes / 2)
         return by_pixels[dtype](g, kernels);
-    if (g->dst_strides.s[2] == 1)
+    if (g->dst_strides.s[2] == 1 && g->ic * g->axis[0].k * g->axis[1].k * g->axis[2].k <=
+                                        (getenv("PAN") ? atoi(getenv("PAN")) : 288))
         return by_panels[dtype](g, kernels);
     return by_channels[dtype](g, kernels);
 }
