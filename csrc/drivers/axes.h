@@ -54,6 +54,8 @@ typedef struct cvl_map {
     ptrdiff_t q_step;
 } cvl_map;
 
+typedef cvl_map cvl_map_fn(const cvl_phase *phases, ptrdiff_t n_phases, ptrdiff_t count);
+
 /* A map for channel tiles: places are walked with any q_step, all phases share it. */
 cvl_map cvl_channel_map(const cvl_phase *phases, ptrdiff_t n_phases, ptrdiff_t count);
 

@@ -21,8 +21,6 @@ typedef struct cvl_blocks {
     cvl_slab own_slabs[4];        /* where they are kept while they are few */
 } cvl_blocks;
 
-typedef cvl_map cvl_map_fn(const cvl_phase *phases, ptrdiff_t n_phases, ptrdiff_t count);
-
 /* Cuts the gather so that a tile, at `place_bytes` for each of its places, fits `budget` where one row
  * of a few columns does, and so that `repeats` times the blocks make enough tasks to share out. Which
  * block a position is in has no influence on how it is summed. */

@@ -1,23 +1,21 @@
 /* Weight gradient with channels along the lanes: the channels of dy, or of x. Included by drivers_impl.h.
  *
- * For a chunk of positions the tile of x and the block of dy are matrices [position][channel], packed
- * or read where they stand; the channel tile multiplies one, transposed, by the other:
+ * For a chunk of positions both operands are brought together, and the product tile multiplies one by the
+ * other:
  *
- *     lanes of dy:  C[(tap, i)][o] += sum over positions of x[position + tap][i] * dy[position][o]
- *     lanes of x:   C[tap][o][i]   += sum over positions of dy[position][o] * x[position + tap][i]
+ *     lanes of dy:  C[i, tap][o] += sum over positions of x[i][position + tap] * dy[position][o]
+ *     lanes of x:   C[tap][o][i] += sum over positions of dy[o][position] * x[position + tap][i]
  *
- * In the first, taps and input channels together are the rows of one product. The second is for few
- * output channels, whose lanes would stay empty. The channels along the lanes are called wide, the
- * others narrow.
- *
- * The product runs down the positions, one cache line of each operand at a time, so both are packed in
- * pieces a line or a tile wide, [piece][position][channels of the piece]: the lines of a piece follow
- * one another and share the level-1 cache, whatever the number of channels.
+ * The channels along the lanes are called wide: their operand is packed as panels, [position][lanes]. The
+ * others are called narrow: they are the rows of the product, read one element at a time, so that any
+ * arrangement does in which neighbouring positions share cache lines. Where rows of positions are
+ * contiguous in memory, positions stay together, without a transposition, and often without a copy; where
+ * channels are, they are packed in pieces one cache line wide.
  */
 
 enum {
     line_channels = 64 / sizeof(real), /* narrow channels of a piece: one cache line */
-    least_visit = 192,                 /* positions between two visits to C, at least */
+    chunk_positions = 512,             /* of a chunk, about: four or eight cuts */
 };
 
 typedef struct reduce_job {
@@ -25,25 +23,26 @@ typedef struct reduce_job {
     const kernel_table *kernels;
     cvl_chunks chunks;
     bool lanes_of_x;
+    bool together;         /* whether the narrow operand keeps its positions together */
+    cvl_map_fn *width_map; /* of the tile of x */
     ptrdiff_t taps;
     ptrdiff_t wide, narrow;             /* channels per group */
     ptrdiff_t vectors;                  /* of wide channels */
     ptrdiff_t n_wide, n_narrow, splits; /* blocks, and partial results */
-    ptrdiff_t strip;                    /* wide channels of a piece: one channel tile */
-    ptrdiff_t most_rows;                /* narrow channels of a block */
-    ptrdiff_t wide_room, narrow_room;   /* elements of the packed operands */
-    real *partial; /* [split][group][wide block][narrow block]: [tap][narrow][wide] each */
-    ptrdiff_t partial_count; /* elements of one split */
+    ptrdiff_t strip;                    /* wide channels of a panel: one product tile */
+    ptrdiff_t most_wide, most_rows;     /* lanes, and narrow channels, of a block */
+    ptrdiff_t positions;                /* the most of a chunk */
+    real *partial;           /* [split][block], where a block's sums are split; else NULL */
+    ptrdiff_t partial_count; /* elements of one split of one block */
     char *workspace;
     ptrdiff_t workspace_bytes; /* per thread */
 } reduce_job;
 
-/* A block of the result: which channels, and where its sums stand. */
+/* A block of the result: which channels. */
 typedef struct reduce_block {
     ptrdiff_t group;
     ptrdiff_t wide, width, lanes; /* first channel, places for it, channels */
     ptrdiff_t narrow, rows;
-    real *sums;
 } reduce_block;
 
 static reduce_block nth_block(const reduce_job *job, ptrdiff_t index) {
@@ -55,226 +54,324 @@ static reduce_block nth_block(const reduce_job *job, ptrdiff_t index) {
     b.group = index / job->n_wide;
     b.wide = job->vectors * wide / job->n_wide * lanes;
     b.width = job->vectors * (wide + 1) / job->n_wide * lanes - b.wide;
-    b.lanes = job->wide - b.wide < b.width ? job->wide - b.wide : b.width;
+    b.lanes = least(job->wide - b.wide, b.width);
     b.narrow = job->narrow * narrow / job->n_narrow;
     b.rows = job->narrow * (narrow + 1) / job->n_narrow - b.narrow;
-    b.sums = job->partial + job->taps * (b.group * job->narrow * job->vectors * lanes +
-                                         job->narrow * b.wide + b.narrow * b.width);
     return b;
-}
-
-/* Channels of one operand side by side: `channels` from `first` on, `pitch` places for them. */
-typedef struct channel_piece {
-    ptrdiff_t first, channels, pitch;
-} channel_piece;
-
-/* The operands of a chunk as packed: how far from image to image and from row to row, and the tile
- * that says where taps of x are. Steps along a row are one pitch. */
-typedef struct packed_operand {
-    ptrdiff_t image, row, column;
-    input_tile tile;
-} packed_operand;
-
-static packed_operand pack_dy(const reduce_job *job, const cvl_chunk *chunk, ptrdiff_t group,
-                              channel_piece piece, real *to) {
-    const cvl_reduce *r = job->r;
-    const cvl_data_strides *s = &r->dy_strides;
-    const real *dy = (const real *)r->dy + chunk->image * s->n +
-                     (group * r->oc + piece.first) * s->c + chunk->depth * s->s[0] +
-                     chunk->row * s->s[1] + chunk->column * s->s[2];
-    const packed_operand packed = {.image = chunk->rows * chunk->columns * piece.pitch,
-                                   .row = chunk->columns * piece.pitch,
-                                   .column = piece.pitch};
-    const bool rows_follow = s->s[1] == chunk->columns * s->s[2];
-    const ptrdiff_t lines = rows_follow ? 1 : chunk->rows;
-    const ptrdiff_t length = rows_follow ? chunk->rows * chunk->columns : chunk->columns;
-    for (ptrdiff_t i = 0; i < chunk->images; i++)
-        for (ptrdiff_t line = 0; line < lines; line++)
-            job->kernels->copy(to + i * packed.image + line * packed.row, piece.pitch, 1,
-                               dy + i * s->n + line * s->s[1], s->s[2], s->c, length,
-                               piece.channels);
-    return packed;
-}
-
-static packed_operand pack_x(const reduce_job *job, const cvl_chunk *chunk, ptrdiff_t group,
-                             channel_piece piece, real *to) {
-    const cvl_reduce *r = job->r;
-    const cvl_phase *depth = r->axis[0].phases, *height = r->axis[1].phases;
-    const cvl_phase *width = r->axis[2].phases;
-    const ptrdiff_t in[] = {r->axis[0].in, r->axis[1].in, r->axis[2].in};
-    const real *x = (const real *)r->x + chunk->image * r->x_strides.n +
-                    (group * r->ic + piece.first) * r->x_strides.c;
-    packed_operand packed = {
-        .image = job->chunks.places * piece.pitch,
-        .tile = {.map = {cvl_channel_map(depth, 1, 1), cvl_channel_map(height, 1, chunk->rows),
-                         cvl_channel_map(width, 1, chunk->columns)},
-                 .shift = {chunk->depth * depth->in_step, chunk->row * height->in_step,
-                           chunk->column * width->in_step}}};
-    for (ptrdiff_t i = 0; i < chunk->images; i++)
-        pack_channels_together(&packed.tile, to + i * packed.image, piece.pitch,
-                               x + i * r->x_strides.n, &r->x_strides, piece.channels, in,
-                               job->kernels->copy);
-    packed.row = packed.tile.position[1];
-    packed.column = packed.tile.position[2];
-    return packed;
-}
-
-/* Packs one operand of a chunk, piece by piece of `pitch` channels, `piece_room` elements apart. */
-static packed_operand pack_operand(const reduce_job *job, bool of_x, const cvl_chunk *chunk,
-                                   ptrdiff_t group, ptrdiff_t first, ptrdiff_t channels,
-                                   ptrdiff_t pitch, ptrdiff_t piece_room, real *to) {
-    packed_operand packed = {0};
-    for (ptrdiff_t c = 0; c < channels; c += pitch, to += piece_room) {
-        const channel_piece piece = {first + c, channels - c < pitch ? channels - c : pitch, pitch};
-        packed = (of_x ? pack_x : pack_dy)(job, chunk, group, piece, to);
-    }
-    return packed;
 }
 
 /* The parts of a thread's workspace. */
 typedef struct reduce_space {
-    real *wide, *narrow;
+    real *sums, *wide, *narrow;
     ptrdiff_t *a_row, *c_row, *b_row, *tap_offset;
     cvl_term *terms;
 } reduce_space;
 
-/* C[row][lane] += over the terms, for rows a_row and one strip of lanes; the terms are visited in
- * runs of at least `visit` positions, whose lines stay in cache while all rows pass over them. */
-static void accumulate(const kernel_table *kernels, real *c, const ptrdiff_t *c_row, const real *a,
-                       const ptrdiff_t *a_row, ptrdiff_t a_step, const real *b,
-                       const ptrdiff_t *b_row, ptrdiff_t vectors, const cvl_term *terms,
-                       ptrdiff_t n_terms, ptrdiff_t n_rows) {
-    const ptrdiff_t tile_rows = kernels->rows[vectors - 1];
-    const ptrdiff_t tiles = (n_rows + tile_rows - 1) / tile_rows;
-    for (ptrdiff_t first = 0, last = 0; first < n_terms; first = last) {
-        for (ptrdiff_t positions = 0; last < n_terms && positions < least_visit; last++)
-            positions += terms[last].length;
-        for (ptrdiff_t tile = 0; tile < tiles; tile++) {
-            const ptrdiff_t m0 = n_rows * tile / tiles, m1 = n_rows * (tile + 1) / tiles;
-            kernels->product_tile[vectors - 1][m1 - m0 - 1](c, c_row + m0, c, c_row + m0, false, a,
-                                                            a_row + m0, a_step, b, b_row,
-                                                            terms + first, last - first);
-        }
-    }
+/* An operand of a chunk as it is read: channel c of piece p at (image, row, column) stands at
+ * base + p*piece + c*channel + image*image_step + row*row_step + column*column_step, plus, for x, a tap's
+ * offset in the tile. */
+typedef struct chunk_operand {
+    const real *base;
+    ptrdiff_t piece, channel, image, row, column;
+    input_tile tile;
+} chunk_operand;
+
+static input_tile chunk_tile(const reduce_job *job, const cvl_chunk *chunk,
+                             bool positions_together) {
+    const cvl_phase *depth = job->r->axis[0].phases, *height = job->r->axis[1].phases;
+    const cvl_phase *width = job->r->axis[2].phases;
+    cvl_map_fn *const map = positions_together ? cvl_pixel_map : cvl_channel_map;
+    return (input_tile){.map = {map(depth, 1, 1), map(height, 1, chunk->rows),
+                                job->width_map(width, 1, chunk->columns)},
+                        .shift = {chunk->depth * depth->in_step, chunk->row * height->in_step,
+                                  chunk->column * width->in_step}};
 }
 
-/* Elements a piece of an operand takes, for the largest chunk. */
-static ptrdiff_t piece_room(const reduce_job *job, bool of_x, ptrdiff_t pitch) {
-    const cvl_chunks *c = &job->chunks;
-    const ptrdiff_t positions = of_x ? c->places : cvl_scale_bytes(c->rows, c->columns);
-    return cvl_scale_bytes(cvl_scale_bytes(c->images, positions), pitch);
+static const real *chunk_x(const cvl_reduce *r, const cvl_chunk *chunk, ptrdiff_t group,
+                           ptrdiff_t first) {
+    return (const real *)r->x + chunk->image * r->x_strides.n +
+           (group * r->ic + first) * r->x_strides.c;
+}
+
+static const real *chunk_dy(const cvl_reduce *r, const cvl_chunk *chunk, ptrdiff_t group,
+                            ptrdiff_t first) {
+    const cvl_data_strides *s = &r->dy_strides;
+    return (const real *)r->dy + chunk->image * s->n + (group * r->oc + first) * s->c +
+           chunk->depth * s->s[0] + chunk->row * s->s[1] + chunk->column * s->s[2];
+}
+
+/* Packs channels of x, or of dy, as pieces of `pitch` channels, [piece][image][position][channel]. */
+static chunk_operand pack_pieces(const reduce_job *job, bool of_x, const cvl_chunk *chunk,
+                                 ptrdiff_t group, ptrdiff_t first, ptrdiff_t channels,
+                                 ptrdiff_t pitch, real *to) {
+    const cvl_reduce *r = job->r;
+    const cvl_data_strides *s = &r->dy_strides;
+    const ptrdiff_t in[] = {r->axis[0].in, r->axis[1].in, r->axis[2].in};
+    const ptrdiff_t places = of_x ? job->chunks.places : chunk->rows * chunk->columns;
+    const bool rows_follow = s->s[1] == chunk->columns * s->s[2];
+    const ptrdiff_t lines = rows_follow ? 1 : chunk->rows;
+    const ptrdiff_t length = rows_follow ? chunk->rows * chunk->columns : chunk->columns;
+    chunk_operand o = {.base = to,
+                       .piece = chunk->images * places * pitch,
+                       .channel = 1,
+                       .image = places * pitch,
+                       .row = chunk->columns * pitch,
+                       .column = pitch};
+    if (of_x)
+        o.tile = chunk_tile(job, chunk, false);
+    for (ptrdiff_t c = 0; c < channels; c += pitch)
+        for (ptrdiff_t i = 0; i < chunk->images; i++, to += o.image) {
+            const ptrdiff_t n = least(pitch, channels - c);
+            if (of_x) {
+                pack_channels_together(&o.tile, to, pitch,
+                                       chunk_x(r, chunk, group, first + c) + i * r->x_strides.n,
+                                       &r->x_strides, n, in, job->kernels->copy);
+                continue;
+            }
+            const real *dy = chunk_dy(r, chunk, group, first + c) + i * s->n;
+            for (ptrdiff_t line = 0; line < lines; line++)
+                job->kernels->copy(to + line * o.row, pitch, 1, dy + line * s->s[1], s->s[2], s->c,
+                                   length, n);
+        }
+    if (of_x) {
+        o.row = o.tile.position[1];
+        o.column = o.tile.position[2];
+    }
+    return o;
+}
+
+/* Narrow channels of x with their positions together: where they stand, or in a tile of their own. */
+static chunk_operand bring_x_rows(const reduce_job *job, const cvl_chunk *chunk, ptrdiff_t group,
+                                  ptrdiff_t first, ptrdiff_t channels, real *room) {
+    const cvl_reduce *r = job->r;
+    const ptrdiff_t in[] = {r->axis[0].in, r->axis[1].in, r->axis[2].in};
+    const real *x = chunk_x(r, chunk, group, first);
+    chunk_operand o = {.channel = r->x_strides.c,
+                       .image = r->x_strides.n,
+                       .column = 1,
+                       .tile = chunk_tile(job, chunk, true)};
+    bool packed = true;
+    if (tile_is_inside(&o.tile, in)) {
+        tile_in_place(&o.tile, x, &r->x_strides);
+        packed = chunk->columns > 1 && o.tile.position[2] != 1;
+    }
+    if (packed) {
+        o.image = channel_room(job->chunks.places) * channels;
+        for (ptrdiff_t i = chunk->images - 1; i >= 0; i--)
+            o.channel = pack_positions_together(&o.tile, room + i * o.image, x + i * r->x_strides.n,
+                                                &r->x_strides, channels, in, job->kernels->copy);
+    }
+    o.base = o.tile.base;
+    o.row = o.tile.position[1];
+    return o;
+}
+
+/* The same for dy, whose positions stand together as they are. */
+static chunk_operand bring_dy_rows(const reduce_job *job, const cvl_chunk *chunk, ptrdiff_t group,
+                                   ptrdiff_t first) {
+    const cvl_data_strides *s = &job->r->dy_strides;
+    return (chunk_operand){.base = chunk_dy(job->r, chunk, group, first),
+                           .channel = s->c,
+                           .image = s->n,
+                           .row = s->s[1],
+                           .column = 1};
+}
+
+/* The positions of a chunk as terms, cut for accuracy; rows that follow one another become one. */
+static ptrdiff_t list_chunk_terms(const cvl_chunk *chunk, const chunk_operand *a, cvl_term *terms) {
+    ptrdiff_t n = 0, room = longest_cut, b = 0;
+    for (ptrdiff_t image = 0; image < chunk->images; image++)
+        for (ptrdiff_t row = 0; row < chunk->rows; row++)
+            for (ptrdiff_t q = 0, length; q < chunk->columns; q += length, b += length) {
+                const ptrdiff_t at = image * a->image + row * a->row + q * a->column;
+                length = least(chunk->columns - q, room);
+                cvl_term *last = n ? &terms[n - 1] : NULL;
+                if (last && !last->flush && last->a + last->length * a->column == at)
+                    last->length += length;
+                else
+                    terms[n++] = (cvl_term){.a = at, .b = b, .length = length};
+                room -= length;
+                if (room == 0) {
+                    terms[n - 1].flush = true;
+                    room = longest_cut;
+                }
+            }
+    return n;
+}
+
+/* Where each row of the product, (narrow channel, tap), reads and stores. Its sums stand where the weights
+ * want them: channel by channel if a channel's taps stand together, else tap by tap. */
+static ptrdiff_t list_rows(const reduce_job *job, const reduce_block *block, const chunk_operand *a,
+                           const ptrdiff_t *tap_offset, ptrdiff_t taps, const reduce_space *space) {
+    const ptrdiff_t line = job->together ? block->rows : line_channels;
+    const bool channel_major = job->r->dw_strides.k[2] == 1;
+    ptrdiff_t n = 0;
+    for (ptrdiff_t first = 0; first < block->rows; first += line)
+        for (ptrdiff_t t = 0; t < taps; t++)
+            for (ptrdiff_t c = first; c < least(first + line, block->rows); c++, n++) {
+                space->a_row[n] =
+                    first / line * a->piece + (c - first) * a->channel + tap_offset[t];
+                space->c_row[n] =
+                    (channel_major ? c * taps + t : t * block->rows + c) * block->width;
+            }
+    return n;
 }
 
 static void reduce_chunk(const reduce_job *job, const reduce_block *block, const cvl_chunk *chunk,
-                         const reduce_space *space) {
+                         const reduce_space *space, real *sums) {
     const cvl_reduce *r = job->r;
     const bool lanes_of_x = job->lanes_of_x;
-    const ptrdiff_t line = line_channels, strip = job->strip;
-    const ptrdiff_t narrow_room = piece_room(job, !lanes_of_x, line);
-    const ptrdiff_t wide_room = piece_room(job, lanes_of_x, strip);
-    const packed_operand narrow = pack_operand(job, !lanes_of_x, chunk, block->group, block->narrow,
-                                               block->rows, line, narrow_room, space->narrow);
-    const packed_operand wide = pack_operand(job, lanes_of_x, chunk, block->group, block->wide,
-                                             block->lanes, strip, wide_room, space->wide);
-
-    ptrdiff_t n_terms = 0;
-    for (ptrdiff_t i = 0; i < chunk->images; i++)
-        for (ptrdiff_t row = 0; row < chunk->rows; row++)
-            space->terms[n_terms++] = (cvl_term){.a = i * narrow.image + row * narrow.row,
-                                                 .b = (i * chunk->rows + row) * chunk->columns,
-                                                 .length = chunk->columns};
-    for (ptrdiff_t i = 0, n = 0; i < chunk->images; i++)
-        for (ptrdiff_t row = 0; row < chunk->rows; row++)
-            for (ptrdiff_t column = 0; column < chunk->columns; column++)
-                space->b_row[n++] = i * wide.image + row * wide.row + column * wide.column;
+    const ptrdiff_t strip = job->strip, no_offset = 0;
+    const chunk_operand a =
+        !job->together ? pack_pieces(job, !lanes_of_x, chunk, block->group, block->narrow,
+                                     block->rows, line_channels, space->narrow)
+        : lanes_of_x
+            ? bring_dy_rows(job, chunk, block->group, block->narrow)
+            : bring_x_rows(job, chunk, block->group, block->narrow, block->rows, space->narrow);
+    const chunk_operand b = pack_pieces(job, lanes_of_x, chunk, block->group, block->wide,
+                                        block->lanes, strip, space->wide);
     const cvl_phase *const phase[] = {r->axis[0].phases, r->axis[1].phases, r->axis[2].phases};
     const ptrdiff_t n_taps =
-        list_tap_offsets(phase, lanes_of_x ? &wide.tile : &narrow.tile, space->tap_offset);
+        list_tap_offsets(phase, lanes_of_x ? &b.tile : &a.tile, space->tap_offset);
+    const ptrdiff_t n_terms = list_chunk_terms(chunk, &a, space->terms);
+    for (ptrdiff_t image = 0, n = 0; image < chunk->images; image++)
+        for (ptrdiff_t row = 0; row < chunk->rows; row++)
+            for (ptrdiff_t q = 0; q < chunk->columns; q++)
+                space->b_row[n++] = image * b.image + row * b.row + q * b.column;
 
-    /* Rows of the product: with the lanes of dy, (piece, tap, channel) of x; else channels of dy. */
     const ptrdiff_t row_taps = lanes_of_x ? 1 : n_taps;
-    ptrdiff_t n_rows = 0;
-    for (ptrdiff_t first = 0; first < block->rows; first += line) {
-        const ptrdiff_t last = block->rows - first < line ? block->rows : first + line;
-        for (ptrdiff_t t = 0; t < row_taps; t++)
-            for (ptrdiff_t c = first; c < last; c++, n_rows++) {
-                space->a_row[n_rows] = first / line * narrow_room + c - first +
-                                       (lanes_of_x ? 0 : space->tap_offset[t]);
-                space->c_row[n_rows] = (t * block->rows + c) * block->width;
-            }
-    }
-    for (ptrdiff_t lane = 0, s = 0; lane < block->width; lane += strip, s++) {
-        const ptrdiff_t left = block->width - lane, width = left < strip ? left : strip;
-        for (ptrdiff_t t = 0; t < (lanes_of_x ? n_taps : 1); t++)
-            accumulate(job->kernels, block->sums + t * block->rows * block->width + lane,
-                       space->c_row, space->narrow, space->a_row, narrow.column,
-                       space->wide + s * wide_room + (lanes_of_x ? space->tap_offset[t] : 0),
-                       space->b_row, width / job->kernels->lanes, space->terms, n_terms, n_rows);
-    }
+    const ptrdiff_t n_rows =
+        list_rows(job, block, &a, lanes_of_x ? &no_offset : space->tap_offset, row_taps, space);
+    for (ptrdiff_t t = 0; t < n_taps / row_taps; t++)
+        for (ptrdiff_t lane = 0, s = 0; lane < block->width; lane += strip, s++) {
+            real *const c = sums + t * block->rows * block->width + lane;
+            multiply(job->kernels, least(strip, block->width - lane), c, space->c_row, c,
+                     space->c_row, false, a.base, space->a_row, a.column,
+                     b.base + s * b.piece + (lanes_of_x ? space->tap_offset[t] : 0), space->b_row,
+                     space->terms, n_terms, n_rows);
+        }
 }
 
-static void reduce_task(const reduce_job *job, ptrdiff_t index, char *memory) {
+/* Stores a block's sums in dw. */
+static void store_sums(const reduce_job *job, const reduce_block *block, const real *sums) {
     const cvl_reduce *r = job->r;
+    const cvl_weight_strides *to = &r->dw_strides;
+    copy_kernel *const copy = job->kernels->copy;
+    const cvl_phase *const phase[] = {r->axis[0].phases, r->axis[1].phases, r->axis[2].phases};
+    const ptrdiff_t oc = block->group * r->oc + (job->lanes_of_x ? block->narrow : block->wide);
+    const ptrdiff_t ic = job->lanes_of_x ? block->wide : block->narrow;
+    const ptrdiff_t lane = job->lanes_of_x ? to->ic : to->oc;
+    const ptrdiff_t row = job->lanes_of_x ? to->oc : to->ic;
+    real *const w = (real *)r->dw + oc * to->oc + ic * to->ic;
+    bool all_follow = to->k[2] == 1 && row == job->taps && !job->lanes_of_x;
+    ptrdiff_t step = 1;
+    for (int i = CVL_AXES - 1; i >= 0; i--) {
+        all_follow =
+            all_follow && phase[i]->taps == r->axis[i].k && (r->axis[i].k == 1 || to->k[i] == step);
+        step *= r->axis[i].k;
+    }
+    if (all_follow) {
+        copy(w, 1, lane, sums, block->width, 1, block->rows * job->taps, block->lanes);
+        return;
+    }
+    const bool channel_major = to->k[2] == 1 && !job->lanes_of_x;
+    ptrdiff_t t = 0;
+    for (ptrdiff_t d = 0; d < phase[0]->taps; d++)
+        for (ptrdiff_t h = 0; h < phase[1]->taps; h++)
+            for (ptrdiff_t k = 0; k < phase[2]->taps; k++, t++)
+                copy(w + (phase[0]->tap_first + d) * to->k[0] +
+                         (phase[1]->tap_first + h) * to->k[1] +
+                         (phase[2]->tap_first + k) * to->k[2],
+                     row, lane, sums + (channel_major ? t : t * block->rows) * block->width,
+                     (channel_major ? job->taps : 1) * block->width, 1, block->rows, block->lanes);
+}
+
+/* The parts of a thread's workspace; without memory, only its size. */
+static reduce_space reduce_layout(const reduce_job *job, cvl_arena *memory) {
+    const cvl_chunks *chunks = &job->chunks;
+    const ptrdiff_t line = line_channels;
+    const ptrdiff_t x_places = cvl_scale_bytes(chunks->images, channel_room(chunks->places));
+    const ptrdiff_t narrow = (job->most_rows + line - 1) / line * line;
+    const ptrdiff_t wide = (job->most_wide + job->strip - 1) / job->strip * job->strip;
+    const bool dy_in_place = job->together && job->lanes_of_x;
+    reduce_space space;
+    space.sums = cvl_take(memory, job->partial ? 0 : job->partial_count, sizeof(real));
+    space.wide = cvl_take(
+        memory, cvl_scale_bytes(job->lanes_of_x ? x_places : job->positions, wide), sizeof(real));
+    space.narrow = cvl_take(
+        memory,
+        dy_in_place ? 0 : cvl_scale_bytes(job->lanes_of_x ? job->positions : x_places, narrow),
+        sizeof(real));
+    space.a_row = cvl_take(memory, job->taps * job->most_rows, sizeof(ptrdiff_t));
+    space.c_row = cvl_take(memory, job->taps * job->most_rows, sizeof(ptrdiff_t));
+    space.b_row = cvl_take(memory, job->positions, sizeof(ptrdiff_t));
+    space.tap_offset = cvl_take(memory, job->taps, sizeof(ptrdiff_t));
+    space.terms = cvl_take(memory, chunks->images * chunks->rows + job->positions / longest_cut + 1,
+                           sizeof(cvl_term));
+    return space;
+}
+
+static void reduce_task(const reduce_job *job, ptrdiff_t index, const reduce_space *space) {
     const cvl_chunks *chunks = &job->chunks;
     const ptrdiff_t split = index % job->splits;
-    reduce_block block = nth_block(job, index / job->splits);
-    block.sums += split * job->partial_count;
-    memset(block.sums, 0, (size_t)(job->taps * block.rows * block.width) * sizeof(real));
-
-    cvl_arena arena = {.memory = memory};
-    const reduce_space space = {
-        .wide = cvl_take(&arena, job->wide_room, sizeof(real)),
-        .narrow = cvl_take(&arena, job->narrow_room, sizeof(real)),
-        .a_row = cvl_take(&arena, job->taps * job->most_rows, sizeof(ptrdiff_t)),
-        .c_row = cvl_take(&arena, job->taps * job->most_rows, sizeof(ptrdiff_t)),
-        .b_row =
-            cvl_take(&arena, chunks->images * chunks->rows * chunks->columns, sizeof(ptrdiff_t)),
-        .tap_offset = cvl_take(&arena, job->taps, sizeof(ptrdiff_t)),
-        .terms = cvl_take(&arena, chunks->images * chunks->rows, sizeof(cvl_term))};
+    const reduce_block block = nth_block(job, index / job->splits);
+    real *const sums = job->partial ? job->partial + index * job->partial_count : space->sums;
+    memset(sums, 0, (size_t)(job->taps * block.rows * block.width) * sizeof(real));
     const ptrdiff_t last = chunks->count * (split + 1) / job->splits;
     for (ptrdiff_t c = chunks->count * split / job->splits; c < last; c++) {
-        const cvl_chunk chunk = cvl_nth_chunk(r, chunks, c);
-        reduce_chunk(job, &block, &chunk, &space);
+        const cvl_chunk chunk = cvl_nth_chunk(job->r, chunks, c);
+        reduce_chunk(job, &block, &chunk, space, sums);
     }
+    if (!job->partial)
+        store_sums(job, &block, sums);
 }
 
 static void reduce_tasks(void *context, ptrdiff_t begin, ptrdiff_t end, int thread) {
     const reduce_job *job = context;
+    cvl_arena memory = {.memory = job->workspace + thread * job->workspace_bytes};
+    const reduce_space space = reduce_layout(job, &memory);
     for (ptrdiff_t i = begin; i < end; i++)
-        reduce_task(job, i, job->workspace + thread * job->workspace_bytes);
+        reduce_task(job, i, &space);
 }
 
 /* Adds the partial results of a block in order and stores it in dw. */
 static void finish_blocks(void *context, ptrdiff_t begin, ptrdiff_t end, int thread) {
     const reduce_job *job = context;
-    const cvl_reduce *r = job->r;
-    const cvl_weight_strides *to = &r->dw_strides;
-    real *scratch = (real *)(job->workspace + thread * job->workspace_bytes);
+    (void)thread;
     for (ptrdiff_t index = begin; index < end; index++) {
         const reduce_block block = nth_block(job, index);
+        real *const sums = job->partial + index * job->splits * job->partial_count;
         const ptrdiff_t count = job->taps * block.rows * block.width;
-        for (ptrdiff_t split = 1; split < job->splits; split++) {
-            const real *other = block.sums + split * job->partial_count;
+        for (ptrdiff_t split = 1; split < job->splits; split++)
             for (ptrdiff_t i = 0; i < count; i++)
-                block.sums[i] += other[i];
-        }
-        const ptrdiff_t oc = job->lanes_of_x ? block.narrow : block.wide;
-        const ptrdiff_t ic = job->lanes_of_x ? block.wide : block.narrow;
-        weight_block weights = {.w = (real *)r->dw + (block.group * r->oc + oc) * to->oc +
-                                     ic * to->ic,
-                                .oc = job->lanes_of_x ? to->ic : to->oc,
-                                .ic = job->lanes_of_x ? to->oc : to->ic,
-                                .all_taps = true,
-                                .channels = block.rows,
-                                .lanes = block.lanes,
-                                .width = block.width};
-        for (int i = 0; i < CVL_AXES; i++) {
-            weights.k[i] = to->k[i];
-            weights.size[i] = r->axis[i].phases->taps;
-            weights.all_taps &= weights.size[i] == r->axis[i].k;
-            weights.order[i] = r->axis[i].tap_order + r->axis[i].phases->tap_first;
-        }
-        unpack_weights(&weights, block.sums, scratch, job->kernels->copy);
+                sums[i] += sums[split * job->partial_count + i];
+        store_sums(job, &block, sums);
+    }
+}
+
+/* Cuts the result into blocks and the positions into chunks: a block is as wide as pays for bringing the
+ * narrow operand again for each, and as high as leaves room for its sums and for a chunk of positions. */
+static void cut_blocks(reduce_job *job) {
+    const cvl_reduce *r = job->r;
+    const ptrdiff_t lanes = job->kernels->lanes, size = (ptrdiff_t)sizeof(real);
+    const ptrdiff_t repay = (job->taps == 1 ? 256 : 64) / lanes, strip = job->strip / lanes;
+    job->n_wide =
+        (job->vectors + (repay > strip ? repay : strip) - 1) / (repay > strip ? repay : strip);
+    job->most_wide = (job->vectors + job->n_wide - 1) / job->n_wide * lanes;
+    for (job->n_narrow = 1;; job->n_narrow *= 2) {
+        job->most_rows = (job->narrow + job->n_narrow - 1) / job->n_narrow;
+        const ptrdiff_t x_channels = job->lanes_of_x ? job->most_wide : job->most_rows;
+        const ptrdiff_t dy_channels = job->lanes_of_x ? job->most_rows : job->most_wide;
+        job->chunks = cvl_cut_reduce(
+            r, job->together && !job->lanes_of_x ? cvl_pixel_map : cvl_channel_map, job->width_map,
+            x_channels * size, dy_channels * size, cvl_l2_bytes() / 2, chunk_positions);
+        job->positions = job->chunks.images * job->chunks.rows * job->chunks.columns;
+        job->partial_count =
+            cvl_scale_bytes(cvl_scale_bytes(job->taps, job->most_rows), job->most_wide);
+        if (job->most_rows <= 4 * line_channels ||
+            (cvl_scale_bytes(job->partial_count, size) <= cvl_l2_bytes() / 2 &&
+             (job->positions >= chunk_positions / 2 || job->chunks.count == job->chunks.n_images)))
+            break;
     }
 }
 
@@ -283,64 +380,40 @@ cvl_status CVL_TYPED(cvl_reduce_channels)(const cvl_reduce *r, const cvl_kernels
     const kernel_table *kernels = all_kernels->CVL_DTYPE;
     reduce_job job = {.r = r, .kernels = kernels, .lanes_of_x = lanes_of_x};
     const ptrdiff_t lanes = kernels->lanes, size = (ptrdiff_t)sizeof(real);
-    const ptrdiff_t taps[] = {r->axis[0].phases->taps, r->axis[1].phases->taps,
-                              r->axis[2].phases->taps};
-    job.taps = taps[0] * taps[1] * taps[2];
+    job.taps = r->axis[0].phases->taps * r->axis[1].phases->taps * r->axis[2].phases->taps;
     job.wide = lanes_of_x ? r->ic : r->oc;
     job.narrow = lanes_of_x ? r->oc : r->ic;
+    job.together = (lanes_of_x ? r->dy_strides.s[2] : r->x_strides.s[2]) == 1;
+    job.width_map = lanes_of_x || !job.together ? cvl_channel_map
+                    : r->axis[1].out > 1        ? cvl_joined_map
+                                                : cvl_pixel_map;
     job.vectors = (job.wide + lanes - 1) / lanes;
-
-    /* A block is wide enough to pay for packing the narrow operand again for each of them. */
-    job.strip = (job.vectors < kernels->vectors ? job.vectors : kernels->vectors) * lanes;
-    const ptrdiff_t repay = job.taps == 1 ? 256 : 64;
-    const ptrdiff_t most_wide = (repay > job.strip ? repay : job.strip) / lanes;
-    job.n_wide = (job.vectors + most_wide - 1) / most_wide;
-    const ptrdiff_t block_wide = (job.vectors + job.n_wide - 1) / job.n_wide * lanes;
-
-    /* A block is as high as leaves room for enough positions of the narrow operand in the cache. */
-    const ptrdiff_t line = line_channels, enough = least_visit;
-    for (job.n_narrow = 1;; job.n_narrow *= 2) {
-        job.most_rows = (job.narrow + job.n_narrow - 1) / job.n_narrow;
-        job.chunks = cvl_cut_reduce(
-            r, cvl_channel_map, (lanes_of_x ? block_wide : job.most_rows) * size,
-            (lanes_of_x ? job.most_rows : block_wide) * size, cvl_l2_bytes() / 4 * 3, enough);
-        if (job.most_rows <= 4 * line ||
-            job.chunks.images * job.chunks.rows * job.chunks.columns >= enough / 2 ||
-            job.chunks.count == job.chunks.n_images)
-            break;
-    }
+    job.strip = least(job.vectors, kernels->vectors) * lanes;
+    cut_blocks(&job);
     const ptrdiff_t blocks = r->groups * job.n_wide * job.n_narrow;
-    job.partial_count =
-        cvl_scale_bytes(cvl_scale_bytes(job.taps * job.narrow, job.vectors * lanes), r->groups);
-    job.splits = cvl_reduce_splits(&job.chunks, blocks, cvl_scale_bytes(job.partial_count, size));
-
-    const ptrdiff_t wide_pieces = (block_wide + job.strip - 1) / job.strip;
-    const ptrdiff_t narrow_pieces = (job.most_rows + line - 1) / line;
-    job.wide_room = cvl_scale_bytes(piece_room(&job, lanes_of_x, job.strip), wide_pieces);
-    job.narrow_room = cvl_scale_bytes(piece_room(&job, !lanes_of_x, line), narrow_pieces);
-    ptrdiff_t bytes = cvl_add_bytes(cvl_part_bytes(job.wide_room, sizeof(real)),
-                                    cvl_part_bytes(job.narrow_room, sizeof(real)));
-    bytes = cvl_add_bytes(bytes, 2 * cvl_part_bytes(job.taps * job.most_rows, sizeof(ptrdiff_t)));
-    bytes = cvl_add_bytes(bytes, cvl_part_bytes(job.taps, sizeof(ptrdiff_t)));
-    bytes = cvl_add_bytes(bytes,
-                          cvl_part_bytes(job.chunks.images * job.chunks.rows * job.chunks.columns,
-                                         sizeof(ptrdiff_t)));
-    bytes =
-        cvl_add_bytes(bytes, cvl_part_bytes(job.chunks.images * job.chunks.rows, sizeof(cvl_term)));
-    const ptrdiff_t scratch = cvl_part_bytes(weight_scratch(taps, block_wide), sizeof(real));
-    job.workspace_bytes = bytes > scratch ? bytes : scratch;
+    job.splits = cvl_reduce_splits(
+        &job.chunks, blocks, cvl_scale_bytes(cvl_scale_bytes(job.partial_count, blocks), size));
 
     const ptrdiff_t tasks = blocks * job.splits;
     const int threads = cvl_threads_for(tasks, r->work);
-    const ptrdiff_t partials = cvl_scale_bytes(job.partial_count, job.splits);
-    char *memory = cvl_alloc((size_t)cvl_add_bytes(cvl_part_bytes(partials, sizeof(real)),
-                                                   cvl_scale_bytes(job.workspace_bytes, threads)));
+    const ptrdiff_t partial_bytes =
+        job.splits > 1 ? cvl_part_bytes(cvl_scale_bytes(job.partial_count, tasks), sizeof(real))
+                       : 0;
+    real nowhere;
+    job.partial = job.splits > 1 ? &nowhere : NULL; /* known once there is memory */
+    cvl_arena arena = {0};
+    reduce_layout(&job, &arena);
+    job.workspace_bytes = arena.bytes;
+    char *memory = cvl_alloc(
+        (size_t)cvl_add_bytes(partial_bytes, cvl_scale_bytes(job.workspace_bytes, threads)));
     if (!memory)
         return CVL_NO_MEMORY;
-    job.partial = (real *)memory;
-    job.workspace = memory + cvl_part_bytes(partials, sizeof(real));
+    if (job.partial)
+        job.partial = (real *)memory;
+    job.workspace = memory + partial_bytes;
     cvl_parallel_for(tasks, 1, threads, reduce_tasks, &job);
-    cvl_parallel_for(blocks, 1, threads, finish_blocks, &job);
+    if (job.partial)
+        cvl_parallel_for(blocks, 1, threads, finish_blocks, &job);
     cvl_free(memory);
     return CVL_OK;
 }

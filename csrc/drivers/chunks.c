@@ -14,28 +14,26 @@ static ptrdiff_t even(ptrdiff_t whole, ptrdiff_t size) {
     return ceil_div(whole, ceil_div(whole, size));
 }
 
-static ptrdiff_t places(const cvl_reduce *r,
-                        cvl_map (*map)(const cvl_phase *, ptrdiff_t, ptrdiff_t), ptrdiff_t rows,
+static ptrdiff_t places(const cvl_reduce *r, cvl_map_fn *map, cvl_map_fn *width_map, ptrdiff_t rows,
                         ptrdiff_t columns) {
     const ptrdiff_t count[] = {1, rows, columns};
     ptrdiff_t n = 1;
     for (int i = 0; i < CVL_AXES; i++) {
-        const cvl_map m = map(r->axis[i].phases, 1, count[i]);
+        const cvl_map m = (i == CVL_AXES - 1 ? width_map : map)(r->axis[i].phases, 1, count[i]);
         n = cvl_scale_bytes(n, cvl_scale_bytes(m.runs, m.length));
     }
     return n;
 }
 
-cvl_chunks cvl_cut_reduce(const cvl_reduce *r,
-                          cvl_map (*map)(const cvl_phase *, ptrdiff_t, ptrdiff_t),
+cvl_chunks cvl_cut_reduce(const cvl_reduce *r, cvl_map_fn *map, cvl_map_fn *width_map,
                           ptrdiff_t x_bytes, ptrdiff_t dy_bytes, ptrdiff_t budget,
                           ptrdiff_t enough_positions) {
     const ptrdiff_t all_rows = r->axis[1].out, all_columns = r->axis[2].out;
     ptrdiff_t rows = all_rows, columns = all_columns, images = 1;
 #define CHUNK_BYTES                                                                                \
-    cvl_add_bytes(cvl_scale_bytes(places(r, map, rows, columns), x_bytes),                         \
+    cvl_add_bytes(cvl_scale_bytes(places(r, map, width_map, rows, columns), x_bytes),              \
                   cvl_scale_bytes(rows *columns, dy_bytes))
-    while (rows > 1 && CHUNK_BYTES > budget)
+    while (rows > 1 && (CHUNK_BYTES > budget || rows * columns > 2 * enough_positions))
         rows = even(all_rows, rows - (rows + 7) / 8);
     while (columns > enough_positions && CHUNK_BYTES > budget)
         columns = even(all_columns, columns - columns / 4);
@@ -53,7 +51,7 @@ cvl_chunks cvl_cut_reduce(const cvl_reduce *r,
     c.n_columns = ceil_div(all_columns, columns);
     c.depths = r->axis[0].out;
     c.count = c.n_images * c.n_rows * c.n_columns * c.depths;
-    c.places = places(r, map, rows, columns);
+    c.places = places(r, map, width_map, rows, columns);
     return c;
 }
 

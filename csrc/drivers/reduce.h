@@ -31,9 +31,9 @@ typedef struct cvl_chunks {
     ptrdiff_t places; /* the most places a tile of x needs, for one image */
 } cvl_chunks;
 
-/* Cuts so that x, at x_bytes per place, and dy, at dy_bytes per position, fit the budget. */
-cvl_chunks cvl_cut_reduce(const cvl_reduce *r,
-                          cvl_map (*map)(const cvl_phase *, ptrdiff_t, ptrdiff_t),
+/* Cuts so that x, at x_bytes per place, and dy, at dy_bytes per position, fit the budget, and a chunk has
+ * about enough positions. */
+cvl_chunks cvl_cut_reduce(const cvl_reduce *r, cvl_map_fn *map, cvl_map_fn *width_map,
                           ptrdiff_t x_bytes, ptrdiff_t dy_bytes, ptrdiff_t budget,
                           ptrdiff_t enough_positions);
 

@@ -41,7 +41,10 @@ cvl_status cvl_run_reduce(cvl_dtype dtype, const cvl_reduce *r) {
         return (dtype == CVL_F32 ? cvl_reduce_lanes_f32 : cvl_reduce_lanes_f64)(r, kernels);
     if (r->oc < lanes / 2 && r->ic < lanes / 2)
         return (dtype == CVL_F32 ? cvl_reduce_pixels_f32 : cvl_reduce_pixels_f64)(r, kernels);
-    const bool lanes_of_x = r->oc < lanes / 2;
+    const ptrdiff_t taps =
+        r->axis[0].phases->taps * r->axis[1].phases->taps * r->axis[2].phases->taps;
+    const bool lanes_of_x =
+        r->oc < lanes / 2 || (taps == 1 && r->dw_strides.ic == 1 && r->ic >= lanes / 2);
     return (dtype == CVL_F32 ? cvl_reduce_channels_f32 : cvl_reduce_channels_f64)(r, kernels,
                                                                                   lanes_of_x);
 }
