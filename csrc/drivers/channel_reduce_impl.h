@@ -60,6 +60,11 @@ static reduce_block nth_block(const reduce_job *job, ptrdiff_t index) {
     return b;
 }
 
+/* Whether the sums of a channel's taps stand side by side, as they do in the weights. */
+static bool channel_major_sums(const reduce_job *job) {
+    return job->r->dw_strides.k[2] == 1 && !job->lanes_of_x;
+}
+
 /* The parts of a thread's workspace. */
 typedef struct reduce_space {
     real *sums, *wide, *narrow;
@@ -177,16 +182,34 @@ static chunk_operand bring_dy_rows(const reduce_job *job, const cvl_chunk *chunk
                            .column = 1};
 }
 
-/* The positions of a chunk as terms, cut for accuracy; rows that follow one another become one. */
-static ptrdiff_t list_chunk_terms(const cvl_chunk *chunk, const chunk_operand *a, cvl_term *terms) {
-    ptrdiff_t n = 0, room = longest_cut, b = 0;
+/* Rows and columns of a chunk, [first, last). */
+typedef struct chunk_part {
+    ptrdiff_t first_row, last_row, first_column, last_column;
+} chunk_part;
+
+/* The positions, of `count` from q on, at which tap j of a phase lies inside the source. */
+static void positions_inside(const cvl_phase *p, ptrdiff_t j, ptrdiff_t in, ptrdiff_t q,
+                             ptrdiff_t count, ptrdiff_t *first, ptrdiff_t *last) {
+    const ptrdiff_t source = p->in_first + j * p->tap_step + q * p->in_step;
+    *first = source >= 0 ? 0 : (-source + p->in_step - 1) / p->in_step;
+    *last = source >= in ? 0 : (in - 1 - source) / p->in_step + 1;
+    *last = least(*last, count);
+    *first = least(*first, *last);
+}
+
+/* Positions of a chunk as terms, cut for accuracy; rows that follow one another become one. */
+static ptrdiff_t list_chunk_terms(const cvl_chunk *chunk, const chunk_part *part,
+                                  const chunk_operand *a, cvl_term *terms) {
+    ptrdiff_t n = 0, room = longest_cut;
     for (ptrdiff_t image = 0; image < chunk->images; image++)
-        for (ptrdiff_t row = 0; row < chunk->rows; row++)
-            for (ptrdiff_t q = 0, length; q < chunk->columns; q += length, b += length) {
+        for (ptrdiff_t row = part->first_row; row < part->last_row; row++)
+            for (ptrdiff_t q = part->first_column, length; q < part->last_column; q += length) {
                 const ptrdiff_t at = image * a->image + row * a->row + q * a->column;
-                length = least(chunk->columns - q, room);
+                const ptrdiff_t b = (image * chunk->rows + row) * chunk->columns + q;
+                length = least(part->last_column - q, room);
                 cvl_term *last = n ? &terms[n - 1] : NULL;
-                if (last && !last->flush && last->a + last->length * a->column == at)
+                if (last && !last->flush && last->a + last->length * a->column == at &&
+                    last->b + last->length == b)
                     last->length += length;
                 else
                     terms[n++] = (cvl_term){.a = at, .b = b, .length = length};
@@ -199,57 +222,93 @@ static ptrdiff_t list_chunk_terms(const cvl_chunk *chunk, const chunk_operand *a
     return n;
 }
 
-/* Where each row of the product, (narrow channel, tap), reads and stores. Its sums stand where the weights
- * want them: channel by channel if a channel's taps stand together, else tap by tap. */
+/* Where each row of the product, a narrow channel and one of taps [tap, end), reads and stores. Its sums
+ * stand where the weights want them: channel by channel if a channel's taps stand together, else tap by
+ * tap. */
 static ptrdiff_t list_rows(const reduce_job *job, const reduce_block *block, const chunk_operand *a,
-                           const ptrdiff_t *tap_offset, ptrdiff_t taps, const reduce_space *space) {
+                           ptrdiff_t tap, ptrdiff_t end, const reduce_space *space) {
     const ptrdiff_t line = job->together ? block->rows : line_channels;
-    const bool channel_major = job->r->dw_strides.k[2] == 1;
+    const bool channel_major = channel_major_sums(job);
     ptrdiff_t n = 0;
     for (ptrdiff_t first = 0; first < block->rows; first += line)
-        for (ptrdiff_t t = 0; t < taps; t++)
+        for (ptrdiff_t t = tap; t < end; t++)
             for (ptrdiff_t c = first; c < least(first + line, block->rows); c++, n++) {
-                space->a_row[n] =
-                    first / line * a->piece + (c - first) * a->channel + tap_offset[t];
+                space->a_row[n] = first / line * a->piece + (c - first) * a->channel +
+                                  (job->lanes_of_x ? 0 : space->tap_offset[t]);
                 space->c_row[n] =
-                    (channel_major ? c * taps + t : t * block->rows + c) * block->width;
+                    (channel_major ? c * job->taps + t : t * block->rows + c) * block->width;
             }
     return n;
 }
 
-static void reduce_chunk(const reduce_job *job, const reduce_block *block, const cvl_chunk *chunk,
-                         const reduce_space *space, real *sums) {
-    const cvl_reduce *r = job->r;
-    const bool lanes_of_x = job->lanes_of_x;
-    const ptrdiff_t strip = job->strip, no_offset = 0;
-    const chunk_operand a =
-        !job->together ? pack_pieces(job, !lanes_of_x, chunk, block->group, block->narrow,
-                                     block->rows, line_channels, space->narrow)
-        : lanes_of_x
-            ? bring_dy_rows(job, chunk, block->group, block->narrow)
-            : bring_x_rows(job, chunk, block->group, block->narrow, block->rows, space->narrow);
-    const chunk_operand b = pack_pieces(job, lanes_of_x, chunk, block->group, block->wide,
-                                        block->lanes, strip, space->wide);
-    const cvl_phase *const phase[] = {r->axis[0].phases, r->axis[1].phases, r->axis[2].phases};
-    const ptrdiff_t n_taps =
-        list_tap_offsets(phase, lanes_of_x ? &b.tile : &a.tile, space->tap_offset);
-    const ptrdiff_t n_terms = list_chunk_terms(chunk, &a, space->terms);
+/* The operands of a chunk. */
+typedef struct chunk_operands {
+    chunk_operand a, b;
+} chunk_operands;
+
+static chunk_operands bring_operands(const reduce_job *job, const reduce_block *block,
+                                     const cvl_chunk *chunk, const reduce_space *space) {
+    const bool of_x = job->lanes_of_x;
+    const cvl_phase *const phase[] = {job->r->axis[0].phases, job->r->axis[1].phases,
+                                      job->r->axis[2].phases};
+    chunk_operands o;
+    if (!job->together)
+        o.a = pack_pieces(job, !of_x, chunk, block->group, block->narrow, block->rows,
+                          line_channels, space->narrow);
+    else if (of_x)
+        o.a = bring_dy_rows(job, chunk, block->group, block->narrow);
+    else
+        o.a = bring_x_rows(job, chunk, block->group, block->narrow, block->rows, space->narrow);
+    o.b = pack_pieces(job, of_x, chunk, block->group, block->wide, block->lanes, job->strip,
+                      space->wide);
+    list_tap_offsets(phase, of_x ? &o.b.tile : &o.a.tile, space->tap_offset);
     for (ptrdiff_t image = 0, n = 0; image < chunk->images; image++)
         for (ptrdiff_t row = 0; row < chunk->rows; row++)
             for (ptrdiff_t q = 0; q < chunk->columns; q++)
-                space->b_row[n++] = image * b.image + row * b.row + q * b.column;
+                space->b_row[n++] = image * o.b.image + row * o.b.row + q * o.b.column;
+    return o;
+}
 
-    const ptrdiff_t row_taps = lanes_of_x ? 1 : n_taps;
-    const ptrdiff_t n_rows =
-        list_rows(job, block, &a, lanes_of_x ? &no_offset : space->tap_offset, row_taps, space);
-    for (ptrdiff_t t = 0; t < n_taps / row_taps; t++)
-        for (ptrdiff_t lane = 0, s = 0; lane < block->width; lane += strip, s++) {
-            real *const c = sums + t * block->rows * block->width + lane;
-            multiply(job->kernels, least(strip, block->width - lane), c, space->c_row, c,
-                     space->c_row, false, a.base, space->a_row, a.column,
-                     b.base + s * b.piece + (lanes_of_x ? space->tap_offset[t] : 0), space->b_row,
-                     space->terms, n_terms, n_rows);
-        }
+/* Adds the products of taps [tap, end), summed over one part of the chunk. */
+static void add_part(const reduce_job *job, const reduce_block *block, const cvl_chunk *chunk,
+                     const chunk_part *part, ptrdiff_t tap, ptrdiff_t end, const chunk_operands *o,
+                     const reduce_space *space, real *sums) {
+    const ptrdiff_t n_terms = list_chunk_terms(chunk, part, &o->a, space->terms);
+    if (n_terms == 0)
+        return;
+    const ptrdiff_t n_rows = list_rows(job, block, &o->a, tap, end, space);
+    const real *b = o->b.base + (job->lanes_of_x ? space->tap_offset[tap] : 0);
+    for (ptrdiff_t lane = 0; lane < block->width; lane += job->strip, b += o->b.piece)
+        multiply(job->kernels, least(job->strip, block->width - lane), sums + lane, space->c_row,
+                 sums + lane, space->c_row, false, o->a.base, space->a_row, o->a.column, b,
+                 space->b_row, space->terms, n_terms, n_rows);
+}
+
+/* Adds one chunk. Each tap is summed over the rows at which it lies inside x and, unless a term is several
+ * rows long, over such columns; taps of the same rows and columns share their terms. */
+static void reduce_chunk(const reduce_job *job, const reduce_block *block, const cvl_chunk *chunk,
+                         const reduce_space *space, real *sums) {
+    const cvl_gather_axis *const axis = job->r->axis;
+    const cvl_phase *const depth = axis[0].phases, *const height = axis[1].phases;
+    const cvl_phase *const width = axis[2].phases;
+    const chunk_operands o = bring_operands(job, block, chunk, space);
+    const bool rows_follow = o.a.row == chunk->columns * o.a.column;
+    const ptrdiff_t taps_together = rows_follow && !job->lanes_of_x ? width->taps : 1;
+    ptrdiff_t tap = 0;
+    for (ptrdiff_t jd = 0; jd < depth->taps; jd++)
+        for (ptrdiff_t jh = 0; jh < height->taps; jh++)
+            for (ptrdiff_t jw = 0; jw < width->taps; jw += taps_together, tap += taps_together) {
+                ptrdiff_t first_depth, last_depth;
+                chunk_part part = {.first_column = 0, .last_column = chunk->columns};
+                positions_inside(depth, jd, axis[0].in, chunk->depth, 1, &first_depth, &last_depth);
+                positions_inside(height, jh, axis[1].in, chunk->row, chunk->rows, &part.first_row,
+                                 &part.last_row);
+                if (!rows_follow)
+                    positions_inside(width, jw, axis[2].in, chunk->column, chunk->columns,
+                                     &part.first_column, &part.last_column);
+                if (first_depth < last_depth)
+                    add_part(job, block, chunk, &part, tap, tap + taps_together, &o, space, sums);
+            }
 }
 
 /* Stores a block's sums in dw. */
@@ -263,7 +322,7 @@ static void store_sums(const reduce_job *job, const reduce_block *block, const r
     const ptrdiff_t lane = job->lanes_of_x ? to->ic : to->oc;
     const ptrdiff_t row = job->lanes_of_x ? to->oc : to->ic;
     real *const w = (real *)r->dw + oc * to->oc + ic * to->ic;
-    bool all_follow = to->k[2] == 1 && row == job->taps && !job->lanes_of_x;
+    bool all_follow = channel_major_sums(job) && row == job->taps;
     ptrdiff_t step = 1;
     for (int i = CVL_AXES - 1; i >= 0; i--) {
         all_follow =
@@ -274,7 +333,7 @@ static void store_sums(const reduce_job *job, const reduce_block *block, const r
         copy(w, 1, lane, sums, block->width, 1, block->rows * job->taps, block->lanes);
         return;
     }
-    const bool channel_major = to->k[2] == 1 && !job->lanes_of_x;
+    const bool channel_major = channel_major_sums(job);
     ptrdiff_t t = 0;
     for (ptrdiff_t d = 0; d < phase[0]->taps; d++)
         for (ptrdiff_t h = 0; h < phase[1]->taps; h++)
@@ -349,30 +408,50 @@ static void finish_blocks(void *context, ptrdiff_t begin, ptrdiff_t end, int thr
     }
 }
 
-/* Cuts the result into blocks and the positions into chunks: a block is as wide as pays for bringing the
- * narrow operand again for each, and as high as leaves room for its sums and for a chunk of positions. */
+/* Cuts the result into n_wide times n_narrow blocks, whose sums fit half of the level-2 cache, so that the
+ * operands, each brought again for every block of the other, are moved as little as can be. */
 static void cut_blocks(reduce_job *job) {
-    const cvl_reduce *r = job->r;
-    const ptrdiff_t lanes = job->kernels->lanes, size = (ptrdiff_t)sizeof(real);
-    const ptrdiff_t repay = (job->taps == 1 ? 256 : 64) / lanes, strip = job->strip / lanes;
-    job->n_wide =
-        (job->vectors + (repay > strip ? repay : strip) - 1) / (repay > strip ? repay : strip);
-    job->most_wide = (job->vectors + job->n_wide - 1) / job->n_wide * lanes;
-    for (job->n_narrow = 1;; job->n_narrow *= 2) {
-        job->most_rows = (job->narrow + job->n_narrow - 1) / job->n_narrow;
+    const ptrdiff_t lanes = job->kernels->lanes, least_rows = 4 * line_channels;
+    const ptrdiff_t most_sums = cvl_l2_bytes() / 2 / (ptrdiff_t)sizeof(real) / job->taps;
+    /* A tile of x with its positions together holds them once for each tap of a row. */
+    const ptrdiff_t copies = job->together && !job->lanes_of_x ? job->r->axis[2].phases->taps : 1;
+    double least_moves = 0;
+    for (ptrdiff_t n_wide = 1; n_wide * job->strip < job->wide + job->strip; n_wide++) {
+        const ptrdiff_t most_wide = (job->vectors + n_wide - 1) / n_wide * lanes;
+        ptrdiff_t rows = most_sums / most_wide;
+        rows = least(job->narrow, rows < least_rows ? least_rows : rows);
+        const ptrdiff_t n_narrow = (job->narrow + rows - 1) / rows;
+        const double moves =
+            (double)(n_wide * copies) * (double)job->narrow + (double)n_narrow * (double)job->wide;
+        if (n_wide > 1 && moves >= least_moves)
+            continue;
+        least_moves = moves;
+        job->n_wide = n_wide;
+        job->most_wide = most_wide;
+        job->n_narrow = n_narrow;
+        job->most_rows = (job->narrow + n_narrow - 1) / n_narrow;
+    }
+}
+
+/* Cuts the positions into chunks whose operands fit half of the level-2 cache: where not even a few do, the
+ * blocks are cut again. */
+static void cut_chunks(reduce_job *job) {
+    const ptrdiff_t size = (ptrdiff_t)sizeof(real), least_rows = 4 * line_channels;
+    cvl_map_fn *const map = job->together && !job->lanes_of_x ? cvl_pixel_map : cvl_channel_map;
+    for (;;) {
         const ptrdiff_t x_channels = job->lanes_of_x ? job->most_wide : job->most_rows;
         const ptrdiff_t dy_channels = job->lanes_of_x ? job->most_rows : job->most_wide;
-        job->chunks = cvl_cut_reduce(
-            r, job->together && !job->lanes_of_x ? cvl_pixel_map : cvl_channel_map, job->width_map,
-            x_channels * size, dy_channels * size, cvl_l2_bytes() / 2, chunk_positions);
+        job->chunks = cvl_cut_reduce(job->r, map, job->width_map, x_channels * size,
+                                     dy_channels * size, cvl_l2_bytes() / 2, chunk_positions);
         job->positions = job->chunks.images * job->chunks.rows * job->chunks.columns;
-        job->partial_count =
-            cvl_scale_bytes(cvl_scale_bytes(job->taps, job->most_rows), job->most_wide);
-        if (job->most_rows <= 4 * line_channels ||
-            (cvl_scale_bytes(job->partial_count, size) <= cvl_l2_bytes() / 2 &&
-             (job->positions >= chunk_positions / 2 || job->chunks.count == job->chunks.n_images)))
+        if (job->most_rows <= least_rows || job->positions >= chunk_positions / 2 ||
+            job->chunks.count == job->chunks.n_images)
             break;
+        job->n_narrow *= 2;
+        job->most_rows = (job->narrow + job->n_narrow - 1) / job->n_narrow;
     }
+    job->partial_count =
+        cvl_scale_bytes(cvl_scale_bytes(job->taps, job->most_rows), job->most_wide);
 }
 
 cvl_status CVL_TYPED(cvl_reduce_channels)(const cvl_reduce *r, const cvl_kernels *all_kernels,
@@ -390,6 +469,7 @@ cvl_status CVL_TYPED(cvl_reduce_channels)(const cvl_reduce *r, const cvl_kernels
     job.vectors = (job.wide + lanes - 1) / lanes;
     job.strip = least(job.vectors, kernels->vectors) * lanes;
     cut_blocks(&job);
+    cut_chunks(&job);
     const ptrdiff_t blocks = r->groups * job.n_wide * job.n_narrow;
     job.splits = cvl_reduce_splits(
         &job.chunks, blocks, cvl_scale_bytes(cvl_scale_bytes(job.partial_count, blocks), size));
