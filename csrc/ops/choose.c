@@ -19,11 +19,24 @@ static bool gather_pixels(const cvl_gather *g, ptrdiff_t lanes) {
     return g->oc <= lanes / 2 || (rows_contiguous && steps <= longest);
 }
 
+/* Depthwise. Channels that do not stand together are moved so that they do: worth it for many taps, and for
+ * planes so small that rows of positions would leave lanes empty. */
+static bool gather_lanes(cvl_dtype dtype, const cvl_gather *g, const cvl_kernels *kernels,
+                         ptrdiff_t lanes) {
+    enum { many_taps = 8, few_vectors = 8 };
+    if (g->ic != 1 || g->oc != 1 || g->groups < lanes / 2)
+        return false;
+    const ptrdiff_t taps = g->axis[0].k * g->axis[1].k * g->axis[2].k;
+    const bool small = g->axis[1].out * g->axis[2].out <= few_vectors * lanes;
+    const bool together = g->src_strides.c == 1 && g->dst_strides.c == 1;
+    return (together || taps >= many_taps || small) &&
+           (dtype == CVL_F32 ? cvl_lanes_fit_f32 : cvl_lanes_fit_f64)(g, kernels);
+}
+
 cvl_status cvl_run_gather(cvl_dtype dtype, const cvl_gather *g) {
     const cvl_kernels *kernels = cvl_kernels_in_use();
     const ptrdiff_t lanes = dtype == CVL_F32 ? kernels->f32->lanes : kernels->f64->lanes;
-    const bool depthwise = g->ic == 1 && g->oc == 1;
-    if (depthwise && g->groups >= lanes / 2 && g->src_strides.c == 1 && g->dst_strides.c == 1)
+    if (gather_lanes(dtype, g, kernels, lanes))
         return by_lanes[dtype](g, kernels);
     if (getenv("PIX") ? g->oc <= atoi(getenv("PIX")) : g->oc <= lanes / 2)
         return by_pixels[dtype](g, kernels);
