@@ -24,9 +24,13 @@ typedef struct lane_job {
 /* How the taps of one width phase are walked. Positions and taps step together, `step` sources at a time:
  * every parts-th position and every classes-th tap, so that what one tap reads for a position the next reads
  * for its neighbour. */
+typedef struct lane_walk {
+    ptrdiff_t parts, classes, step;
+} lane_walk;
+
 typedef struct lane_line {
     const cvl_phase *phase;
-    ptrdiff_t parts, classes, step;
+    lane_walk walk;
     ptrdiff_t w_step;
     const cvl_lane_run *runs;
     ptrdiff_t row_runs; /* to a row of taps */
@@ -209,20 +213,34 @@ static lane_view view_of_tile(const lane_job *job, const lane_task *task, const 
 
 /* Decides how the taps of a width phase are walked: with neighbours sharing what they read, if they do so
  * often enough. The order of the sums depends on it, so it depends on the problem's shape alone. */
-static lane_line walk_line(const lane_job *job, const cvl_phase *p) {
+static lane_walk walk_taps(const cvl_phase *p) {
     enum { few = 4 };
-    lane_line line = {.phase = p, .parts = 1, .classes = p->taps, .step = p->in_step};
+    const lane_walk apart = {.parts = 1, .classes = p->taps, .step = p->in_step};
     if (p->taps <= 1)
-        return line;
+        return apart;
     const ptrdiff_t common = cvl_dense_map(p, 1, 2).step;
-    if (p->in_step / common >= p->taps || p->tap_step / common > p->count / few)
-        return line;
-    line.parts = p->tap_step / common;
-    line.classes = p->in_step / common;
-    line.step = p->in_step * line.parts;
+    const ptrdiff_t every = p->tap_step / common, classes = p->in_step / common;
+    if (classes >= p->taps || every > p->count / few)
+        return apart;
+    return (lane_walk){.parts = every, .classes = classes, .step = p->in_step * every};
+}
+
+static lane_line start_line(const lane_job *job, const cvl_phase *p) {
+    lane_line line = {.phase = p, .walk = walk_taps(p)};
     const ptrdiff_t *order = job->g->axis[2].tap_order + p->tap_first;
-    line.w_step = (order[line.classes] - order[0]) * job->pitch;
+    if (line.walk.classes < p->taps)
+        line.w_step = (order[line.walk.classes] - order[0]) * job->pitch;
     return line;
+}
+
+/* Positions [*begin, *end) of `count`, the first of whose tap 0 meets source `first`, that meet the source;
+ * of the others, not even the place can be computed. */
+static void positions_that_meet(const cvl_phase *p, ptrdiff_t step, ptrdiff_t first,
+                                ptrdiff_t count, ptrdiff_t in, ptrdiff_t *begin, ptrdiff_t *end) {
+    const ptrdiff_t reach = (p->taps - 1) * p->tap_step;
+    *begin = first + reach >= 0 ? 0 : (-first - reach + step - 1) / step;
+    *end = first + (count - 1) * step < in ? count : first >= in ? 0 : (in - 1 - first) / step + 1;
+    *begin = least(*begin, *end);
 }
 
 /* Lists the taps that a line meets at one depth, a row of them after another; returns where the list ends.
@@ -239,12 +257,12 @@ static cvl_lane_run *list_lane_runs(const lane_job *job, const lane_slab *slab,
                                 jh * lane_distance(&slab->view, 1, height->tap_step);
             const ptrdiff_t row = g->axis[0].tap_order[depth->tap_first + jd] * g->axis[1].k +
                                   g->axis[1].tap_order[height->tap_first + jh];
-            for (ptrdiff_t c = 0; c < line->classes && c < width->taps; c++) {
-                const ptrdiff_t taps = (width->taps - 1 - c) / line->classes + 1;
+            for (ptrdiff_t c = 0; c < line->walk.classes && c < width->taps; c++) {
+                const ptrdiff_t taps = (width->taps - 1 - c) / line->walk.classes + 1;
                 const ptrdiff_t strips = (taps + CVL_MAX_RUN - 1) / CVL_MAX_RUN;
                 for (ptrdiff_t i = 0; i < strips; i++, run++) {
                     const ptrdiff_t begin = taps * i / strips, end = taps * (i + 1) / strips;
-                    const ptrdiff_t j = c + begin * line->classes;
+                    const ptrdiff_t j = c + begin * line->walk.classes;
                     const ptrdiff_t tap = g->axis[2].tap_order[width->tap_first + j];
                     steps += end - begin;
                     *run = (cvl_lane_run){.x = x + j * width_tap,
@@ -286,38 +304,33 @@ static void run_lane_line(const lane_job *job, const lane_space *space, const la
                           ptrdiff_t last_tap, const real *x, real *c, ptrdiff_t rows) {
     const cvl_phase *p = line->phase;
     const lane_view *view = &slab->view;
-    const ptrdiff_t in = job->g->axis[2].in, reach = (p->taps - 1) * p->tap_step;
+    const ptrdiff_t in = job->g->axis[2].in;
     const ptrdiff_t count = least(slab->columns, p->count - task->column);
     const cvl_lane_run *runs = line->runs + first_tap * line->row_runs;
     const ptrdiff_t n_runs = (last_tap - first_tap) * line->row_runs;
     const ptrdiff_t x_row =
         rows > 1 && n_runs > 0 ? lane_distance(view, 1, slab->height->in_step) : 0;
-    for (ptrdiff_t part = 0; part < line->parts && part < count; part++) {
-        const ptrdiff_t pixels = line->parts == 1 ? count : (count - part - 1) / line->parts + 1;
+    for (ptrdiff_t part = 0; part < line->walk.parts && part < count; part++) {
+        const ptrdiff_t pixels =
+            line->walk.parts == 1 ? count : (count - part - 1) / line->walk.parts + 1;
         const ptrdiff_t first = p->in_first + (task->column + part) * p->in_step;
-        /* Positions [begin, end) meet the source; of the others, not even the place can be computed. */
         ptrdiff_t begin = 0, end = 0;
-        if (n_runs > 0) {
-            begin = first + reach >= 0 ? 0 : (-first - reach + line->step - 1) / line->step;
-            end = first + (pixels - 1) * line->step < in ? pixels
-                  : first >= in                          ? 0
-                                                         : (in - 1 - first) / line->step + 1;
-            begin = least(begin, end);
-        }
+        if (n_runs > 0)
+            positions_that_meet(p, line->walk.step, first, pixels, in, &begin, &end);
         const ptrdiff_t cut[] = {0, begin, end, pixels};
         for (int i = 0; i < 3; i++) {
             if (cut[i] == cut[i + 1])
                 continue;
-            const bool meets = i == 1, steps = end - begin > 1 || line->classes < p->taps;
-            const cvl_places places = {first + cut[i] * line->step, line->step, in};
-            const ptrdiff_t column = p->out_first +
-                                     (task->column + part + cut[i] * line->parts) * p->out_step -
-                                     slab->dst_origin;
+            const bool meets = i == 1, steps = end - begin > 1 || line->walk.classes < p->taps;
+            const cvl_places places = {first + cut[i] * line->walk.step, line->walk.step, in};
+            const ptrdiff_t column =
+                p->out_first + (task->column + part + cut[i] * line->walk.parts) * p->out_step -
+                slab->dst_origin;
             job->kernels->lane_tile(
                 c + column * slab->dst_column, slab->dst_row,
-                p->out_step * line->parts * slab->dst_column, space->bias,
+                p->out_step * line->walk.parts * slab->dst_column, space->bias,
                 meets ? x + lane_distance(view, 2, places.first - view->first[2]) : x,
-                meets ? x_row : 0, meets && steps ? lane_distance(view, 2, line->step) : 0,
+                meets ? x_row : 0, meets && steps ? lane_distance(view, 2, line->walk.step) : 0,
                 space->weights, line->w_step, runs, meets ? n_runs : 0, &places, rows,
                 cut[i + 1] - cut[i], slab->channels);
         }
@@ -332,7 +345,8 @@ static void run_lane_slab(const lane_job *job, lane_space *space, const lane_tas
     const cvl_gather *g = job->g;
     const cvl_phase *depth = slab->depth, *height = slab->height;
     const lane_view *view = &slab->view;
-    const bool together = !job->in_place || (g->axis[2].n_phases == 1 && space->lines->parts == 1);
+    const bool together =
+        !job->in_place || (g->axis[2].n_phases == 1 && space->lines->walk.parts == 1);
     taps_inside(depth, task->depth, g->axis[0].in, &slab->first, &slab->last);
     bring_lane_runs(job, space, slab);
     const ptrdiff_t end = task->row + slab->rows;
@@ -415,7 +429,7 @@ static void lane_tasks(void *context, ptrdiff_t begin, ptrdiff_t end, int thread
     if (job->tile_places)
         memset(space.tile, 0, (size_t)(job->tile_places * job->pitch) * sizeof(real));
     for (ptrdiff_t i = 0; i < axis[2].n_phases; i++)
-        space.lines[i] = walk_line(job, &axis[2].phases[i]);
+        space.lines[i] = start_line(job, &axis[2].phases[i]);
     for (ptrdiff_t i = begin; i < end; i++) {
         const lane_task task = nth_lane_task(job, i);
         bring_lane_weights(job, &space, &task);

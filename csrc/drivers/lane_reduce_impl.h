@@ -1,80 +1,266 @@
 /* Weight gradient with channels along the lanes, each channel with a filter of its own (ic = oc = 1):
- * depthwise convolution of data whose channels are contiguous. Included by drivers_impl.h. */
+ * depthwise convolution. Included by drivers_impl.h.
+ *
+ * As in the gather, channels that stand together are read where they do, others are brought together in
+ * tiles of x and dy; no padding is stored. Rows that meet the same taps are summed together, a few at a time:
+ * so many positions that storing the sums costs little, so few that x and dy stay in the level-1 cache and the
+ * rounding error of long sums stays low.
+ */
 
 typedef struct lane_reduce_job {
     const cvl_reduce *r;
     const kernel_table *kernels;
+    bool in_place;
+    lane_walk walk;
     cvl_chunks chunks;
     ptrdiff_t taps, splits;
-    ptrdiff_t channels, n_channels; /* of a block, a whole number of vectors, and blocks */
-    ptrdiff_t padded;               /* channels of all blocks */
-    real *partial;                  /* [split][tap][padded] */
+    ptrdiff_t vectors, n_blocks; /* of channels */
+    ptrdiff_t pitch;             /* lanes of the widest block */
+    real *partial;               /* [split][tap][vector][lane] */
     char *workspace;
     ptrdiff_t workspace_bytes; /* per thread */
 } lane_reduce_job;
 
-/* One image of a chunk, for the block of channels from `first` on. */
-static void lane_reduce_image(const lane_reduce_job *job, const cvl_chunk *chunk, ptrdiff_t image,
-                              ptrdiff_t first, real *sums, char *memory) {
-    const cvl_reduce *r = job->r;
-    const kernel_table *kernels = job->kernels;
-    const cvl_phase *const phase[] = {r->axis[0].phases, r->axis[1].phases, r->axis[2].phases};
-    const ptrdiff_t in[] = {r->axis[0].in, r->axis[1].in, r->axis[2].in};
-    const ptrdiff_t left = r->groups - first, lanes = kernels->lanes;
-    const ptrdiff_t channels = left < job->channels ? left : job->channels;
-    const bool whole = channels % lanes == 0;
+typedef struct lane_reduce_space {
+    real *x, *dy;
+    cvl_lane_run *runs;
+} lane_reduce_space;
+
+/* What a task sums: vectors [first, last) of channels. */
+typedef struct lane_reduce_task {
+    ptrdiff_t first, last;
+    real *sums;
+} lane_reduce_task;
+
+/* An image's chunk of x and dy; vectors stand one after another but for the last, `back` before that. */
+typedef struct lane_operands {
+    lane_view x;
+    const real *dy;
+    ptrdiff_t dy_row, dy_step;
+    ptrdiff_t back;
+} lane_operands;
+
+static lane_reduce_space lane_reduce_layout(const lane_reduce_job *job, char *memory,
+                                            ptrdiff_t *bytes) {
+    const cvl_chunks *chunks = &job->chunks;
+    const ptrdiff_t lanes = job->in_place ? 0 : job->pitch;
+    lane_reduce_space space;
     cvl_arena arena = {.memory = memory};
-    real *x_space = cvl_take(&arena, job->chunks.places * job->channels, sizeof(real));
-    real *dy_space =
-        cvl_take(&arena, job->chunks.rows * job->chunks.columns * job->channels, sizeof(real));
-    ptrdiff_t *offset = cvl_take(&arena, job->taps, sizeof *offset);
+    space.x = cvl_take(&arena, cvl_scale_bytes(chunks->places, lanes), sizeof(real));
+    space.dy =
+        cvl_take(&arena, cvl_scale_bytes(chunks->rows * chunks->columns, lanes), sizeof(real));
+    space.runs = cvl_take(&arena, job->taps, sizeof *space.runs);
+    *bytes = arena.bytes;
+    return space;
+}
 
-    input_tile tile = {.map = {cvl_channel_map(phase[0], 1, 1),
-                               cvl_channel_map(phase[1], 1, chunk->rows),
-                               cvl_channel_map(phase[2], 1, chunk->columns)},
-                       .shift = {chunk->depth * phase[0]->in_step, chunk->row * phase[1]->in_step,
-                                 chunk->column * phase[2]->in_step}};
-    const real *x = (const real *)r->x + image * r->x_strides.n + first * r->x_strides.c;
-    if (whole && tile_is_inside(&tile, in))
-        tile_in_place(&tile, x, &r->x_strides);
-    else
-        pack_channels_together(&tile, x_space, job->channels, x, &r->x_strides, channels, in,
-                               kernels->copy);
-    const ptrdiff_t taps = list_tap_offsets(phase, &tile, offset);
+/* How far the last vector of all channels starts before the end of the one before it. */
+static ptrdiff_t vector_back(const lane_reduce_job *job) {
+    const ptrdiff_t over = job->vectors * job->kernels->lanes - job->r->groups;
+    return job->vectors > 1 ? over : 0;
+}
 
-    const cvl_data_strides *s = &r->dy_strides;
-    const real *dy = (const real *)r->dy + image * s->n + first * s->c + chunk->depth * s->s[0] +
-                     chunk->row * s->s[1] + chunk->column * s->s[2];
-    ptrdiff_t dy_row = s->s[1], dy_step = s->s[2];
-    if (!whole) {
-        for (ptrdiff_t row = 0; row < chunk->rows; row++)
-            kernels->copy(dy_space + row * chunk->columns * job->channels, job->channels, 1,
-                          dy + row * s->s[1], s->s[2], 1, chunk->columns, channels);
-        dy = dy_space;
-        dy_row = chunk->columns * job->channels;
-        dy_step = job->channels;
+/* Brings `count` positions of a task's channels together: to[position][lane]. */
+static void bring_lanes(const lane_reduce_job *job, const lane_reduce_task *task, real *to,
+                        const real *from, ptrdiff_t step, ptrdiff_t channel_step, ptrdiff_t count) {
+    const ptrdiff_t lanes = job->kernels->lanes, pitch = (task->last - task->first) * lanes;
+    const ptrdiff_t first = task->first * lanes, left = job->r->groups - first;
+    const ptrdiff_t back = task->last == job->vectors ? vector_back(job) : 0;
+    const ptrdiff_t together = back > 0 ? pitch - lanes : least(left, pitch);
+    copy_kernel *const copy = job->kernels->copy;
+    if (together > 0)
+        copy(to, pitch, 1, from + first * channel_step, step, channel_step, count, together);
+    if (back > 0)
+        copy(to + together, pitch, 1, from + (first + together - back) * channel_step, step,
+             channel_step, count, lanes);
+}
+
+/* The same for rows of positions, of which rows and positions without space between them are one. */
+static void bring_lane_rows(const lane_reduce_job *job, const lane_reduce_task *task, real *to,
+                            const real *from, ptrdiff_t row, ptrdiff_t step, ptrdiff_t channel_step,
+                            ptrdiff_t rows, ptrdiff_t columns) {
+    const ptrdiff_t pitch = (task->last - task->first) * job->kernels->lanes;
+    if (row == columns * step)
+        columns *= rows, rows = 1;
+    for (ptrdiff_t i = 0; i < rows; i++)
+        bring_lanes(job, task, to + i * columns * pitch, from + i * row, step, channel_step,
+                    columns);
+}
+
+static lane_view reduce_tile(const lane_reduce_job *job, const lane_reduce_task *task,
+                             const cvl_chunk *chunk, const real *x, real *tile) {
+    const cvl_reduce *r = job->r;
+    const cvl_data_strides *s = &r->x_strides;
+    const cvl_map map[] = {
+        sources_inside(r->axis[0].phases, 1, chunk->depth, 1, r->axis[0].in),
+        sources_inside(r->axis[1].phases, 1, chunk->row, chunk->rows, r->axis[1].in),
+        sources_inside(r->axis[2].phases, 1, chunk->column, chunk->columns, r->axis[2].in)};
+    lane_view view = {.base = tile};
+    ptrdiff_t stride = (task->last - task->first) * job->kernels->lanes, from[CVL_AXES];
+    for (int i = CVL_AXES - 1; i >= 0; i--) {
+        view.first[i] = map[i].first;
+        view.step[i] = map[i].step;
+        view.stride[i] = stride;
+        stride *= map[i].length;
+        from[i] = map[i].length > 1 ? map[i].step * s->s[i] : 0;
+        x += map[i].length > 0 ? map[i].first * s->s[i] : 0;
     }
-    for (ptrdiff_t lane = 0; lane < channels; lane += lanes)
-        kernels->lane_sums(sums + lane, job->padded, dy + lane, dy_row, dy_step, tile.base + lane,
-                           tile.position[1], tile.position[2], offset, taps, chunk->rows,
-                           chunk->columns);
+    for (ptrdiff_t d = 0; d < (stride ? map[0].length : 0); d++)
+        bring_lane_rows(job, task, tile + d * view.stride[0], x + d * from[0], from[1], from[2],
+                        s->c, map[1].length, map[2].length);
+    return view;
+}
+
+static lane_operands bring_lane_operands(const lane_reduce_job *job, const lane_reduce_task *task,
+                                         const cvl_chunk *chunk, ptrdiff_t image,
+                                         const lane_reduce_space *space) {
+    const cvl_reduce *r = job->r;
+    const ptrdiff_t lanes = job->kernels->lanes, first = task->first * lanes;
+    const cvl_data_strides *xs = &r->x_strides, *s = &r->dy_strides;
+    const real *x = (const real *)r->x + image * xs->n;
+    const real *dy = (const real *)r->dy + image * s->n + chunk->depth * s->s[0] +
+                     chunk->row * s->s[1] + chunk->column * s->s[2];
+    if (job->in_place)
+        return (lane_operands){
+            .x = {.base = x + first, .step = {1, 1, 1}, .stride = {xs->s[0], xs->s[1], xs->s[2]}},
+            .dy = dy + first,
+            .dy_row = s->s[1],
+            .dy_step = s->s[2],
+            .back = task->last == job->vectors ? vector_back(job) : 0};
+    const ptrdiff_t pitch = (task->last - task->first) * lanes;
+    bring_lane_rows(job, task, space->dy, dy, s->s[1], s->s[2], s->c, chunk->rows, chunk->columns);
+    return (lane_operands){.x = reduce_tile(job, task, chunk, x, space->x),
+                           .dy = space->dy,
+                           .dy_row = chunk->columns * pitch,
+                           .dy_step = pitch};
+}
+
+/* Lists the taps in depth and height [first, last) of each, those of the same place along the width together;
+ * returns how many runs there are. Offsets are from the sources that tap 0 meets. */
+static ptrdiff_t list_reduce_runs(const lane_reduce_job *job, const lane_view *view,
+                                  const ptrdiff_t first[2], const ptrdiff_t last[2],
+                                  cvl_lane_run *runs) {
+    const cvl_reduce *r = job->r;
+    const cvl_phase *depth = r->axis[0].phases, *height = r->axis[1].phases;
+    const cvl_phase *width = r->axis[2].phases;
+    const ptrdiff_t padded = job->vectors * job->kernels->lanes;
+    const ptrdiff_t width_tap = lane_distance(view, 2, width->tap_step);
+    cvl_lane_run *run = runs;
+    for (ptrdiff_t c = 0; c < job->walk.classes; c++) {
+        const ptrdiff_t taps = (width->taps - 1 - c) / job->walk.classes + 1;
+        const ptrdiff_t strips = parts(taps, CVL_MAX_RUN);
+        for (ptrdiff_t i = 0; i < strips; i++) {
+            const ptrdiff_t begin = taps * i / strips, end = taps * (i + 1) / strips;
+            const ptrdiff_t j = c + begin * job->walk.classes;
+            for (ptrdiff_t jd = first[0]; jd < last[0]; jd++)
+                for (ptrdiff_t jh = first[1]; jh < last[1]; jh++)
+                    *run++ = (cvl_lane_run){
+                        .x = jd * lane_distance(view, 0, depth->tap_step) +
+                             jh * lane_distance(view, 1, height->tap_step) + j * width_tap,
+                        .w = ((jd * height->taps + jh) * width->taps + j) * padded,
+                        .taps = end - begin,
+                        .place = j * width->tap_step};
+        }
+    }
+    return run - runs;
+}
+
+/* Some rows of a chunk that meet the same taps. x is where the sources of the first row, at tap 0, begin in
+ * the view. */
+static void reduce_lane_rows(const lane_reduce_job *job, const lane_reduce_task *task,
+                             const cvl_chunk *chunk, const lane_operands *operands,
+                             const cvl_lane_run *runs, ptrdiff_t n_runs, const real *x,
+                             const real *dy, ptrdiff_t rows) {
+    const cvl_phase *p = job->r->axis[2].phases;
+    const lane_view *view = &operands->x;
+    const lane_walk *walk = &job->walk;
+    const ptrdiff_t in = job->r->axis[2].in, lanes = job->kernels->lanes;
+    const ptrdiff_t x_row = rows > 1 ? lane_distance(view, 1, job->r->axis[1].phases->in_step) : 0;
+    for (ptrdiff_t part = 0; part < walk->parts && part < chunk->columns; part++) {
+        const ptrdiff_t count = (chunk->columns - part - 1) / walk->parts + 1;
+        const ptrdiff_t first = p->in_first + (chunk->column + part) * p->in_step;
+        ptrdiff_t begin, end;
+        positions_that_meet(p, walk->step, first, count, in, &begin, &end);
+        const bool steps = end - begin > 1 || walk->classes < p->taps;
+        const ptrdiff_t x_step = steps ? lane_distance(view, 2, walk->step) : 0;
+        const ptrdiff_t pieces = parts(end - begin, longest_cut);
+        for (ptrdiff_t piece = 0; piece < pieces; piece++) {
+            const ptrdiff_t at = begin + (end - begin) * piece / pieces;
+            const ptrdiff_t pixels = begin + (end - begin) * (piece + 1) / pieces - at;
+            const cvl_places places = {first + at * walk->step, walk->step, in};
+            const real *xp = x + lane_distance(view, 2, places.first - view->first[2]);
+            const real *dp = dy + (part + at * walk->parts) * operands->dy_step;
+            for (ptrdiff_t v = task->first; v < task->last; v++) {
+                const ptrdiff_t back = v + 1 == job->vectors ? operands->back : 0;
+                const ptrdiff_t lane = (v - task->first) * lanes - back;
+                job->kernels->lane_sums(
+                    task->sums + v * lanes, walk->classes * job->vectors * lanes, dp + lane,
+                    operands->dy_row, walk->parts * operands->dy_step, xp + lane, x_row, x_step,
+                    runs, n_runs, &places, rows, pixels);
+            }
+        }
+    }
+}
+
+/* Rows [row, end) of a chunk, which meet the same taps. */
+static void reduce_lane_class(const lane_reduce_job *job, const lane_reduce_task *task,
+                              const cvl_chunk *chunk, const lane_operands *operands,
+                              const cvl_lane_run *runs, ptrdiff_t n_runs, ptrdiff_t row,
+                              ptrdiff_t end) {
+    const cvl_phase *depth = job->r->axis[0].phases, *height = job->r->axis[1].phases;
+    const lane_view *view = &operands->x;
+    const ptrdiff_t pixels = parts(chunk->columns, job->walk.parts);
+    const ptrdiff_t most = pixels < longest_cut ? longest_cut / pixels : 1;
+    const real *x =
+        view->base +
+        lane_distance(view, 0, depth->in_first + chunk->depth * depth->in_step - view->first[0]);
+    for (ptrdiff_t i = row; i < end; i += most) {
+        const ptrdiff_t source = height->in_first + i * height->in_step;
+        reduce_lane_rows(job, task, chunk, operands, runs, n_runs,
+                         x + lane_distance(view, 1, source - view->first[1]),
+                         operands->dy + (i - chunk->row) * operands->dy_row, least(most, end - i));
+    }
+}
+
+static void lane_reduce_image(const lane_reduce_job *job, const lane_reduce_task *task,
+                              const cvl_chunk *chunk, ptrdiff_t image,
+                              const lane_reduce_space *space) {
+    const cvl_reduce *r = job->r;
+    const lane_operands operands = bring_lane_operands(job, task, chunk, image, space);
+    ptrdiff_t first[2], last[2];
+    taps_inside(r->axis[0].phases, chunk->depth, r->axis[0].in, &first[0], &last[0]);
+    const ptrdiff_t end = chunk->row + chunk->rows;
+    for (ptrdiff_t row = chunk->row, next; row < end; row = next) {
+        next = same_taps(r->axis[1].phases, r->axis[1].in, row, end, &first[1], &last[1]);
+        if (first[0] == last[0] || first[1] == last[1])
+            continue;
+        const ptrdiff_t n_runs = list_reduce_runs(job, &operands.x, first, last, space->runs);
+        reduce_lane_class(job, task, chunk, &operands, space->runs, n_runs, row, next);
+    }
 }
 
 static void lane_reduce_tasks(void *context, ptrdiff_t begin, ptrdiff_t end, int thread) {
     const lane_reduce_job *job = context;
-    const cvl_reduce *r = job->r;
-    char *memory = job->workspace + thread * job->workspace_bytes;
+    const ptrdiff_t padded = job->vectors * job->kernels->lanes;
+    ptrdiff_t bytes;
+    const lane_reduce_space space =
+        lane_reduce_layout(job, job->workspace + thread * job->workspace_bytes, &bytes);
+    if (job->r->groups < job->kernels->lanes)
+        memset(space.x, 0, (size_t)bytes);
     for (ptrdiff_t index = begin; index < end; index++) {
-        const ptrdiff_t first = index % job->n_channels * job->channels;
-        const ptrdiff_t split = index / job->n_channels;
-        real *sums = job->partial + split * job->taps * job->padded + first;
+        const ptrdiff_t block = index % job->n_blocks, split = index / job->n_blocks;
+        const lane_reduce_task task = {.first = job->vectors * block / job->n_blocks,
+                                       .last = job->vectors * (block + 1) / job->n_blocks,
+                                       .sums = job->partial + split * job->taps * padded};
+        const ptrdiff_t lanes = job->kernels->lanes;
         for (ptrdiff_t t = 0; t < job->taps; t++)
-            memset(sums + t * job->padded, 0, (size_t)job->channels * sizeof(real));
+            memset(task.sums + t * padded + task.first * lanes, 0,
+                   (size_t)((task.last - task.first) * lanes) * sizeof(real));
         const ptrdiff_t last = job->chunks.count * (split + 1) / job->splits;
         for (ptrdiff_t c = job->chunks.count * split / job->splits; c < last; c++) {
-            const cvl_chunk chunk = cvl_nth_chunk(r, &job->chunks, c);
+            const cvl_chunk chunk = cvl_nth_chunk(job->r, &job->chunks, c);
             for (ptrdiff_t i = 0; i < chunk.images; i++)
-                lane_reduce_image(job, &chunk, chunk.image + i, first, sums, memory);
+                lane_reduce_image(job, &task, &chunk, chunk.image + i, &space);
         }
     }
 }
@@ -84,43 +270,82 @@ static void lane_reduce_finish(const lane_reduce_job *job) {
     const cvl_reduce *r = job->r;
     const cvl_weight_strides *to = &r->dw_strides;
     const cvl_phase *const phase[] = {r->axis[0].phases, r->axis[1].phases, r->axis[2].phases};
-    const ptrdiff_t all = job->taps * job->padded;
+    const ptrdiff_t padded = job->vectors * job->kernels->lanes, all = job->taps * padded;
     for (ptrdiff_t split = 1; split < job->splits; split++)
         for (ptrdiff_t i = 0; i < all; i++)
             job->partial[i] += job->partial[split * all + i];
+    const ptrdiff_t back = vector_back(job);
+    const ptrdiff_t whole = back > 0 ? padded - job->kernels->lanes : r->groups;
     const real *from = job->partial;
     for (ptrdiff_t d = 0; d < phase[0]->taps; d++)
         for (ptrdiff_t h = 0; h < phase[1]->taps; h++)
-            for (ptrdiff_t w = 0; w < phase[2]->taps; w++, from += job->padded)
-                job->kernels->copy((real *)r->dw + (phase[0]->tap_first + d) * to->k[0] +
-                                       (phase[1]->tap_first + h) * to->k[1] +
-                                       (phase[2]->tap_first + w) * to->k[2],
-                                   0, to->oc, from, 0, 1, 1, r->groups);
+            for (ptrdiff_t w = 0; w < phase[2]->taps; w++, from += padded) {
+                real *dw = (real *)r->dw + (phase[0]->tap_first + d) * to->k[0] +
+                           (phase[1]->tap_first + h) * to->k[1] +
+                           (phase[2]->tap_first + w) * to->k[2];
+                job->kernels->copy(dw, 0, to->oc, from, 0, 1, 1, whole);
+                job->kernels->copy(dw + whole * to->oc, 0, to->oc, from + whole + back, 0, 1, 1,
+                                   r->groups - whole);
+            }
+}
+
+static bool reduce_in_place(const cvl_reduce *r, ptrdiff_t lanes) {
+    return r->groups >= lanes && r->x_strides.c == 1 && r->dy_strides.c == 1;
+}
+
+/* Chunks for blocks of so many lanes: tiles fit the level-2 cache, and what is read in place is small, so that
+ * the rows that one chunk shares with the next are still there. */
+static cvl_chunks cut_lane_chunks(const lane_reduce_job *job, ptrdiff_t lanes) {
+    enum { enough_positions = 1024 };
+    const ptrdiff_t bytes = lanes * (ptrdiff_t)sizeof(real);
+    return cvl_cut_reduce(job->r, cvl_dense_map, cvl_dense_map, bytes, bytes,
+                          cvl_l2_bytes() / (job->in_place ? 8 : 2), enough_positions);
+}
+
+/* Blocks of channels: where they are read in place, wide, so that memory is read in long runs; in tiles,
+ * a vector, or as many as small tiles leave room for; and enough of them to share out. */
+static ptrdiff_t count_lane_blocks(const lane_reduce_job *job) {
+    enum { most_in_place = 32, least_in_place = 8, most_in_tile = 8 };
+    enum { small_tile_bytes = 32 * 1024, enough_tasks = 8 };
+    const ptrdiff_t lanes = job->kernels->lanes, bytes = lanes * (ptrdiff_t)sizeof(real);
+    ptrdiff_t most = most_in_place;
+    if (!job->in_place) {
+        const cvl_chunks chunks = cut_lane_chunks(job, lanes);
+        const ptrdiff_t places = cvl_add_bytes(chunks.places, chunks.rows * chunks.columns);
+        most = least(most_in_tile, small_tile_bytes / cvl_scale_bytes(places, bytes));
+    }
+    most = least(most, job->vectors);
+    const cvl_chunks chunks = cut_lane_chunks(job, most * lanes);
+    most = least(most, job->vectors * chunks.count / enough_tasks);
+    const ptrdiff_t fewest = job->in_place ? least_in_place : 1;
+    return parts(job->vectors, most > fewest ? most : fewest);
+}
+
+bool CVL_TYPED(cvl_reduce_lanes_fit)(const cvl_reduce *r, const cvl_kernels *all_kernels) {
+    const ptrdiff_t lanes = all_kernels->CVL_DTYPE->lanes;
+    const lane_reduce_job job = {.r = r};
+    return reduce_in_place(r, lanes) ||
+           cvl_scale_bytes(cut_lane_chunks(&job, lanes).places, lanes * (ptrdiff_t)sizeof(real)) <=
+               cvl_l2_bytes();
 }
 
 cvl_status CVL_TYPED(cvl_reduce_lanes)(const cvl_reduce *r, const cvl_kernels *all_kernels) {
-    enum { block_vectors = 32, enough_positions = 4096 };
     const kernel_table *kernels = all_kernels->CVL_DTYPE;
     lane_reduce_job job = {.r = r, .kernels = kernels};
-    const ptrdiff_t lanes = kernels->lanes, size = (ptrdiff_t)sizeof(real);
-    const ptrdiff_t vectors = (r->groups + lanes - 1) / lanes;
+    const ptrdiff_t lanes = kernels->lanes;
     job.taps = r->axis[0].phases->taps * r->axis[1].phases->taps * r->axis[2].phases->taps;
-    job.channels = (vectors < block_vectors ? vectors : block_vectors) * lanes;
-    job.n_channels = (r->groups + job.channels - 1) / job.channels;
-    job.padded = job.n_channels * job.channels;
-    job.chunks = cvl_cut_reduce(r, cvl_channel_map, cvl_channel_map, job.channels * size,
-                                job.channels * size, cvl_l2_bytes() / 2, enough_positions);
-    const ptrdiff_t sums = cvl_scale_bytes(job.taps, job.padded);
-    job.splits = cvl_reduce_splits(&job.chunks, job.n_channels, cvl_scale_bytes(sums, size));
+    job.walk = walk_taps(r->axis[2].phases);
+    job.in_place = reduce_in_place(r, lanes);
+    job.vectors = parts(r->groups, lanes);
+    job.n_blocks = count_lane_blocks(&job);
+    job.pitch = parts(job.vectors, job.n_blocks) * lanes;
+    job.chunks = cut_lane_chunks(&job, job.pitch);
+    const ptrdiff_t sums = cvl_scale_bytes(job.taps, job.vectors * lanes);
+    job.splits = cvl_reduce_splits(&job.chunks, job.n_blocks,
+                                   cvl_scale_bytes(sums, (ptrdiff_t)sizeof(real)));
+    lane_reduce_layout(&job, NULL, &job.workspace_bytes);
 
-    const ptrdiff_t positions = cvl_scale_bytes(job.chunks.rows, job.chunks.columns);
-    ptrdiff_t bytes =
-        cvl_part_bytes(cvl_scale_bytes(job.chunks.places, job.channels), sizeof(real));
-    bytes = cvl_add_bytes(bytes,
-                          cvl_part_bytes(cvl_scale_bytes(positions, job.channels), sizeof(real)));
-    job.workspace_bytes = cvl_add_bytes(bytes, cvl_part_bytes(job.taps, sizeof(ptrdiff_t)));
-
-    const ptrdiff_t tasks = job.n_channels * job.splits;
+    const ptrdiff_t tasks = job.n_blocks * job.splits;
     const int threads = cvl_threads_for(tasks, r->work);
     char *memory = cvl_alloc(
         (size_t)cvl_add_bytes(cvl_part_bytes(cvl_scale_bytes(sums, job.splits), sizeof(real)),

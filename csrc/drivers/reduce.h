@@ -58,4 +58,8 @@ cvl_status cvl_reduce_lanes_f64(const cvl_reduce *r, const cvl_kernels *kernels)
 cvl_status cvl_reduce_pixels_f32(const cvl_reduce *r, const cvl_kernels *kernels);
 cvl_status cvl_reduce_pixels_f64(const cvl_reduce *r, const cvl_kernels *kernels);
 
+/* Whether cvl_reduce_lanes has room for the problem in its tiles: windows far apart are the others'. */
+bool cvl_reduce_lanes_fit_f32(const cvl_reduce *r, const cvl_kernels *kernels);
+bool cvl_reduce_lanes_fit_f64(const cvl_reduce *r, const cvl_kernels *kernels);
+
 #endif

@@ -28,7 +28,8 @@ typedef struct cvl_term {
     bool flush;
 } cvl_term;
 
-/* Some taps of a lane tile, one step after another, the first at offset x of X and w of W. It lies `place`
+/* Some taps of a lane tile, one step after another, the first at offset x of X and w of W (of C where the
+ * weights are summed). It lies `place`
  * places further along its axis than the tile's first pixel. After a run with `flush` the sums are added to
  * C and start again from zero. */
 typedef struct cvl_lane_run {
@@ -61,8 +62,8 @@ typedef struct cvl_places {
                                        ptrdiff_t rows, ptrdiff_t columns);                         \
     typedef void cvl_lane_sums_##suffix(                                                           \
         real *c, ptrdiff_t c_step, const real *dy, ptrdiff_t dy_row, ptrdiff_t dy_step,            \
-        const real *x, ptrdiff_t x_row, ptrdiff_t x_step, const ptrdiff_t *x_offset,               \
-        ptrdiff_t taps, ptrdiff_t rows, ptrdiff_t columns);                                        \
+        const real *x, ptrdiff_t x_row, ptrdiff_t x_step, const cvl_lane_run *runs,                \
+        ptrdiff_t n_runs, const cvl_places *places, ptrdiff_t rows, ptrdiff_t pixels);             \
     typedef void cvl_copy_##suffix(real *dst, ptrdiff_t dst_row, ptrdiff_t dst_column,             \
                                    const real *src, ptrdiff_t src_row, ptrdiff_t src_column,       \
                                    ptrdiff_t rows, ptrdiff_t columns);                             \
@@ -125,11 +126,13 @@ CVL_DECLARE_KERNELS(double, f64)
  *
  * Reads dy and x up to `columns` rounded up to vectors; what lies beyond takes no part, be it NaN.
  *
- * lane_sums: the gradient of one vector of channels with a filter each.
+ * lane_sums: the gradient of one vector of channels with a filter each, its runs and places as lane_tile's.
  *
- *     c[k*c_step + j] += sum over r < rows, s < columns of
- *                        dy[r*dy_row + s*dy_step + j] * x[r*x_row + s*x_step + x_offset[k] + j],
- *                        k < taps, j < L.
+ *     c[r.w + k*c_step + j] += sum over i < rows, p < pixels of
+ *                              dy[i*dy_row + p*dy_step + j] * x[i*x_row + r.x + (p + k)*x_step + j],
+ *                              r a run, k < r.taps, j < L.
+ *
+ * A place that does not exist adds dy times zero. Runs of the same taps and place are best together.
  *
  * copy: dst[r*dst_row + s*dst_column] = src[r*src_row + s*src_column]. Fast where both have a unit
  * stride: as row copies where it is the same axis, as a transposition where it is not; and where

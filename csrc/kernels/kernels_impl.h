@@ -334,41 +334,101 @@ static void tap_sums(real *c, const real *dy, ptrdiff_t dy_row, const real *x, p
 #undef TAP_SUMS_CASE
 }
 
-static inline CVL_INLINE void lane_sums_body(const int v, real *c, ptrdiff_t c_step, const real *dy,
-                                             ptrdiff_t dy_row, ptrdiff_t dy_step, const real *x,
-                                             ptrdiff_t x_row, ptrdiff_t x_step,
-                                             const ptrdiff_t *x_offset, ptrdiff_t rows,
-                                             ptrdiff_t columns) {
-    vec sum[TAP_SUMS];
-    CVL_UNROLL for (int k = 0; k < v; k++) sum[k] = (vec){0};
-    for (ptrdiff_t r = 0; r < rows; r++)
-        for (ptrdiff_t s = 0; s < columns; s++) {
-            const vec d = load(dy + r * dy_row + s * dy_step);
-            const real *xs = x + r * x_row + s * x_step;
-            CVL_UNROLL for (int k = 0; k < v; k++) sum[k] += d * load(xs + x_offset[k]);
-        }
-    CVL_UNROLL for (int k = 0; k < v; k++) store(c + k * c_step, load(c + k * c_step) + sum[k]);
+/* Runs of n taps summed at once: their sums and as many places fit the registers. */
+#if CVL_REGISTERS >= 32
+#define LANE_RUNS(n) ((n) == 1 ? 8 : (n) == 2 ? 6 : (n) == 3 ? 4 : (n) == 4 ? 3 : 2)
+#else
+#define LANE_RUNS(n) ((n) == 1 ? 7 : (n) == 2 ? 3 : (n) == 3 ? 2 : 1)
+#endif
+
+/* t runs of n taps. The n places that a pixel meets stay in registers, and one of them is new to it. */
+static inline CVL_INLINE void lane_sums_body(const int t, const int n, real *c, ptrdiff_t c_step,
+                                             const real *dy, ptrdiff_t dy_row, ptrdiff_t dy_step,
+                                             const real *x, ptrdiff_t x_row, ptrdiff_t x_step,
+                                             const cvl_lane_run *runs, const cvl_places *places,
+                                             ptrdiff_t rows, ptrdiff_t pixels) {
+    vec sum[8][CVL_MAX_RUN], at[8][CVL_MAX_RUN];
+    CVL_UNROLL for (int r = 0; r < t; r++)
+        CVL_UNROLL for (int k = 0; k < n; k++) sum[r][k] = at[r][k] = (vec){0};
+    for (ptrdiff_t i = 0; i < rows; i++) {
+        const real *d = dy + i * dy_row, *xs = x + i * x_row;
+        ptrdiff_t place = places->first + runs->place, p = 0;
+#define LANE_PLACE(k)                                                                              \
+    do {                                                                                           \
+        if ((size_t)place < (size_t)places->count)                                                 \
+            CVL_UNROLL for (int r = 0; r < t; r++) at[r][k] = load_once(xs + runs[r].x);           \
+        else                                                                                       \
+            CVL_UNROLL for (int r = 0; r < t; r++) at[r][k] = (vec){0};                            \
+        place += places->step;                                                                     \
+        xs += x_step;                                                                              \
+    } while (0)
+        CVL_UNROLL for (int k = 0; k < n - 1; k++) LANE_PLACE(k);
+        for (; p + n <= pixels; p += n)
+            CVL_UNROLL for (int q = 0; q < n; q++, d += dy_step) {
+                const vec dv = load_once(d);
+                LANE_PLACE((q + n - 1) % n);
+                CVL_UNROLL for (int r = 0; r < t; r++)
+                    CVL_UNROLL for (int k = 0; k < n; k++) sum[r][k] += dv * at[r][(q + k) % n];
+            }
+        CVL_UNROLL for (int q = 0; q < n - 1; q++, p++, d += dy_step)
+            if (p < pixels) {
+                const vec dv = load_once(d);
+                LANE_PLACE((q + n - 1) % n);
+                CVL_UNROLL for (int r = 0; r < t; r++)
+                    CVL_UNROLL for (int k = 0; k < n; k++) sum[r][k] += dv * at[r][(q + k) % n];
+            }
+#undef LANE_PLACE
+    }
+    CVL_UNROLL for (int r = 0; r < t; r++) {
+        real *to = c + runs[r].w;
+        CVL_UNROLL for (int k = 0; k < n; k++)
+            store(to + k * c_step, load(to + k * c_step) + sum[r][k]);
+    }
 }
 
 static void lane_sums(real *c, ptrdiff_t c_step, const real *dy, ptrdiff_t dy_row,
                       ptrdiff_t dy_step, const real *x, ptrdiff_t x_row, ptrdiff_t x_step,
-                      const ptrdiff_t *x_offset, ptrdiff_t taps, ptrdiff_t rows,
-                      ptrdiff_t columns) {
-#define LANE_SUMS_CASE(v)                                                                          \
-    case v:                                                                                        \
-        lane_sums_body(v, c, c_step, dy, dy_row, dy_step, x, x_row, x_step, x_offset, rows,        \
-                       columns);                                                                   \
+                      const cvl_lane_run *runs, ptrdiff_t n_runs, const cvl_places *places,
+                      ptrdiff_t rows, ptrdiff_t pixels) {
+    static const int most[] = {0,           LANE_RUNS(1), LANE_RUNS(2), LANE_RUNS(3),
+                               LANE_RUNS(4), LANE_RUNS(5), LANE_RUNS(6), LANE_RUNS(7)};
+    while (n_runs > 0 && pixels > 0) {
+        const ptrdiff_t taps = runs->taps;
+        ptrdiff_t alike = 1;
+        while (alike < n_runs && runs[alike].taps == taps && runs[alike].place == runs->place)
+            alike++;
+        const ptrdiff_t groups = (alike + most[taps] - 1) / most[taps];
+        const ptrdiff_t t = (alike + groups - 1) / groups;
+#define LANE_SUMS_CASE(t, n)                                                                       \
+    case 8 * n + t - 1:                                                                            \
+        if (t <= LANE_RUNS(n))                                                                     \
+            lane_sums_body(t, n, c, c_step, dy, dy_row, dy_step, x, x_row, x_step, runs, places,   \
+                           rows, pixels);                                                          \
         break;
-    const ptrdiff_t strips = (taps + TAP_SUMS - 1) / TAP_SUMS;
-    for (ptrdiff_t strip = 0; strip < strips; strip++) {
-        const ptrdiff_t first = taps * strip / strips, v = taps * (strip + 1) / strips - first;
-        switch (v) {
-            TAP_SUMS_CASES(LANE_SUMS_CASE)
+#define LANE_SUMS_CASES(n)                                                                         \
+    LANE_SUMS_CASE(1, n)                                                                           \
+    LANE_SUMS_CASE(2, n)                                                                           \
+    LANE_SUMS_CASE(3, n)                                                                           \
+    LANE_SUMS_CASE(4, n)                                                                           \
+    LANE_SUMS_CASE(5, n)                                                                           \
+    LANE_SUMS_CASE(6, n)                                                                           \
+    LANE_SUMS_CASE(7, n)                                                                           \
+    LANE_SUMS_CASE(8, n)
+        switch (8 * taps + t - 1) {
+            LANE_SUMS_CASES(1)
+            LANE_SUMS_CASES(2)
+            LANE_SUMS_CASES(3)
+            LANE_SUMS_CASES(4)
+            LANE_SUMS_CASES(5)
+            LANE_SUMS_CASES(6)
+            LANE_SUMS_CASES(7)
+        default: break;
         }
-        c += v * c_step;
-        x_offset += v;
-    }
+#undef LANE_SUMS_CASES
 #undef LANE_SUMS_CASE
+        runs += t;
+        n_runs -= t;
+    }
 }
 
 static real sum_run(const real *x, ptrdiff_t length) {

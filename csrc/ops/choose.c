@@ -21,22 +21,21 @@ static bool gather_pixels(const cvl_gather *g, ptrdiff_t lanes) {
 
 /* Depthwise. Channels that do not stand together are moved so that they do: worth it for many taps, and for
  * planes so small that rows of positions would leave lanes empty. */
-static bool gather_lanes(cvl_dtype dtype, const cvl_gather *g, const cvl_kernels *kernels,
-                         ptrdiff_t lanes) {
+static bool by_lanes_best(ptrdiff_t ic, ptrdiff_t oc, ptrdiff_t groups,
+                          const cvl_gather_axis axis[CVL_AXES], bool together, ptrdiff_t lanes) {
     enum { many_taps = 8, few_vectors = 8 };
-    if (g->ic != 1 || g->oc != 1 || g->groups < lanes / 2)
+    if (ic != 1 || oc != 1 || groups < lanes / 2)
         return false;
-    const ptrdiff_t taps = g->axis[0].k * g->axis[1].k * g->axis[2].k;
-    const bool small = g->axis[1].out * g->axis[2].out <= few_vectors * lanes;
-    const bool together = g->src_strides.c == 1 && g->dst_strides.c == 1;
-    return (together || taps >= many_taps || small) &&
-           (dtype == CVL_F32 ? cvl_lanes_fit_f32 : cvl_lanes_fit_f64)(g, kernels);
+    return together || axis[0].k * axis[1].k * axis[2].k >= many_taps ||
+           axis[1].out * axis[2].out <= few_vectors * lanes;
 }
 
 cvl_status cvl_run_gather(cvl_dtype dtype, const cvl_gather *g) {
     const cvl_kernels *kernels = cvl_kernels_in_use();
     const ptrdiff_t lanes = dtype == CVL_F32 ? kernels->f32->lanes : kernels->f64->lanes;
-    if (gather_lanes(dtype, g, kernels, lanes))
+    const bool together = g->src_strides.c == 1 && g->dst_strides.c == 1;
+    if (by_lanes_best(g->ic, g->oc, g->groups, g->axis, together, lanes) &&
+        (dtype == CVL_F32 ? cvl_lanes_fit_f32 : cvl_lanes_fit_f64)(g, kernels))
         return by_lanes[dtype](g, kernels);
     if (getenv("PIX") ? g->oc <= atoi(getenv("PIX")) : g->oc <= lanes / 2)
         return by_pixels[dtype](g, kernels);
@@ -49,8 +48,9 @@ cvl_status cvl_run_gather(cvl_dtype dtype, const cvl_gather *g) {
 cvl_status cvl_run_reduce(cvl_dtype dtype, const cvl_reduce *r) {
     const cvl_kernels *kernels = cvl_kernels_in_use();
     const ptrdiff_t lanes = dtype == CVL_F32 ? kernels->f32->lanes : kernels->f64->lanes;
-    if (r->ic == 1 && r->oc == 1 && r->groups >= lanes / 2 && r->x_strides.c == 1 &&
-        r->dy_strides.c == 1)
+    const bool together = r->x_strides.c == 1 && r->dy_strides.c == 1;
+    if (by_lanes_best(r->ic, r->oc, r->groups, r->axis, together, lanes) &&
+        (dtype == CVL_F32 ? cvl_reduce_lanes_fit_f32 : cvl_reduce_lanes_fit_f64)(r, kernels))
         return (dtype == CVL_F32 ? cvl_reduce_lanes_f32 : cvl_reduce_lanes_f64)(r, kernels);
     if (r->oc < lanes / 2 && r->ic < lanes / 2)
         return (dtype == CVL_F32 ? cvl_reduce_pixels_f32 : cvl_reduce_pixels_f64)(r, kernels);

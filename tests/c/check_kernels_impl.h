@@ -254,45 +254,55 @@ static void CVL_NAME(check_tap_sums)(const CVL_NAME(table) *table, const char *i
 }
 
 static void CVL_NAME(check_lane_sums)(const CVL_NAME(table) *table, const char *isa, source *s) {
-    enum { most_taps = 25 };
-    const ptrdiff_t lanes = table->lanes, taps = draw(s, 0, most_taps);
-    const ptrdiff_t rows = draw(s, 0, 5), columns = draw(s, 0, 12), c_step = draw_stride(s, lanes);
+    enum { most_runs = 12 };
+    const ptrdiff_t lanes = table->lanes, rows = draw(s, 0, 3), pixels = draw(s, 0, 20);
+    const ptrdiff_t n_runs = draw(s, 0, most_runs), c_step = draw_stride(s, lanes);
     const ptrdiff_t dy_row = draw(s, -50, 50), dy_step = draw(s, -20, 20);
     const ptrdiff_t x_row = draw(s, -50, 50), x_step = draw(s, -20, 20);
-    ptrdiff_t offset[most_taps];
+    const ptrdiff_t apart = CVL_MAX_RUN * (c_step < 0 ? -c_step : c_step) + lanes;
+    const cvl_places places = {draw(s, -9, 9), draw(s, 1, 3), draw(s, 0, 60)};
+    cvl_lane_run runs[most_runs];
     span dy_used = {0}, x_used = {0}, c_used = {0};
-    for (ptrdiff_t k = 0; k < taps; k++) {
-        offset[k] = draw(s, -60, 60);
-        reach(&c_used, k * c_step, lanes);
+    for (ptrdiff_t r = 0; r < n_runs; r++) {
+        const bool alike = r > 0 && draw(s, 0, 3);
+        runs[r] = (cvl_lane_run){.x = draw(s, -60, 60),
+                                 .w = r * apart,
+                                 .taps = alike ? runs[r - 1].taps : draw(s, 1, CVL_MAX_RUN),
+                                 .place = alike ? runs[r - 1].place : draw(s, -9, 9)};
+        for (ptrdiff_t k = 0; k < runs[r].taps; k++)
+            reach(&c_used, runs[r].w + k * c_step, lanes);
     }
-    for (ptrdiff_t r = 0; r < rows; r++)
-        for (ptrdiff_t q = 0; q < columns; q++) {
-            reach(&dy_used, r * dy_row + q * dy_step, lanes);
-            for (ptrdiff_t k = 0; k < taps; k++)
-                reach(&x_used, r * x_row + q * x_step + offset[k], lanes);
-        }
-    guard_case("%s f%d lane_sums taps %td rows %td columns %td c_step %td dy %td %td x %td %td",
-               isa, 8 * (int)sizeof(real), taps, rows, columns, c_step, dy_row, dy_step, x_row,
-               x_step);
+#define EACH_PRODUCT                                                                               \
+    for (ptrdiff_t i = 0; i < rows; i++)                                                           \
+        for (ptrdiff_t p = 0; p < pixels; p++)                                                     \
+            for (ptrdiff_t r = 0; r < n_runs; r++)                                                 \
+                for (ptrdiff_t k = 0, place; k < runs[r].taps; k++)                                \
+                    if (place = places.first + runs[r].place + (p + k) * places.step,              \
+                        place >= 0 && place < places.count)
+    EACH_PRODUCT reach(&x_used, i * x_row + runs[r].x + (p + k) * x_step, lanes);
+    for (ptrdiff_t i = 0; i < rows; i++)
+        for (ptrdiff_t p = 0; p < pixels; p++)
+            reach(&dy_used, i * dy_row + p * dy_step, lanes);
+    guard_case(
+        "%s f%d lane_sums runs %td rows %td pixels %td c_step %td dy %td %td x %td %td places %td "
+        "%td %td",
+        isa, 8 * (int)sizeof(real), n_runs, rows, pixels, c_step, dy_row, dy_step, x_row, x_step,
+        places.first, places.step, places.count);
     CVL_NAME(array) dy = CVL_NAME(make)(s, dy_used), x = CVL_NAME(make)(s, x_used);
     CVL_NAME(array) c = CVL_NAME(make)(s, c_used);
-    for (ptrdiff_t k = 0; k < taps; k++)
-        CVL_NAME(set)(s, &c, k * c_step, lanes);
-    for (ptrdiff_t r = 0; r < rows; r++)
-        for (ptrdiff_t q = 0; q < columns; q++) {
-            CVL_NAME(set)(s, &dy, r * dy_row + q * dy_step, lanes);
-            for (ptrdiff_t k = 0; k < taps; k++)
-                CVL_NAME(set)(s, &x, r * x_row + q * x_step + offset[k], lanes);
-        }
+    for (ptrdiff_t r = 0; r < n_runs; r++)
+        for (ptrdiff_t k = 0; k < runs[r].taps; k++)
+            CVL_NAME(set)(s, &c, runs[r].w + k * c_step, lanes);
+    for (ptrdiff_t i = 0; i < rows; i++)
+        for (ptrdiff_t p = 0; p < pixels; p++)
+            CVL_NAME(set)(s, &dy, i * dy_row + p * dy_step, lanes);
+    EACH_PRODUCT CVL_NAME(set)(s, &x, i * x_row + runs[r].x + (p + k) * x_step, lanes);
 
-    for (ptrdiff_t k = 0; k < taps; k++)
-        for (ptrdiff_t r = 0; r < rows; r++)
-            for (ptrdiff_t q = 0; q < columns; q++)
-                for (ptrdiff_t j = 0; j < lanes; j++)
-                    c.copy_at[k * c_step + j] += dy.at[r * dy_row + q * dy_step + j] *
-                                                 x.at[r * x_row + q * x_step + offset[k] + j];
-    table->lane_sums(c.at, c_step, dy.at, dy_row, dy_step, x.at, x_row, x_step, offset, taps, rows,
-                     columns);
+    EACH_PRODUCT for (ptrdiff_t j = 0; j < lanes; j++) c.copy_at[runs[r].w + k * c_step + j] +=
+        dy.at[i * dy_row + p * dy_step + j] * x.at[i * x_row + runs[r].x + (p + k) * x_step + j];
+#undef EACH_PRODUCT
+    table->lane_sums(c.at, c_step, dy.at, dy_row, dy_step, x.at, x_row, x_step, runs, n_runs,
+                     &places, rows, pixels);
     CVL_NAME(compare)(&c);
     CVL_NAME(release)(&dy), CVL_NAME(release)(&x), CVL_NAME(release)(&c);
 }
