@@ -337,16 +337,13 @@ static void run_lane_line(const lane_job *job, const lane_space *space, const la
     }
 }
 
-/* All rows of a slab, those that meet the same taps together: phase after phase where they are in the cache,
- * else row after row. */
+/* All rows of a slab, those that meet the same taps together. */
 static void run_lane_slab(const lane_job *job, lane_space *space, const lane_task *task,
                           lane_slab *slab) {
     enum { rows_in_place = 4 }; /* share their inputs in the level-1 cache */
     const cvl_gather *g = job->g;
     const cvl_phase *depth = slab->depth, *height = slab->height;
     const lane_view *view = &slab->view;
-    const bool together =
-        !job->in_place || (g->axis[2].n_phases == 1 && space->lines->walk.parts == 1);
     taps_inside(depth, task->depth, g->axis[0].in, &slab->first, &slab->last);
     bring_lane_runs(job, space, slab);
     const ptrdiff_t end = task->row + slab->rows;
@@ -354,7 +351,7 @@ static void run_lane_slab(const lane_job *job, lane_space *space, const lane_tas
         ptrdiff_t first, last;
         next = same_taps(height, g->axis[1].in, row, end, &first, &last);
         const bool meets = slab->first < slab->last && first < last;
-        const ptrdiff_t most = together ? (job->in_place ? rows_in_place : next - row) : 1;
+        const ptrdiff_t most = job->in_place ? rows_in_place : next - row;
         for (ptrdiff_t r = row, rows; r < next; r += rows) {
             rows = least(most, next - r);
             const real *x = view->base;

@@ -10,6 +10,8 @@
  *
  * A tile is an always-inlined body whose row and vector counts are constants at each place it is used:
  * the loops over them vanish and the sums stay in registers. */
+#include <stdint.h>
+
 #include "kernels/kernels.h"
 #include "kernels/vector.h"
 
@@ -186,10 +188,10 @@ static inline CVL_INLINE void lane_run(const int m, const int n, const bool insi
                                        ptrdiff_t w_step, ptrdiff_t place,
                                        const cvl_places *places) {
     vec wv[CVL_MAX_RUN];
-    CVL_UNROLL for (int k = 0; k < n; k++) wv[k] = load(w + k * w_step);
-    CVL_UNROLL for (int i = 0; i < m + n - 1; i++) {
-        if (inside || (size_t)(place + i * places->step) < (size_t)places->count) {
-            const vec xv = load_once(x + i * x_step);
+    CVL_UNROLL for (int k = 0; k < n; k++, w += w_step) wv[k] = load(w);
+    CVL_UNROLL for (int i = 0; i < m + n - 1; i++, x += x_step, place += places->step) {
+        if (inside || (size_t)place < (size_t)places->count) {
+            const vec xv = inside ? load_once(x) : load(x);
             CVL_UNROLL for (int k = 0; k < n; k++)
                 if (i >= k && i - k < m)
                     sum[i - k] += xv * wv[k];
@@ -224,8 +226,9 @@ static inline CVL_INLINE void lane_body(const int m, const bool inside, real *c,
 #undef LANE_RUN
             more = !runs->flush && runs + 1 < end;
         }
-        CVL_UNROLL for (int i = 0; i < m; i++)
-            store(c + i * c_step, sum[i] + load(init + i * init_step));
+        real *to = c;
+        CVL_UNROLL for (int i = 0; i < m; i++, to += c_step, init += init_step)
+            store(to, sum[i] + load(init));
         init = c;
         init_step = c_step;
     } while (runs < end);
@@ -237,20 +240,34 @@ enum {
     lane_strip = 8 * CVL_VECTOR_BYTES / CVL_REAL_BYTES,
 };
 
+/* The first of the channels after which the vectors of all pixels of C are aligned, so that none is stored into
+ * two cache lines; 0 where that cannot be, or is not worth the vector more that it takes. */
+static ptrdiff_t lane_lead(const real *c, ptrdiff_t c_row, ptrdiff_t c_step, ptrdiff_t taps,
+                           ptrdiff_t channels) {
+    enum { few = 4 };
+    if (c_row % L || c_step % L || channels < few * L || taps * L > 2 * channels)
+        return 0;
+    return (ptrdiff_t)(-(uintptr_t)c % CVL_VECTOR_BYTES / sizeof(real));
+}
+
+static inline ptrdiff_t next_lane(ptrdiff_t j, ptrdiff_t lead, ptrdiff_t channels) {
+    return j == 0 && lead > 0 ? lead : next_vector(j, channels);
+}
+
 /* m pixels of some rows, all channels: a strip of them for all rows, whose inputs overlap, before the next. */
 #define LANE_TILE(m)                                                                               \
     static void lane_##m(real *c, ptrdiff_t c_row, ptrdiff_t c_step, const real *init,             \
                          const real *x, ptrdiff_t x_row, ptrdiff_t x_step, const real *w,          \
                          ptrdiff_t w_step, const cvl_lane_run *runs, const cvl_lane_run *end,      \
                          const cvl_places *places, ptrdiff_t first, bool inside, ptrdiff_t rows,   \
-                         ptrdiff_t begin, ptrdiff_t until, ptrdiff_t channels) {                   \
+                         ptrdiff_t begin, ptrdiff_t until, ptrdiff_t lead, ptrdiff_t channels) {   \
         for (ptrdiff_t r = 0; r < rows; r++, c += c_row, x += x_row)                               \
             if (inside)                                                                            \
-                for (ptrdiff_t j = begin; j < until; j = next_vector(j, channels))                 \
+                for (ptrdiff_t j = begin; j < until; j = next_lane(j, lead, channels))               \
                     lane_body(m, true, c + j, c_step, init + j, x + j, x_step, w + j, w_step,      \
                               runs, end, places, first);                                           \
             else                                                                                   \
-                for (ptrdiff_t j = begin; j < until; j = next_vector(j, channels))                 \
+                for (ptrdiff_t j = begin; j < until; j = next_lane(j, lead, channels))               \
                     lane_body(m, false, c + j, c_step, init + j, x + j, x_step, w + j, w_step,     \
                               runs, end, places, first);                                           \
     }
@@ -262,22 +279,24 @@ static void lane_tile(real *c, ptrdiff_t c_row, ptrdiff_t c_step, const real *in
                       const cvl_lane_run *runs, ptrdiff_t n_runs, const cvl_places *places,
                       ptrdiff_t rows, ptrdiff_t pixels, ptrdiff_t channels) {
     const ptrdiff_t tiles = (pixels + lane_pixels - 1) / lane_pixels, step = places->step;
-    ptrdiff_t least = 0, reach = 0; /* of the places of all runs, for the first pixel */
+    ptrdiff_t taps = 0, least = 0, reach = 0; /* of the places of all runs, for the first pixel */
     for (ptrdiff_t r = 0; r < n_runs; r++) {
         const ptrdiff_t last = runs[r].place + (runs[r].taps - 1) * step;
         least = r == 0 || runs[r].place < least ? runs[r].place : least;
         reach = r == 0 || last > reach ? last : reach;
+        taps += runs[r].taps;
     }
+    const ptrdiff_t lead = lane_lead(c, c_row, c_step, taps, channels);
     for (ptrdiff_t done = 0, left = tiles, m; left > 0; left--, done += m) {
         m = left == 1 ? pixels - done : (pixels - done) / left;
         const ptrdiff_t first = places->first + done * step;
         const bool inside = first + least >= 0 && first + reach + (m - 1) * step < places->count;
         for (ptrdiff_t j = 0, next; j < channels; j = next) {
-            next = channels - j < lane_strip + L ? channels : j + lane_strip;
+            next = channels - j < lane_strip + 2 * L ? channels : (j ? j : lead) + lane_strip;
 #define LANE_CASE(m)                                                                               \
     case m:                                                                                        \
         lane_##m(c + done * c_step, c_row, c_step, init, x + done * x_step, x_row, x_step, w,      \
-                 w_step, runs, runs + n_runs, places, first, inside, rows, j, next, channels);     \
+                 w_step, runs, runs + n_runs, places, first, inside, rows, j, next, lead, channels);     \
         break;
             switch (m) {
                 LANE_PIXELS(LANE_CASE)
