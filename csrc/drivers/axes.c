@@ -72,33 +72,59 @@ static cvl_status start_axis(cvl_gather_axis *axis, ptrdiff_t in, ptrdiff_t out,
     return axis->tap_order ? CVL_OK : CVL_NO_MEMORY;
 }
 
-static cvl_status append_phases(cvl_gather_axis *axis, ptrdiff_t *capacity, const cvl_phase *whole,
-                                bool split_dilation) {
-    const ptrdiff_t parts = split_dilation ? dense_parts(whole) : 1;
-    if (axis->n_phases + parts > *capacity) {
-        const ptrdiff_t grown = 2 * (axis->n_phases + parts);
-        cvl_phase *phases = cvl_alloc((size_t)cvl_part_bytes(grown, sizeof *phases));
-        if (!phases)
-            return CVL_NO_MEMORY;
-        memcpy(phases, axis->phases, (size_t)axis->n_phases * sizeof *phases);
-        if (axis->phases != axis->own_phases)
-            cvl_free(axis->phases);
-        axis->phases = phases;
-        *capacity = grown;
-    }
-    for (ptrdiff_t part = 0; part < parts; part++) {
-        cvl_phase *p = &axis->phases[axis->n_phases++];
-        *p = *whole;
-        p->out_first += part * whole->out_step;
-        p->out_step *= parts;
-        p->count = ceil_div(whole->count - part, parts);
-        p->in_first += part * whole->in_step;
-        p->in_step *= parts;
-    }
+/* Room for more phases. */
+static cvl_status reserve_phases(cvl_gather_axis *axis, ptrdiff_t *capacity, ptrdiff_t more) {
+    if (axis->n_phases + more <= *capacity)
+        return CVL_OK;
+    const ptrdiff_t grown = 2 * (axis->n_phases + more);
+    cvl_phase *phases = cvl_alloc((size_t)cvl_part_bytes(grown, sizeof *phases));
+    if (!phases)
+        return CVL_NO_MEMORY;
+    memcpy(phases, axis->phases, (size_t)axis->n_phases * sizeof *phases);
+    if (axis->phases != axis->own_phases)
+        cvl_free(axis->phases);
+    axis->phases = phases;
+    *capacity = grown;
     return CVL_OK;
 }
 
-cvl_status cvl_forward_axis(const cvl_axis *a, bool split_dilation, cvl_gather_axis *axis) {
+static cvl_status append_phase(cvl_gather_axis *axis, ptrdiff_t *capacity, const cvl_phase *phase) {
+    const cvl_status status = reserve_phases(axis, capacity, 1);
+    if (status == CVL_OK)
+        axis->phases[axis->n_phases++] = *phase;
+    return status;
+}
+
+cvl_status cvl_split_axis(cvl_gather_axis *axis) {
+    ptrdiff_t parts = 0, capacity = axis->n_phases;
+    for (ptrdiff_t i = 0; i < axis->n_phases; i++)
+        parts += dense_parts(&axis->phases[i]);
+    if (parts == axis->n_phases)
+        return CVL_OK;
+    const ptrdiff_t whole = axis->n_phases;
+    const cvl_status status = reserve_phases(axis, &capacity, parts);
+    if (status != CVL_OK)
+        return status;
+    /* The parts come behind the phases that they are made from, and then to the front. */
+    for (ptrdiff_t i = 0; i < whole; i++) {
+        const cvl_phase *from = &axis->phases[i];
+        const ptrdiff_t n = dense_parts(from);
+        for (ptrdiff_t part = 0; part < n; part++) {
+            cvl_phase *p = &axis->phases[axis->n_phases++];
+            *p = *from;
+            p->out_first += part * from->out_step;
+            p->out_step *= n;
+            p->count = ceil_div(from->count - part, n);
+            p->in_first += part * from->in_step;
+            p->in_step *= n;
+        }
+    }
+    memmove(axis->phases, axis->phases + whole, (size_t)parts * sizeof *axis->phases);
+    axis->n_phases = parts;
+    return CVL_OK;
+}
+
+cvl_status cvl_forward_axis(const cvl_axis *a, cvl_gather_axis *axis) {
     ptrdiff_t capacity = own_phases;
     const cvl_status status = start_axis(axis, a->in, a->out, a->k);
     if (status != CVL_OK)
@@ -113,10 +139,10 @@ cvl_status cvl_forward_axis(const cvl_axis *a, bool split_dilation, cvl_gather_a
                        .taps = a->k,
                        .tap_step = a->k > 1 ? a->dilation : 1};
     clip_taps(&whole, a->in);
-    return append_phases(axis, &capacity, &whole, split_dilation);
+    return append_phase(axis, &capacity, &whole);
 }
 
-cvl_status cvl_grad_input_axis(const cvl_axis *a, bool split_dilation, cvl_gather_axis *axis) {
+cvl_status cvl_grad_input_axis(const cvl_axis *a, cvl_gather_axis *axis) {
     /* Source and destination change places: dy is read, dx written. */
     ptrdiff_t capacity = own_phases;
     cvl_status status = start_axis(axis, a->out, a->in, a->k);
@@ -157,7 +183,7 @@ cvl_status cvl_grad_input_axis(const cvl_axis *a, bool split_dilation, cvl_gathe
                            .tap_first = tap_first};
         clip_taps(&whole, axis->in);
         reached[out_first] = true;
-        status = append_phases(axis, &capacity, &whole, split_dilation);
+        status = append_phase(axis, &capacity, &whole);
         if (status != CVL_OK)
             goto cleanup;
     }
@@ -171,7 +197,7 @@ cvl_status cvl_grad_input_axis(const cvl_axis *a, bool split_dilation, cvl_gathe
                                  .count = (a->in - 1 - first) / a->stride + 1,
                                  .in_step = 1,
                                  .tap_step = 1};
-        status = append_phases(axis, &capacity, &empty, false);
+        status = append_phase(axis, &capacity, &empty);
     }
 cleanup:
     if (reached != few_reached)

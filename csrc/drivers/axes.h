@@ -33,11 +33,13 @@ typedef struct cvl_gather_axis {
     ptrdiff_t own_taps[16];
 } cvl_gather_axis;
 
-/* Fill an axis for forward or grad_input. With `split_dilation`, phases whose taps are further apart
- * than their positions are split until they are dense, so that neighbouring positions share inputs.
- * Free with cvl_free_axis, also after CVL_NO_MEMORY. */
-cvl_status cvl_forward_axis(const cvl_axis *a, bool split_dilation, cvl_gather_axis *axis);
-cvl_status cvl_grad_input_axis(const cvl_axis *a, bool split_dilation, cvl_gather_axis *axis);
+/* Fill an axis for forward or grad_input. Free with cvl_free_axis, also after CVL_NO_MEMORY. */
+cvl_status cvl_forward_axis(const cvl_axis *a, cvl_gather_axis *axis);
+cvl_status cvl_grad_input_axis(const cvl_axis *a, cvl_gather_axis *axis);
+
+/* Splits phases whose taps are further apart than their positions until they are dense, so that
+ * neighbouring positions share inputs. */
+cvl_status cvl_split_axis(cvl_gather_axis *axis);
 void cvl_free_axis(cvl_gather_axis *axis);
 
 /* Where a tile keeps the inputs of some phases on one axis, for `count` positions: `runs` runs of

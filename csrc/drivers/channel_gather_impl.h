@@ -117,8 +117,30 @@ static channel_task nth_channel_task(const channel_job *job, ptrdiff_t index) {
     return t;
 }
 
-/* Reads a task's inputs where they stand, if their channels do so together and no step between two
- * of them is much longer than the source itself; else packs them. */
+/* Whether a task's inputs are read where they stand: their channels must do so together, and no step between
+ * two inputs be much longer than the source itself. Few channels of many are packed even so: then the taps
+ * of a row follow one another and are summed as one. */
+static bool inputs_in_place(const cvl_gather *g, const input_tile *tile, const ptrdiff_t in[]) {
+    enum { few_channels = 32 };
+    if (g->src_strides.c != 1 && g->ic != 1)
+        return false;
+    if (g->ic < few_channels && g->axis[2].k > 1 && g->src_strides.s[2] != g->ic)
+        return false;
+    return tile_is_near(tile, in);
+}
+
+/* Leaves out the places of a shared run that lie outside the source; returns how many of them are at its start. */
+static ptrdiff_t clip_map(cvl_map *map, ptrdiff_t shift, ptrdiff_t in) {
+    ptrdiff_t begin, end;
+    if (map->kind != CVL_SHARED)
+        return 0;
+    cvl_inside(map, 0, shift, in, &begin, &end);
+    map->first += begin * map->step;
+    map->length = end - begin;
+    return begin;
+}
+
+/* Brings a task's inputs together. */
 static void bring_inputs(const channel_job *job, channel_task *task, real *room) {
     const cvl_gather *g = job->g;
     const cvl_slab *slab = task->slab;
@@ -132,15 +154,23 @@ static void bring_inputs(const channel_job *job, channel_task *task, real *room)
     tile->shift[0] = slab->depth_q * slab->depth->in_step;
     tile->shift[1] = slab->height_q * slab->height->in_step;
     tile->shift[2] = task->column_block * job->blocks.columns * g->axis[2].phases[0].in_step;
-    if ((g->src_strides.c == 1 || g->ic == 1) && tile_is_near(tile, in)) {
+    if (inputs_in_place(g, tile, in)) {
         tile_in_place(tile, src, &g->src_strides);
         task->tile_image = g->src_strides.n;
         return;
     }
+    /* Only places inside the source are packed: no others are read. */
+    ptrdiff_t skipped[CVL_AXES];
+    for (int i = 0; i < CVL_AXES; i++)
+        skipped[i] = clip_map(&tile->map[i], tile->shift[i], in[i]);
     task->tile_image = job->blocks.places * g->ic;
     for (ptrdiff_t i = task->images - 1; i >= 0; i--)
         pack_channels_together(tile, room + i * task->tile_image, g->ic, src + i * g->src_strides.n,
                                &g->src_strides, g->ic, in, job->kernels->copy);
+    for (int i = 0; i < CVL_AXES; i++) {
+        tile->base -= skipped[i] * tile->index_step[i];
+        tile->map[i].first -= skipped[i] * tile->map[i].step;
+    }
 }
 
 /* The taps of a phase that position q meets inside the source. */
@@ -532,7 +562,7 @@ cvl_status CVL_TYPED(cvl_gather_channels)(const cvl_gather *g, const cvl_kernels
     const ptrdiff_t tasks_wanted = cvl_enough_tasks(g->work);
     cvl_status status =
         cvl_cut(g, cvl_channel_map, cvl_channel_map, place_bytes, cvl_l2_bytes() / 2,
-                g->n * g->groups * job.n_blocks, tasks_wanted, &job.blocks);
+                g->n * g->groups * job.n_blocks, tasks_wanted, true, &job.blocks);
     if (status != CVL_OK)
         return status;
     const cvl_blocks *blocks = &job.blocks;

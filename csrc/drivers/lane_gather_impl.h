@@ -200,9 +200,9 @@ cvl_status CVL_TYPED(cvl_gather_lanes)(const cvl_gather *g, const cvl_kernels *a
     const ptrdiff_t vectors = (g->groups + lanes - 1) / lanes;
     job.channels = (vectors < block_vectors ? vectors : block_vectors) * lanes;
     job.n_channels = (g->groups + job.channels - 1) / job.channels;
-    cvl_status status =
-        cvl_cut(g, cvl_channel_map, cvl_channel_map, job.channels * (ptrdiff_t)sizeof(real),
-                cvl_l2_bytes() / 4, g->n * job.n_channels, cvl_enough_tasks(g->work), &job.blocks);
+    cvl_status status = cvl_cut(
+        g, cvl_channel_map, cvl_channel_map, job.channels * (ptrdiff_t)sizeof(real),
+        cvl_l2_bytes() / 4, g->n * job.n_channels, cvl_enough_tasks(g->work), false, &job.blocks);
     if (status != CVL_OK)
         return status;
 

@@ -374,7 +374,7 @@ cvl_status CVL_TYPED(cvl_gather_panels)(const cvl_gather *g, const cvl_kernels *
     const ptrdiff_t most_parts = g->oc / least_rows > parts ? g->oc / least_rows : parts;
     cvl_status status =
         cvl_cut(g, cvl_pixel_map, job.width_map, job.channels * size, cvl_l2_bytes() / 2,
-                g->n * g->groups * most_parts, tasks_wanted, &job.blocks);
+                g->n * g->groups * most_parts, tasks_wanted, false, &job.blocks);
     if (status != CVL_OK)
         return status;
     const cvl_blocks *blocks = &job.blocks;

@@ -168,8 +168,9 @@ cvl_status CVL_TYPED(cvl_gather_pixels)(const cvl_gather *g, const cvl_kernels *
     const ptrdiff_t taps = g->axis[0].k * g->axis[1].k * g->axis[2].k;
     /* One channel's rows shall stay in the level-1 cache; those of many only fit the next. */
     const ptrdiff_t budget = cvl_l2_bytes() / (g->ic == 1 ? 8 : 2);
-    cvl_status status = cvl_cut(g, cvl_pixel_map, cvl_pixel_map, g->ic * (ptrdiff_t)sizeof(real),
-                                budget, g->n * g->groups, cvl_enough_tasks(g->work), &job.blocks);
+    cvl_status status =
+        cvl_cut(g, cvl_pixel_map, cvl_pixel_map, g->ic * (ptrdiff_t)sizeof(real), budget,
+                g->n * g->groups, cvl_enough_tasks(g->work), false, &job.blocks);
     if (status != CVL_OK)
         return status;
     job.steps = taps * g->ic;

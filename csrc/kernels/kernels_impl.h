@@ -457,31 +457,41 @@ static inline void copy_short(real *dst, const real *src, ptrdiff_t n) {
         *dst = *src;
 }
 
+/* One row of at least a vector. */
+static inline void copy_row(real *dst, const real *src, ptrdiff_t columns) {
+    ptrdiff_t s = 0;
+    for (; s + 4 * L <= columns; s += 4 * L) {
+        const vec a = load(src + s), b = load(src + s + L);
+        const vec c = load(src + s + 2 * L), d = load(src + s + 3 * L);
+        store(dst + s, a), store(dst + s + L, b);
+        store(dst + s + 2 * L, c), store(dst + s + 3 * L, d);
+    }
+    for (; s + L <= columns; s += L)
+        store(dst + s, load(src + s));
+    if (s < columns)
+        store(dst + columns - L, load(src + columns - L));
+}
+
 static void copy_rows(real *dst, ptrdiff_t dst_row, const real *src, ptrdiff_t src_row,
                       ptrdiff_t rows, ptrdiff_t columns) {
-    for (ptrdiff_t r = 0; r < rows; r++, dst += dst_row, src += src_row)
-        if (columns < L)
-            copy_short(dst, src, columns);
-        else
-            for (ptrdiff_t s = 0; s < columns; s = next_vector(s, columns))
-                store(dst + s, load(src + s));
+    if (columns == L)
+        for (ptrdiff_t r = 0; r < rows; r++)
+            store(dst + r * dst_row, load(src + r * src_row));
+    else if (columns > L)
+        for (ptrdiff_t r = 0; r < rows; r++)
+            copy_row(dst + r * dst_row, src + r * src_row, columns);
+    else
+        for (ptrdiff_t r = 0; r < rows; r++)
+            copy_short(dst + r * dst_row, src + r * src_row, columns);
 }
 
 static void gather_rows(real *dst, ptrdiff_t dst_row, const real *src, const ptrdiff_t *src_offset,
                         ptrdiff_t rows, ptrdiff_t columns) {
-    if (columns == 4 * L) {
-        for (ptrdiff_t r = 0; r < rows; r++, dst += dst_row) {
-            const real *from = src + src_offset[r];
-            CVL_UNROLL for (int j = 0; j < 4; j++) store(dst + j * L, load(from + j * L));
-        }
-        return;
-    }
-    for (ptrdiff_t r = 0; r < rows; r++, dst += dst_row)
-        if (columns < L)
-            copy_short(dst, src + src_offset[r], columns);
+    for (ptrdiff_t r = 0; r < rows; r++)
+        if (columns >= L)
+            copy_row(dst + r * dst_row, src + src_offset[r], columns);
         else
-            for (ptrdiff_t s = 0; s < columns; s = next_vector(s, columns))
-                store(dst + s, load(src + src_offset[r] + s));
+            copy_short(dst + r * dst_row, src + src_offset[r], columns);
 }
 
 static void copy(real *dst, ptrdiff_t dst_row, ptrdiff_t dst_column, const real *src,

@@ -6,7 +6,7 @@
 #include "drivers/reduce.h"
 
 /* Run a gather, or a reduction, whose axes are filled in. */
-cvl_status cvl_run_gather(cvl_dtype dtype, const cvl_gather *g);
+cvl_status cvl_run_gather(cvl_dtype dtype, cvl_gather *g);
 cvl_status cvl_run_reduce(cvl_dtype dtype, const cvl_reduce *r);
 
 #endif

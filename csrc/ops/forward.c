@@ -29,7 +29,7 @@ cvl_status cvl_forward(const cvl_problem *problem, void *y, const void *x, const
                     .bias_stride = b_stride,
                     .work = cvl_work(&p)};
     for (int i = 0; i < CVL_AXES && status == CVL_OK; i++)
-        status = cvl_forward_axis(&p.axis[i], i == 1, &g.axis[i]);
+        status = cvl_forward_axis(&p.axis[i], &g.axis[i]);
     if (status == CVL_OK)
         status = cvl_run_gather(p.dtype, &g);
     for (int i = 0; i < CVL_AXES; i++)

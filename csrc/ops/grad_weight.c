@@ -42,7 +42,7 @@ cvl_status cvl_grad_weight(const cvl_problem *problem, void *dw, const void *dy,
                     .work = cvl_work(&p)};
     bool all_taps = true, no_taps = false;
     for (int i = 0; i < CVL_AXES && status == CVL_OK; i++) {
-        status = cvl_forward_axis(&p.axis[i], false, &r.axis[i]);
+        status = cvl_forward_axis(&p.axis[i], &r.axis[i]);
         if (status == CVL_OK) {
             all_taps &= r.axis[i].phases->taps == p.axis[i].k;
             no_taps |= r.axis[i].phases->taps == 0;
