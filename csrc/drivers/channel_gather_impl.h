@@ -333,6 +333,12 @@ static channel_pass pass_size(const channel_job *job, const ptrdiff_t *weight, p
     return pass;
 }
 
+/* Rows from channel to channel of a pass whose weights are packed channel by channel: an odd number, so that
+ * the rows of one tap do not all fall into the same few sets of the level-1 cache. */
+static ptrdiff_t channel_rows(ptrdiff_t taps) {
+    return taps | 1;
+}
+
 /* Packs the weights of a pass as rows of output channels, a block's pitch apart, of which `lanes` exist,
  * and says where each step finds its row. */
 static void pack_pass(const channel_job *job, const real *w, const channel_space *space,
@@ -340,26 +346,32 @@ static void pack_pass(const channel_job *job, const real *w, const channel_space
     const cvl_gather *g = job->g;
     copy_kernel *const copy = job->kernels->copy;
     const ptrdiff_t *const weight = space->tap_weight + pass->tap;
-    const ptrdiff_t pitch = job->pitch, taps = pass->taps;
-    const int direction = taps_follow(weight, 0, taps);
-    const real *const from =
-        w + pass->channel * g->w_ic + (direction < 0 ? weight[taps - 1] : weight[0]);
+    const ptrdiff_t pitch = job->pitch, taps = pass->taps, channels = pass->channels;
+    const int direction = taps > 1 ? taps_follow(weight, 0, taps) : 0;
+    const ptrdiff_t channel_row = direction ? channel_rows(taps) : 1;
+    const real *const from = w + pass->channel * g->w_ic;
     if (lanes < pitch)
-        memset(space->weights, 0, (size_t)(pass->channels * taps * pitch) * sizeof(real));
-    if (direction && g->w_ic == taps)
-        copy(space->weights, pitch, 1, from, 1, g->w_oc, pass->channels * taps, lanes);
-    else if (direction && taps > 1)
-        for (ptrdiff_t i = 0; i < pass->channels; i++)
-            copy(space->weights + i * taps * pitch, pitch, 1, from + i * g->w_ic, 1, g->w_oc, taps,
-                 lanes);
-    else
+        memset(space->weights, 0,
+               (size_t)(channels * (direction ? channel_row : taps) * pitch) * sizeof(real));
+    if (!direction)
         for (ptrdiff_t t = 0; t < taps; t++)
-            copy(space->weights + t * pitch, taps * pitch, 1,
-                 w + pass->channel * g->w_ic + weight[t], g->w_ic, g->w_oc, pass->channels, lanes);
+            copy(space->weights + t * channels * pitch, pitch, 1, from + weight[t], g->w_ic,
+                 g->w_oc, channels, lanes);
+    else if (g->w_ic == taps && channel_row == taps)
+        copy(space->weights, pitch, 1, from + weight[direction < 0 ? taps - 1 : 0], 1, g->w_oc,
+             channels * taps, lanes);
+    else
+        for (ptrdiff_t i = 0; i < channels; i++)
+            copy(space->weights + i * channel_row * pitch, pitch, 1,
+                 from + weight[direction < 0 ? taps - 1 : 0] + i * g->w_ic, 1, g->w_oc, taps,
+                 lanes);
     ptrdiff_t *step = space->step_row;
     for (ptrdiff_t t = 0; t < taps; t++)
-        for (ptrdiff_t i = 0; i < pass->channels; i++)
-            *step++ = (i * taps + (direction < 0 ? taps - 1 - t : t)) * pitch;
+        for (ptrdiff_t i = 0; i < channels; i++)
+            *step++ = (direction > 0   ? i * channel_row + t
+                       : direction < 0 ? i * channel_row + taps - 1 - t
+                                       : t * channels + i) *
+                      pitch;
 }
 
 /* The terms of one class in a pass over the box `all`. */
@@ -504,7 +516,9 @@ static channel_space channel_layout(const channel_job *job, cvl_arena *memory) {
     const ptrdiff_t places = cvl_scale_bytes(job->blocks.places, job->images);
     channel_space space;
     space.tile = cvl_take(memory, cvl_scale_bytes(places, job->g->ic), sizeof(real));
-    space.weights = cvl_take(memory, cvl_scale_bytes(job->steps, job->pitch), sizeof(real));
+    /* Half as much again is the most that channel_rows adds. */
+    space.weights = cvl_take(memory, cvl_scale_bytes(job->steps + job->steps / 2 + 1, job->pitch),
+                             sizeof(real));
     space.bias = cvl_take(memory, job->pitch, sizeof(real));
     space.out = cvl_take(memory, cvl_scale_bytes(positions, job->pitch), sizeof(real));
     space.a_row = cvl_take(memory, positions, sizeof(ptrdiff_t));
