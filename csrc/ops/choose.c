@@ -8,38 +8,50 @@ static gather_fn *const by_panels[] = {cvl_gather_panels_f32, cvl_gather_panels_
 static gather_fn *const by_pixels[] = {cvl_gather_pixels_f32, cvl_gather_pixels_f64};
 static gather_fn *const by_lanes[] = {cvl_gather_lanes_f32, cvl_gather_lanes_f64};
 
-/* The share of an axis' taps that meet only padding. */
-static double padding_share(const cvl_gather_axis *axis) {
-    double all = 0, inside = 0;
+/* Taps per destination of one axis: all, and those that lie inside the source. */
+typedef struct tap_counts {
+    double all, inside;
+} tap_counts;
+
+static tap_counts count_taps(const cvl_gather_axis *axis) {
+    tap_counts n = {0, 0};
     for (const cvl_phase *p = axis->phases; p < axis->phases + axis->n_phases; p++) {
-        all += (double)p->count * (double)p->taps;
+        n.all += (double)p->count * (double)p->taps;
         for (ptrdiff_t j = 0; j < p->taps; j++) {
             const ptrdiff_t source = p->in_first + j * p->tap_step;
             const ptrdiff_t first = source >= 0 ? 0 : (-source + p->in_step - 1) / p->in_step;
             const ptrdiff_t last =
                 source >= axis->in ? 0 : (axis->in - 1 - source) / p->in_step + 1;
             const ptrdiff_t end = last < p->count ? last : p->count;
-            inside += end > first ? (double)(end - first) : 0;
+            n.inside += end > first ? (double)(end - first) : 0;
         }
     }
-    return all > 0 ? 1 - inside / all : 0;
+    n.all /= (double)axis->out;
+    n.inside /= (double)axis->out;
+    return n;
 }
 
 /* Whether a result with contiguous rows is computed as it stands, with positions along the lanes, or with
- * channels along them and transposed. Estimated as shares of the time of the multiplications: moving an
- * element through a transposition takes that of some dozen of them (in vectors); panels compute the taps
- * that meet padding, and copy each input once for every tap of a row. */
+ * channels along them and transposed. Both are estimated per destination, in multiplications, of which a
+ * vector does many while one element is moved: channels transpose inputs and results; panels compute taps
+ * that meet padding, copy inputs once for every tap of a row, and scatter the results of several phases. */
 static bool gather_panels(const cvl_gather *g) {
-    const double moved = 13, copied = 0.05;
-    const ptrdiff_t *const k[] = {&g->axis[0].k, &g->axis[1].k, &g->axis[2].k};
-    const double taps = (double)*k[0] * (double)*k[1] * (double)*k[2];
-    const double transposing = moved / taps * (1 / (double)g->ic + 1 / (double)g->oc);
+    const double transposed = 13, copied = 4, scattered = 38;
+    const double ic = (double)g->ic, oc = (double)g->oc;
+    double all = 1, inside = 1, sources = ic;
     if (g->dst_strides.s[2] != 1 || g->ic == 0)
         return false;
-    double met = 1;
-    for (int i = 0; i < CVL_AXES; i++)
-        met *= 1 - padding_share(&g->axis[i]);
-    return transposing > 1 - met + (taps > 1 ? copied : 0);
+    for (int i = 0; i < CVL_AXES; i++) {
+        const tap_counts taps = count_taps(&g->axis[i]);
+        all *= taps.all;
+        inside *= taps.inside;
+        sources *= (double)g->axis[i].in / (double)g->axis[i].out;
+    }
+    const double by_channels_cost = inside * ic * oc + transposed * (sources + oc);
+    const double copies = all > 1 ? (double)g->axis[2].k : 0;
+    const double by_panels_cost =
+        all * ic * oc + copied * copies * sources + (g->axis[2].n_phases > 1 ? scattered * oc : 0);
+    return by_panels_cost < by_channels_cost;
 }
 
 static gather_fn *choose_gather(cvl_dtype dtype, const cvl_gather *g, ptrdiff_t lanes) {
