@@ -36,7 +36,7 @@ static tap_counts count_taps(const cvl_gather_axis *axis) {
  * vector does many while one element is moved: channels transpose inputs and results; panels compute taps
  * that meet padding, copy inputs once for every tap of a row, and scatter the results of several phases. */
 static bool gather_panels(const cvl_gather *g) {
-    const double transposed = 13, copied = 4, scattered = 38;
+    const double transposed = 15, copied = 10, scattered = 45;
     const double ic = (double)g->ic, oc = (double)g->oc;
     double all = 1, inside = 1, sources = ic;
     if (g->dst_strides.s[2] != 1 || g->ic == 0)
