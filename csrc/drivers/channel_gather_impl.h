@@ -10,26 +10,6 @@
  * is summed over its taps alone.
  */
 
-enum {
-    /* Steps of the reduction that are summed in registers before they are added to C: so many that the
-     * visits to C cost little, so few that the rounding error of long sums stays low. */
-    longest_cut = CVL_REAL_BYTES == 4 ? 128 : 64,
-};
-
-/* Steps of one cut: the reduction in even parts. */
-static ptrdiff_t even_cut(ptrdiff_t steps) {
-    const ptrdiff_t cuts = (steps + longest_cut - 1) / longest_cut;
-    return cuts ? (steps + cuts - 1) / cuts : 1;
-}
-
-/* Steps of one pass: whole cuts, whose weights, `width` to a step, take about a sixteenth of the level-2
- * cache. */
-static ptrdiff_t pass_steps(ptrdiff_t cut, ptrdiff_t width) {
-    const ptrdiff_t bytes = cut * width * (ptrdiff_t)sizeof(real),
-                    cuts = cvl_l2_bytes() / 16 / bytes;
-    return cuts > 1 ? cuts * cut : cut;
-}
-
 /* Weights and their strides: the user's, or a copy. */
 typedef struct weight_view {
     const real *at;
@@ -46,6 +26,8 @@ typedef struct channel_job {
     ptrdiff_t n_blocks;         /* of output channels */
     ptrdiff_t splits;           /* of the blocks, into tasks of their own */
     ptrdiff_t taps, steps;      /* the most taps of a task, and steps of a pass */
+    bool some_in_place;         /* whether some blocks are summed in dst, */
+    bool some_moved;            /* and some by way of `out` */
     ptrdiff_t pitch;            /* elements of `out` to a position: the widest block */
     ptrdiff_t max_classes;
     char *workspace;
@@ -55,6 +37,11 @@ typedef struct channel_job {
 /* The first lane of an output-channel block; blocks are as even as whole vectors allow. */
 static ptrdiff_t block_lane(const channel_job *job, ptrdiff_t block) {
     return job->vectors * block / job->n_blocks * job->kernels->lanes;
+}
+
+/* Whether a block is summed in dst itself: its channels are contiguous there and fill their vectors. */
+static bool block_in_place(const channel_job *job, ptrdiff_t block) {
+    return job->g->dst_strides.c == 1 && block_lane(job, block + 1) <= job->g->oc;
 }
 
 /* Taps [first, last) of a phase, on every axis. */
@@ -89,7 +76,7 @@ typedef struct channel_task {
  * and where its sums go, in dst or in `out`. */
 typedef struct channel_space {
     real *tile, *weights, *bias, *out;
-    ptrdiff_t *a_row, *dst_row, *out_row, *no_row;
+    ptrdiff_t *a_row, *dst_row, *out_row;
     position_class *classes;
     ptrdiff_t *tap_place, *tap_weight;
     ptrdiff_t *step_row; /* of a step in `weights` */
@@ -211,17 +198,22 @@ static ptrdiff_t list_row(const channel_job *job, const channel_task *task,
                           const channel_space *space, const cvl_phase *p, ptrdiff_t image,
                           ptrdiff_t row, ptrdiff_t q, ptrdiff_t end, ptrdiff_t n) {
     const cvl_data_strides *to = &job->g->dst_strides;
-    const ptrdiff_t a = image * task->tile_image + row * task->tile.position[1];
-    const ptrdiff_t dst = image * to->n + row * task->dst_line;
-    const ptrdiff_t out = (image * task->slab->rows + row) * task->columns;
-    for (; q < end; q++, n++) {
-        const ptrdiff_t column = p->out_first + p->out_step * q;
-        space->a_row[n] = a + q * task->tile.position[2];
-        space->dst_row[n] = dst + column * to->s[2];
-        space->out_row[n] = (out + column) * job->pitch;
-        space->no_row[n] = 0;
+    const ptrdiff_t first = p->out_first + p->out_step * q, count = end - q;
+    const ptrdiff_t a_step = task->tile.position[2];
+    const ptrdiff_t a = image * task->tile_image + row * task->tile.position[1] + q * a_step;
+    for (ptrdiff_t i = 0; i < count; i++)
+        space->a_row[n + i] = a + i * a_step;
+    if (job->some_in_place) {
+        const ptrdiff_t dst = image * to->n + row * task->dst_line + first * to->s[2];
+        for (ptrdiff_t i = 0; i < count; i++)
+            space->dst_row[n + i] = dst + i * p->out_step * to->s[2];
     }
-    return n;
+    if (job->some_moved) {
+        const ptrdiff_t out = (image * task->slab->rows + row) * task->columns + first;
+        for (ptrdiff_t i = 0; i < count; i++)
+            space->out_row[n + i] = (out + i * p->out_step) * job->pitch;
+    }
+    return n + count;
 }
 
 /* Lists a task's positions class by class, the classes of one width phase together; returns how many
@@ -405,22 +397,6 @@ static ptrdiff_t list_terms(const cvl_gather *g, const tap_box *all, const tap_b
     return n;
 }
 
-/* Runs the product tile over `count` rows of A and a panel of B, `width` wide. */
-static void multiply(const kernel_table *kernels, ptrdiff_t width, real *c, const ptrdiff_t *c_row,
-                     const real *init, const ptrdiff_t *init_row, bool init_splat, const real *a,
-                     const ptrdiff_t *a_row, ptrdiff_t a_step, const real *b,
-                     const ptrdiff_t *b_row, const cvl_term *terms, ptrdiff_t n_terms,
-                     ptrdiff_t count) {
-    const ptrdiff_t vectors = width / kernels->lanes, rows = kernels->rows[vectors - 1];
-    const ptrdiff_t tiles = (count + rows - 1) / rows;
-    for (ptrdiff_t tile = 0, m0 = 0, m1; tile < tiles; tile++, m0 = m1) {
-        m1 = count * (tile + 1) / tiles;
-        kernels->product_tile[vectors - 1][m1 - m0 - 1](
-            c, c_row + m0, init, init ? init_row + m0 : NULL, init_splat, a, a_row + m0, a_step, b,
-            b_row, terms, n_terms);
-    }
-}
-
 /* Moves a block of sums, out[image][row][column][pitch], to dst. */
 static void store_block(const channel_job *job, const channel_task *task, const real *out,
                         real *dst, ptrdiff_t lanes) {
@@ -452,11 +428,20 @@ static void run_pass(const channel_job *job, const channel_task *task, const cha
         const ptrdiff_t n_terms =
             list_terms(job->g, all, &own->taps, space->tap_place, pass, space->terms);
         const ptrdiff_t *c_row = block->c_row + own->first;
-        if (n_terms > 0 || first)
-            multiply(job->kernels, block->width, block->c, c_row, first ? space->bias : block->c,
-                     first ? space->no_row : c_row, false, task->tile.base,
-                     space->a_row + own->first, 1, space->weights, space->step_row, space->terms,
-                     n_terms, own->count);
+        if (n_terms == 0 && !first)
+            continue;
+        const product sums = {.c = block->c,
+                              .c_row = c_row,
+                              .init = first ? space->bias : block->c,
+                              .init_row = first ? NULL : c_row,
+                              .a = task->tile.base,
+                              .a_row = space->a_row + own->first,
+                              .a_step = 1,
+                              .b = space->weights,
+                              .b_row = space->step_row,
+                              .terms = space->terms,
+                              .n_terms = n_terms};
+        multiply(job->kernels, &sums, own->count, block->width);
     }
 }
 
@@ -485,15 +470,14 @@ static void run_phase(const channel_job *job, const channel_task *task, const ch
         }
 }
 
-/* One block of output channels at all positions: where channels are contiguous and fill their vectors
- * in dst itself, else by way of `out`. */
+/* One block of output channels at all positions, in dst itself or by way of `out`. */
 static void run_block(const channel_job *job, const channel_task *task, const channel_space *space,
                       ptrdiff_t n_classes, ptrdiff_t number) {
     const cvl_gather *g = job->g;
     const ptrdiff_t lane = block_lane(job, number);
     const ptrdiff_t width = block_lane(job, number + 1) - lane;
     const ptrdiff_t lanes = g->oc - lane < width ? g->oc - lane : width;
-    const bool in_place = g->dst_strides.c == 1 && lanes == width;
+    const bool in_place = block_in_place(job, number);
     real *const dst = task->dst + lane * g->dst_strides.c;
     const channel_block block = {.w = job->w.at + task->group * job->w.group + lane * job->w.oc,
                                  .width = width,
@@ -525,11 +509,11 @@ static channel_space channel_layout(const channel_job *job, cvl_arena *memory) {
     space.weights = cvl_take(memory, cvl_scale_bytes(job->steps + job->steps / 2 + 1, job->pitch),
                              sizeof(real));
     space.bias = cvl_take(memory, job->pitch, sizeof(real));
-    space.out = cvl_take(memory, cvl_scale_bytes(positions, job->pitch), sizeof(real));
+    space.out = cvl_take(memory, job->some_moved ? cvl_scale_bytes(positions, job->pitch) : 0,
+                         sizeof(real));
     space.a_row = cvl_take(memory, positions, sizeof(ptrdiff_t));
-    space.dst_row = cvl_take(memory, positions, sizeof(ptrdiff_t));
-    space.out_row = cvl_take(memory, positions, sizeof(ptrdiff_t));
-    space.no_row = cvl_take(memory, positions, sizeof(ptrdiff_t));
+    space.dst_row = cvl_take(memory, job->some_in_place ? positions : 0, sizeof(ptrdiff_t));
+    space.out_row = cvl_take(memory, job->some_moved ? positions : 0, sizeof(ptrdiff_t));
     space.classes = cvl_take(memory, job->max_classes, sizeof(position_class));
     space.tap_place = cvl_take(memory, job->taps, sizeof(ptrdiff_t));
     space.tap_weight = cvl_take(memory, job->taps, sizeof(ptrdiff_t));
@@ -607,6 +591,8 @@ cvl_status CVL_TYPED(cvl_gather_channels)(const cvl_gather *g, const cvl_kernels
     job.n_blocks = (job.vectors + kernels->vectors - 1) / kernels->vectors;
     job.pitch = (job.vectors + job.n_blocks - 1) / job.n_blocks * lanes;
     job.taps = *k[0] * *k[1] * *k[2];
+    job.some_in_place = block_in_place(&job, 0);
+    job.some_moved = !block_in_place(&job, job.n_blocks - 1);
     const ptrdiff_t place_bytes = g->ic * (ptrdiff_t)sizeof(real);
     const ptrdiff_t tasks_wanted = cvl_enough_tasks(g->work);
     cvl_status status =

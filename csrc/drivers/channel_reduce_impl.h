@@ -122,6 +122,12 @@ static chunk_operand pack_pieces(const reduce_job *job, bool of_x, const cvl_chu
                        .image = places * pitch,
                        .row = chunk->columns * pitch,
                        .column = pitch};
+    if (!of_x && s->c == 1 && s->s[2] == pitch && channels == pitch) { /* packed as it stands */
+        o.base = chunk_dy(r, chunk, group, first);
+        o.image = s->n;
+        o.row = s->s[1];
+        return o;
+    }
     if (of_x)
         o.tile = chunk_tile(job, chunk, false);
     for (ptrdiff_t c = 0; c < channels; c += pitch)
@@ -277,11 +283,20 @@ static void add_part(const reduce_job *job, const reduce_block *block, const cvl
     if (n_terms == 0)
         return;
     const ptrdiff_t n_rows = list_rows(job, block, &o->a, tap, end, space);
-    const real *b = o->b.base + (job->lanes_of_x ? space->tap_offset[tap] : 0);
-    for (ptrdiff_t lane = 0; lane < block->width; lane += job->strip, b += o->b.piece)
-        multiply(job->kernels, least(job->strip, block->width - lane), sums + lane, space->c_row,
-                 sums + lane, space->c_row, false, o->a.base, space->a_row, o->a.column, b,
-                 space->b_row, space->terms, n_terms, n_rows);
+    product p = {.c_row = space->c_row,
+                 .init_row = space->c_row,
+                 .a = o->a.base,
+                 .a_row = space->a_row,
+                 .a_step = o->a.column,
+                 .b = o->b.base + (job->lanes_of_x ? space->tap_offset[tap] : 0),
+                 .b_row = space->b_row,
+                 .terms = space->terms,
+                 .n_terms = n_terms};
+    for (ptrdiff_t lane = 0; lane < block->width; lane += job->strip, p.b += o->b.piece) {
+        p.c = sums + lane;
+        p.init = p.c;
+        multiply(job->kernels, &p, n_rows, least(job->strip, block->width - lane));
+    }
 }
 
 /* Adds one chunk. Each tap is summed over the rows at which it lies inside x and, unless a term is several

@@ -24,6 +24,8 @@ static ptrdiff_t least(ptrdiff_t a, ptrdiff_t b) {
 #include "drivers/taps_impl.h"
 #include "drivers/weights_impl.h"
 
+#include "drivers/product_impl.h"
+
 #include "drivers/channel_gather_impl.h"
 #include "drivers/lane_gather_impl.h"
 #include "drivers/panel_gather_impl.h"

@@ -235,14 +235,24 @@ static void run_panel(const panel_job *job, const panel_task *t, const panel_spa
             .a = i, .b = i, .length = steps - i < t->cut ? steps - i : t->cut, .flush = true};
     for (ptrdiff_t o = 0; o < t->rows; o++)
         space->sum_row[o] = o * width;
-    const real *init = pass->first ? sums : g->bias ? space->bias : NULL;
     const ptrdiff_t at = first % t->positions;
     real *const dst = t->dst + first / t->positions * g->dst_strides.n +
                       at / t->columns * t->dst_line + at % t->columns * t->dst_step;
-    multiply(job->kernels, width, in_place ? dst : sums, in_place ? space->dst_row : space->sum_row,
-             init, pass->first ? space->sum_row : space->bias_row, pass->first == 0, pass->a,
-             space->a_row, 1, read_in_place ? b : space->panel,
-             read_in_place ? space->step_offset : space->step_row, space->terms, n_terms, t->rows);
+    const product products = {.c = in_place ? dst : sums,
+                              .c_row = in_place ? space->dst_row : space->sum_row,
+                              .init = pass->first ? sums
+                                      : g->bias   ? space->bias
+                                                  : NULL,
+                              .init_row = pass->first ? space->sum_row : space->bias_row,
+                              .init_splat = pass->first == 0,
+                              .a = pass->a,
+                              .a_row = space->a_row,
+                              .a_step = 1,
+                              .b = read_in_place ? b : space->panel,
+                              .b_row = read_in_place ? space->step_offset : space->step_row,
+                              .terms = space->terms,
+                              .n_terms = n_terms};
+    multiply(job->kernels, &products, t->rows, width);
     if (last && !in_place)
         store_panel(job, t, sums, first, count, width);
 }
