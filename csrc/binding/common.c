@@ -53,7 +53,7 @@ static PyArrayObject *common_array(PyObject *o, int ndim, int *type) {
         return NULL;
     for (int i = 0; i < ndim; i++)
         if (PyArray_DIM(a, i) < 1 || PyArray_DIM(a, i) > largest_common ||
-            PyArray_STRIDE(a, i) % PyArray_ITEMSIZE(a) != 0)
+            PyArray_STRIDE(a, i) & (PyArray_ITEMSIZE(a) - 1)) /* 4 or 8 bytes */
             return NULL;
     return a;
 }

@@ -18,8 +18,8 @@ typedef CVL_TYPED(cvl_copy) copy_kernel;
 /* Each of these builds on those above it. */
 #include "drivers/tile_impl.h"
 
-#include "drivers/taps_impl.h"
 #include "drivers/small_tile_impl.h"
+#include "drivers/taps_impl.h"
 #include "drivers/weights_impl.h"
 
 #include "drivers/channel_gather_impl.h"

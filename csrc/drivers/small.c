@@ -3,48 +3,63 @@
 /* Multiplications, those of padding included, up to which a small driver is faster than the others. */
 static const double most_work = 16e3;
 
-/* The most places that a tile needs on one axis, over all phases: from the first source to the last,
- * filled up to whole runs. As a double, which cannot overflow. */
-static double most_places(const cvl_gather_axis *axis) {
-    double most = 1;
-    for (const cvl_phase *p = axis->phases; p < axis->phases + axis->n_phases; p++) {
-        const double span = (double)p->in_step * (double)p->count +
-                            (p->taps > 1 ? (double)p->tap_step * (double)(p->taps - 1) : 0);
-        if (span > most)
-            most = span;
+/* Lays an axis out. False if its phases step differently, which share no tile. */
+static bool lay_axis(const cvl_gather_axis *from, cvl_small_axis *axis) {
+    const cvl_phase *p = from->phases, *const end = p + from->n_phases;
+    ptrdiff_t first = p->in_first, last = first;
+    const ptrdiff_t step = p->in_step;
+    for (; p < end; p++) {
+        const ptrdiff_t reach = p->taps > 1 ? p->tap_step * (p->taps - 1) : 0;
+        const ptrdiff_t p_last = p->in_first + step * (p->count - 1) + reach;
+        if (p->in_step != step)
+            return false;
+        if (p->in_first < first)
+            first = p->in_first;
+        if (p_last > last)
+            last = p_last;
     }
-    return most;
+    axis->first = first;
+    axis->step = step;
+    axis->length = cvl_divide(last - first, step) + 1;
+    return true;
 }
 
-static double all_places(const cvl_gather_axis axis[CVL_AXES]) {
-    return most_places(&axis[0]) * most_places(&axis[1]) * most_places(&axis[2]);
+/* Lays the axes out and counts a tile's places, as a double, which cannot overflow; 0 if there is none. */
+static double lay_axes(const cvl_gather_axis from[CVL_AXES], cvl_small_axis axis[CVL_AXES]) {
+    double places = 1;
+    for (int i = 0; i < CVL_AXES; i++) {
+        if (!lay_axis(&from[i], &axis[i]))
+            return 0;
+        places *= (double)axis[i].step * (double)axis[i].length;
+    }
+    return places;
 }
 
-/* The parts of a workspace, each rounded up to a cache line, with elements of the wider dtype. */
-static bool fits(double elements, int parts) {
-    return elements * (double)sizeof(double) + parts * 64 <= CVL_SMALL_BYTES;
+static double all_taps(const cvl_gather_axis axis[CVL_AXES]) {
+    return (double)axis[0].k * (double)axis[1].k * (double)axis[2].k;
 }
 
-bool cvl_is_small_gather(const cvl_gather *g) {
-    if (g->work > most_work)
-        return false;
-    const double places = all_places(g->axis), ic = (double)g->ic, oc = (double)g->oc;
-    const double taps = (double)(g->axis[0].k * g->axis[1].k * g->axis[2].k);
+/* Whether so many lists over all taps fit, and one over those of each axis. */
+static bool lists_fit(double lists, const cvl_gather_axis axis[CVL_AXES]) {
+    const double parts = (double)axis[0].k + (double)axis[1].k + (double)axis[2].k;
+    return lists * all_taps(axis) + parts <= CVL_SMALL_LISTS;
+}
+
+bool cvl_is_small_gather(const cvl_gather *g, cvl_small_axis axis[CVL_AXES]) {
+    const double places = g->work <= most_work ? lay_axes(g->axis, axis) : 0;
+    const double taps = all_taps(g->axis), ic = (double)g->ic, oc = (double)g->oc;
     const double tile = ic * places + CVL_MAX_LANES;
     const double out = CVL_MAX_ROWS * (places + CVL_MAX_LANES);
-    const double weights = (oc + 1) * ic * taps, lists = 2 * taps;
-    return fits(tile + out + weights + lists + oc, 7);
+    const double weights = oc * (ic * taps + 1);
+    return places > 0 && tile + out + weights <= CVL_SMALL_ELEMENTS && lists_fit(2 * ic, g->axis);
 }
 
-bool cvl_is_small_reduce(const cvl_reduce *r) {
-    if (r->work > most_work)
-        return false;
-    const double places = all_places(r->axis), ic = (double)r->ic;
-    const double taps = (double)(r->axis[0].k * r->axis[1].k * r->axis[2].k);
+bool cvl_is_small_reduce(const cvl_reduce *r, cvl_small_axis axis[CVL_AXES]) {
+    const double places = r->work <= most_work ? lay_axes(r->axis, axis) : 0;
+    const double taps = all_taps(r->axis), ic = (double)r->ic;
     const double rows = (double)r->axis[0].out * (double)r->axis[1].out;
     const double positions = rows * (double)r->axis[2].out;
-    const double tile = ic * places;
-    const double vectors = CVL_MAX_LANES / 2 * (positions + ic * taps); /* 64 bytes each */
-    const double terms = 3 * (rows + positions / 64), lists = (ic + 1) * taps;
-    return fits(tile + vectors + terms + lists, 6);
+    const double vectors = CVL_MAX_LANES * (positions + ic * taps);
+    return places > 0 && ic * places + vectors <= CVL_SMALL_ELEMENTS && lists_fit(ic, r->axis) &&
+           rows + positions / CVL_SMALL_CUT <= CVL_SMALL_TERMS;
 }

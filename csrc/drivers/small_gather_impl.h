@@ -1,105 +1,118 @@
 /* Gather of a small problem. Included by drivers_impl.h.
  *
- * A phase of every axis at a time: its destinations in one image and group are one line of positions
- * (small_tile_impl.h), for a few output channels at once. What the line computes between the end of a
- * row and the start of the next is not kept.
+ * The sources of one image and group stand in one tile (small_tile_impl.h), in which the destinations
+ * of a phase of every axis are one line of positions, for a few output channels at once. What the line
+ * computes between the end of a row and the start of the next is not kept.
  */
 
-/* The weights of a group, and where each step of the reduction reads: weights[output channel][step],
- * offset[step]. Returns the steps. */
-static ptrdiff_t list_small_steps(const cvl_gather *g, const input_tile *tile,
-                                  const cvl_phase *const phase[CVL_AXES], ptrdiff_t group,
-                                  ptrdiff_t channel, real *weights, ptrdiff_t *offset,
-                                  ptrdiff_t *tap_offset, ptrdiff_t *tap_weight) {
-    const cvl_slab slab = {.depth = phase[0], .height = phase[1]};
-    const ptrdiff_t taps = list_taps(g, &slab, phase[2], tile, tap_offset, tap_weight);
-    for (ptrdiff_t i = 0; i < g->ic; i++)
-        for (ptrdiff_t t = 0; t < taps; t++)
-            *offset++ = i * channel + tap_offset[t];
-    for (ptrdiff_t o = 0; o < g->oc; o++)
-        for (ptrdiff_t i = 0; i < g->ic; i++) {
-            const real *w = (const real *)g->w + group * g->w_group + o * g->w_oc + i * g->w_ic;
-            for (ptrdiff_t t = 0; t < taps; t++)
-                *weights++ = w[tap_weight[t]];
-        }
-    return g->ic * taps;
+typedef struct small_gather {
+    const cvl_gather *g;
+    const kernel_table *kernels;
+    small_tile tile;
+    real *places, *out, *weights, *bias;
+    ptrdiff_t *offset, *weight, *parts;
+} small_gather;
+
+/* Where each step of a phase's reduction reads, and its weights for a group: offset[step],
+ * weights[output channel][step]. Returns the steps. */
+static ptrdiff_t list_small_steps(const small_gather *s, const cvl_phase *const phase[CVL_AXES],
+                                  ptrdiff_t group) {
+    const cvl_gather *g = s->g;
+    const ptrdiff_t taps = phase[0]->taps * phase[1]->taps * phase[2]->taps, steps = g->ic * taps;
+    const real *w = (const real *)g->w + group * g->w_group;
+    real *to = s->weights;
+    ptrdiff_t *parts = s->parts;
+    const ptrdiff_t *part[CVL_AXES];
+    list_small_taps(&s->tile, phase, parts, s->offset);
+    repeat_list(s->offset, taps, g->ic, s->tile.channel);
+    for (int i = 0; i < CVL_AXES; i++) {
+        part[i] = parts;
+        for (ptrdiff_t j = 0; j < phase[i]->taps; j++)
+            *parts++ = g->axis[i].tap_order[phase[i]->tap_first + j] * g->w_k[i];
+    }
+    list_sums(s->weight, part, phase);
+    repeat_list(s->weight, taps, g->ic, g->w_ic);
+    for (ptrdiff_t o = 0; o < g->oc; o++, w += g->w_oc)
+        for (ptrdiff_t i = 0; i < steps; i++)
+            *to++ = w[s->weight[i]];
+    return steps;
 }
 
-/* The destinations of one phase in one image and group: `dst` is their first. */
-static void small_line(const cvl_gather *g, const kernel_table *kernels, const input_tile *tile,
-                       const cvl_phase *const phase[CVL_AXES], const real *weights,
-                       const ptrdiff_t *offset, ptrdiff_t steps, const real *bias, real *out,
-                       real *dst) {
-    enum {
-        cut = CVL_REAL_BYTES == 4 ? 128 : 64
-    }; /* steps between two visits to the sums in memory, for their accuracy */
-    const ptrdiff_t lanes = kernels->lanes;
-    const ptrdiff_t positions = (phase[0]->count - 1) * tile->position[0] +
-                                (phase[1]->count - 1) * tile->position[1] + phase[2]->count;
-    const ptrdiff_t vectors = (positions + lanes - 1) / lanes, line = vectors * lanes;
-    ptrdiff_t step[CVL_AXES];
-    for (int i = 0; i < CVL_AXES; i++)
-        step[i] = phase[i]->count > 1 ? phase[i]->out_step * g->dst_strides.s[i] : 0;
+/* The destinations of one phase in one image and group, whose first is at `dst`. */
+static void small_line(const small_gather *s, const cvl_phase *const phase[CVL_AXES],
+                       ptrdiff_t steps, real *dst) {
+    const cvl_gather *g = s->g;
+    const kernel_table *kernels = s->kernels;
+    const ptrdiff_t *const position = s->tile.index_step;
+    const ptrdiff_t positions =
+        (phase[0]->count - 1) * position[0] + (phase[1]->count - 1) * position[1] + phase[2]->count;
+    const ptrdiff_t vectors = (positions - 1) / kernels->lanes + 1, line = vectors * kernels->lanes;
+    ptrdiff_t step[CVL_AXES], count[CVL_AXES];
+    for (int i = 0; i < CVL_AXES; i++) {
+        step[i] = phase[i]->out_step * g->dst_strides.s[i];
+        count[i] = phase[i]->count;
+        dst += phase[i]->out_first * g->dst_strides.s[i];
+    }
 
     for (ptrdiff_t o = 0, m; o < g->oc; o += m) {
         m = g->oc - o < kernels->pixel_rows ? g->oc - o : kernels->pixel_rows;
         ptrdiff_t done = 0;
         do {
-            const ptrdiff_t length = steps - done < cut ? steps - done : cut;
-            kernels->pixel_tile[m - 1](out, line, weights + o * steps + done, steps, tile->base,
-                                       offset + done, length, vectors, done == 0 ? bias + o : NULL);
+            const ptrdiff_t left = steps - done;
+            const ptrdiff_t length = left < CVL_SMALL_CUT ? left : CVL_SMALL_CUT;
+            kernels->pixel_tile[m - 1](s->out, line, s->weights + o * steps + done, steps,
+                                       s->places, s->offset + done, length, vectors,
+                                       done == 0 ? s->bias + o : NULL);
             done += length;
         } while (done < steps);
-        for (ptrdiff_t i = 0; i < m; i++)
-            for (ptrdiff_t d = 0; d < phase[0]->count; d++)
-                kernels->copy(dst + (o + i) * g->dst_strides.c + d * step[0], step[1], step[2],
-                              out + i * line + d * tile->position[0], tile->position[1], 1,
-                              phase[1]->count, phase[2]->count);
+        copy_channels(dst + o * g->dst_strides.c, g->dst_strides.c, step, s->out, line, position, m,
+                      count, kernels->copy);
     }
 }
 
-/* One phase of every axis, in all images of a group. */
-static void small_phase(const cvl_gather *g, const kernel_table *kernels, ptrdiff_t group,
-                        const cvl_phase *const phase[CVL_AXES], char *space) {
-    const ptrdiff_t in[] = {g->axis[0].in, g->axis[1].in, g->axis[2].in};
-    const ptrdiff_t taps = phase[0]->taps * phase[1]->taps * phase[2]->taps;
-    input_tile tile;
-    const ptrdiff_t channel = lay_small_tile(&tile, phase, (real *)space);
-    const ptrdiff_t room = g->ic * channel + CVL_MAX_LANES;
-    real *const places = cvl_take(&space, room, sizeof(real));
-    real *const out = cvl_take(&space, CVL_MAX_ROWS * (channel + CVL_MAX_LANES), sizeof(real));
-    real *const weights = cvl_take(&space, g->oc * g->ic * taps, sizeof(real));
-    real *const bias = cvl_take(&space, g->oc, sizeof(real));
-    ptrdiff_t *const offset = cvl_take(&space, g->ic * taps, sizeof(ptrdiff_t));
-    ptrdiff_t *const tap_offset = cvl_take(&space, taps, sizeof(ptrdiff_t));
-    ptrdiff_t *const tap_weight = cvl_take(&space, taps, sizeof(ptrdiff_t));
-
-    const ptrdiff_t steps = list_small_steps(g, &tile, phase, group, channel, weights, offset,
-                                             tap_offset, tap_weight);
-    for (ptrdiff_t o = 0; o < g->oc; o++)
-        bias[o] = g->bias ? ((const real *)g->bias)[(group * g->oc + o) * g->bias_stride] : 0;
-    memset(places, 0, (size_t)room * sizeof(real));
-    for (ptrdiff_t n = 0; n < g->n; n++) {
-        const real *src =
-            (const real *)g->src + n * g->src_strides.n + group * g->ic * g->src_strides.c;
-        real *dst = (real *)g->dst + n * g->dst_strides.n + group * g->oc * g->dst_strides.c;
-        for (int i = 0; i < CVL_AXES; i++)
-            dst += phase[i]->out_first * g->dst_strides.s[i];
-        fill_small_tile(&tile, places, channel, src, &g->src_strides, g->ic, in, kernels->copy);
-        small_line(g, kernels, &tile, phase, weights, offset, steps, bias, out, dst);
-    }
-}
-
-cvl_status CVL_TYPED(cvl_gather_small)(const cvl_gather *g, const cvl_kernels *kernels) {
-    _Alignas(64) char space[CVL_SMALL_BYTES];
+/* A group: its phases one by one, each in all images. */
+static void small_group(const small_gather *s, ptrdiff_t group) {
+    const cvl_gather *g = s->g;
     const cvl_gather_axis *a = g->axis;
+    const real *src = (const real *)g->src + group * g->ic * g->src_strides.c;
+    real *dst = (real *)g->dst + group * g->oc * g->dst_strides.c;
+    ptrdiff_t image = -1; /* the one whose sources are in the tile */
+    for (ptrdiff_t o = 0; o < g->oc; o++)
+        s->bias[o] = g->bias ? ((const real *)g->bias)[(group * g->oc + o) * g->bias_stride] : 0;
+    for (ptrdiff_t d = 0; d < a[0].n_phases; d++)
+        for (ptrdiff_t h = 0; h < a[1].n_phases; h++)
+            for (ptrdiff_t w = 0; w < a[2].n_phases; w++) {
+                const cvl_phase *const phase[] = {&a[0].phases[d], &a[1].phases[h],
+                                                  &a[2].phases[w]};
+                const ptrdiff_t steps = list_small_steps(s, phase, group);
+                for (ptrdiff_t n = 0; n < g->n; n++) {
+                    if (image != n)
+                        fill_small_tile(&s->tile, s->places, src + n * g->src_strides.n,
+                                        &g->src_strides, g->ic, a, s->kernels->copy);
+                    image = n;
+                    small_line(s, phase, steps, dst + n * g->dst_strides.n);
+                }
+            }
+}
+
+cvl_status CVL_TYPED(cvl_gather_small)(const cvl_gather *g, const cvl_small_axis axis[CVL_AXES],
+                            const cvl_kernels *kernels) {
+    small_space space;
+    small_gather s;
+    s.g = g;
+    s.kernels = kernels->CVL_DTYPE;
+    lay_small_tile(&s.tile, axis);
+    const ptrdiff_t room = g->ic * s.tile.channel + CVL_MAX_LANES;
+    const ptrdiff_t taps = g->axis[0].k * g->axis[1].k * g->axis[2].k;
+    s.places = space.elements;
+    s.out = s.places + room;
+    s.weights = s.out + CVL_MAX_ROWS * (s.tile.channel + CVL_MAX_LANES);
+    s.bias = s.weights + g->oc * g->ic * taps;
+    s.offset = space.lists;
+    s.weight = s.offset + g->ic * taps;
+    s.parts = s.weight + g->ic * taps;
+    memset(s.places, 0, (size_t)room * sizeof(real));
     for (ptrdiff_t group = 0; group < g->groups; group++)
-        for (ptrdiff_t d = 0; d < a[0].n_phases; d++)
-            for (ptrdiff_t h = 0; h < a[1].n_phases; h++)
-                for (ptrdiff_t w = 0; w < a[2].n_phases; w++)
-                    small_phase(g, kernels->CVL_DTYPE, group,
-                                (const cvl_phase *const[]){&a[0].phases[d], &a[1].phases[h],
-                                                           &a[2].phases[w]},
-                                space);
+        small_group(&s, group);
     return CVL_OK;
 }

@@ -9,8 +9,6 @@ static gather_fn *const by_channels[] = {cvl_gather_channels_f32, cvl_gather_cha
 static gather_fn *const by_pixels[] = {cvl_gather_pixels_f32, cvl_gather_pixels_f64};
 static gather_fn *const by_lanes[] = {cvl_gather_lanes_f32, cvl_gather_lanes_f64};
 
-static gather_fn *const small[] = {cvl_gather_small_f32, cvl_gather_small_f64};
-
 /* Positions along the lanes waste no lanes on few output channels. They also leave a channels-first
  * result as it is computed, where channels along the lanes must be transposed: that decides while the
  * reduction is short, beyond which the channel tile's better use of the cache does. */
@@ -24,8 +22,9 @@ static bool gather_pixels(const cvl_gather *g, ptrdiff_t lanes) {
 cvl_status cvl_run_gather(cvl_dtype dtype, const cvl_gather *g) {
     const cvl_kernels *kernels = cvl_kernels_in_use();
     const ptrdiff_t lanes = dtype == CVL_F32 ? kernels->f32->lanes : kernels->f64->lanes;
-    if (cvl_is_small_gather(g))
-        return small[dtype](g, kernels);
+    cvl_small_axis small[CVL_AXES];
+    if (cvl_is_small_gather(g, small))
+        return (dtype == CVL_F32 ? cvl_gather_small_f32 : cvl_gather_small_f64)(g, small, kernels);
     const bool depthwise = g->ic == 1 && g->oc == 1;
     if (depthwise && g->groups >= lanes / 2 && g->src_strides.c == 1 && g->dst_strides.c == 1)
         return by_lanes[dtype](g, kernels);
@@ -37,8 +36,9 @@ cvl_status cvl_run_gather(cvl_dtype dtype, const cvl_gather *g) {
 cvl_status cvl_run_reduce(cvl_dtype dtype, const cvl_reduce *r) {
     const cvl_kernels *kernels = cvl_kernels_in_use();
     const ptrdiff_t lanes = dtype == CVL_F32 ? kernels->f32->lanes : kernels->f64->lanes;
-    if (cvl_is_small_reduce(r))
-        return (dtype == CVL_F32 ? cvl_reduce_small_f32 : cvl_reduce_small_f64)(r, kernels);
+    cvl_small_axis small[CVL_AXES];
+    if (cvl_is_small_reduce(r, small))
+        return (dtype == CVL_F32 ? cvl_reduce_small_f32 : cvl_reduce_small_f64)(r, small, kernels);
     if (r->ic == 1 && r->oc == 1 && r->groups >= lanes / 2 && r->x_strides.c == 1 &&
         r->dy_strides.c == 1)
         return (dtype == CVL_F32 ? cvl_reduce_lanes_f32 : cvl_reduce_lanes_f64)(r, kernels);
