@@ -1,7 +1,8 @@
 #include "drivers/small.h"
 
-/* Multiplications, those of padding included, up to which a small driver is faster than the others. */
-static const double most_work = 16e3;
+/* Up to which a small driver is faster than the others: multiplications, those of padding included, and
+ * weights of a group, which it packs; multiplications with those of unused lanes. */
+static const double most_work = 10e3, most_weights = 512, most_lane_work = 48e3;
 
 /* Lays an axis out. False if its phases step differently, which share no tile. */
 static bool lay_axis(const cvl_gather_axis *from, cvl_small_axis *axis) {
@@ -46,20 +47,24 @@ static bool lists_fit(double lists, const cvl_gather_axis axis[CVL_AXES]) {
 }
 
 bool cvl_is_small_gather(const cvl_gather *g, cvl_small_axis axis[CVL_AXES]) {
-    const double places = g->work <= most_work ? lay_axes(g->axis, axis) : 0;
     const double taps = all_taps(g->axis), ic = (double)g->ic, oc = (double)g->oc;
+    if (g->work > most_work || oc * ic * taps > most_weights)
+        return false;
+    const double places = lay_axes(g->axis, axis);
     const double tile = ic * places + CVL_MAX_LANES;
     const double out = CVL_MAX_ROWS * (places + CVL_MAX_LANES);
     const double weights = oc * (ic * taps + 1);
     return places > 0 && tile + out + weights <= CVL_SMALL_ELEMENTS && lists_fit(2 * ic, g->axis);
 }
 
-bool cvl_is_small_reduce(const cvl_reduce *r, cvl_small_axis axis[CVL_AXES]) {
-    const double places = r->work <= most_work ? lay_axes(r->axis, axis) : 0;
+bool cvl_is_small_reduce(const cvl_reduce *r, ptrdiff_t lanes, cvl_small_axis axis[CVL_AXES]) {
+    if (r->oc > lanes || r->work * (double)lanes > most_lane_work * (double)r->oc)
+        return false;
+    const double places = lay_axes(r->axis, axis);
     const double taps = all_taps(r->axis), ic = (double)r->ic;
     const double rows = (double)r->axis[0].out * (double)r->axis[1].out;
     const double positions = rows * (double)r->axis[2].out;
-    const double vectors = CVL_MAX_LANES * (positions + ic * taps);
+    const double vectors = (double)lanes * (positions + ic * taps);
     return places > 0 && ic * places + vectors <= CVL_SMALL_ELEMENTS && lists_fit(ic, r->axis) &&
            rows + positions / CVL_SMALL_CUT <= CVL_SMALL_TERMS;
 }

@@ -21,7 +21,7 @@ typedef struct cvl_small_axis {
 /* Whether the problem fits that space, and has so little to compute that it is done before another
  * driver had made its plan. Then it has its axes laid out. */
 bool cvl_is_small_gather(const cvl_gather *g, cvl_small_axis axis[CVL_AXES]);
-bool cvl_is_small_reduce(const cvl_reduce *r, cvl_small_axis axis[CVL_AXES]);
+bool cvl_is_small_reduce(const cvl_reduce *r, ptrdiff_t lanes, cvl_small_axis axis[CVL_AXES]);
 
 cvl_status cvl_gather_small_f32(const cvl_gather *g, const cvl_small_axis axis[CVL_AXES],
                                 const cvl_kernels *kernels);

@@ -1,6 +1,6 @@
 /* Weight gradient of a small problem. Included by drivers_impl.h.
  *
- * Lanes are the channels of dy, as many as a vector has at a time. Each weight of one input channel and
+ * Lanes are the channels of dy, which are no more than a vector has. Each weight of one input channel and
  * tap is a row of the channel tile; the rows of positions, where x and dy stand side by side, are its
  * terms.
  */
@@ -34,9 +34,9 @@ static void sum_small_terms(const kernel_table *kernels, real *sums, const ptrdi
     }
 }
 
-/* The gradients of up to a vector of output channels, from `o` on in their group. */
+/* The gradients of a group. */
 static void small_weights(const cvl_reduce *r, const small_tile *tile, const kernel_table *kernels,
-                          ptrdiff_t group, ptrdiff_t o, ptrdiff_t channels, small_space *space) {
+                          ptrdiff_t group, small_space *space) {
     const cvl_phase *const phase[] = {r->axis[0].phases, r->axis[1].phases, r->axis[2].phases};
     const ptrdiff_t out[] = {r->axis[0].out, r->axis[1].out, r->axis[2].out};
     const ptrdiff_t taps[] = {phase[0]->taps, phase[1]->taps, phase[2]->taps};
@@ -59,9 +59,9 @@ static void small_weights(const cvl_reduce *r, const small_tile *tile, const ker
     for (ptrdiff_t n = 0; n < r->n; n++) {
         const real *x = (const real *)r->x + n * r->x_strides.n + group * r->ic * r->x_strides.c;
         const real *from =
-            (const real *)r->dy + n * r->dy_strides.n + (group * r->oc + o) * r->dy_strides.c;
+            (const real *)r->dy + n * r->dy_strides.n + group * r->oc * r->dy_strides.c;
         fill_small_tile(tile, places, x, &r->x_strides, r->ic, r->axis, kernels->copy);
-        copy_channels(dy, 1, dy_step, from, r->dy_strides.c, r->dy_strides.s, channels, out,
+        copy_channels(dy, 1, dy_step, from, r->dy_strides.c, r->dy_strides.s, r->oc, out,
                       kernels->copy);
         for (ptrdiff_t i = 0; i < rows; i += CVL_MAX_ROWS)
             sum_small_terms(kernels, sums + i * lanes, sums_row, places, x_row + i,
@@ -69,12 +69,12 @@ static void small_weights(const cvl_reduce *r, const small_tile *tile, const ker
     }
 
     const cvl_weight_strides *to = &r->dw_strides;
-    real *dw = (real *)r->dw + (group * r->oc + o) * to->oc;
+    real *dw = (real *)r->dw + group * r->oc * to->oc;
     for (int i = 0; i < CVL_AXES; i++)
         dw += phase[i]->tap_first * to->k[i];
     for (ptrdiff_t i = 0; i < r->ic; i++)
         copy_channels(dw + i * to->ic, to->oc, to->k, sums + i * all_taps * lanes, 1, sums_step,
-                      channels, taps, kernels->copy);
+                      r->oc, taps, kernels->copy);
 }
 
 cvl_status CVL_TYPED(cvl_reduce_small)(const cvl_reduce *r, const cvl_small_axis axis[CVL_AXES],
@@ -84,8 +84,6 @@ cvl_status CVL_TYPED(cvl_reduce_small)(const cvl_reduce *r, const cvl_small_axis
     small_tile tile;
     lay_small_tile(&tile, axis);
     for (ptrdiff_t group = 0; group < r->groups; group++)
-        for (ptrdiff_t o = 0; o < r->oc; o += kernels->lanes)
-            small_weights(r, &tile, kernels, group, o,
-                          r->oc - o < kernels->lanes ? r->oc - o : kernels->lanes, &space);
+        small_weights(r, &tile, kernels, group, &space);
     return CVL_OK;
 }
