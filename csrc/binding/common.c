@@ -33,11 +33,17 @@ static bool common_per_axis(PyObject *o, int nd, ptrdiff_t least, ptrdiff_t valu
     return true;
 }
 
+static bool is_text(PyObject *o, const char *text) {
+    const size_t length = strlen(text);
+    return PyUnicode_GET_LENGTH(o) == (Py_ssize_t)length &&
+           memcmp(PyUnicode_DATA(o), text, length) == 0;
+}
+
 static bool common_layout(PyObject *o, bool *channels_last) {
-    if (!PyUnicode_CheckExact(o))
+    if (!PyUnicode_CheckExact(o) || !PyUnicode_IS_COMPACT_ASCII(o))
         return false;
-    *channels_last = PyUnicode_CompareWithASCIIString(o, "channels_last") == 0;
-    return *channels_last || PyUnicode_CompareWithASCIIString(o, "channels_first") == 0;
+    *channels_last = is_text(o, "channels_last");
+    return *channels_last || is_text(o, "channels_first");
 }
 
 /* An ndarray itself, not empty, of the dtype that the call has (or gets, with the first array). */

@@ -74,15 +74,18 @@ static void copy_channels(real *to, ptrdiff_t to_channel, const ptrdiff_t to_ste
                           const real *from, ptrdiff_t from_channel,
                           const ptrdiff_t from_step[CVL_AXES], ptrdiff_t channels,
                           const ptrdiff_t count[CVL_AXES], copy_kernel *copy) {
-    for (ptrdiff_t d = 0; d < count[0]; d++, to += to_step[0], from += from_step[0])
+    for (ptrdiff_t d = 0; d < count[0]; d++) {
+        real *const to_d = to + d * to_step[0];
+        const real *const from_d = from + d * from_step[0];
         if (channels < count[1])
             for (ptrdiff_t c = 0; c < channels; c++)
-                copy(to + c * to_channel, to_step[1], to_step[2], from + c * from_channel,
+                copy(to_d + c * to_channel, to_step[1], to_step[2], from_d + c * from_channel,
                      from_step[1], from_step[2], count[1], count[2]);
         else
             for (ptrdiff_t h = 0; h < count[1]; h++)
-                copy(to + h * to_step[1], to_channel, to_step[2], from + h * from_step[1],
+                copy(to_d + h * to_step[1], to_channel, to_step[2], from_d + h * from_step[1],
                      from_channel, from_step[2], channels, count[2]);
+    }
 }
 
 /* Fills the places of one combination of runs that lie inside the source. */
