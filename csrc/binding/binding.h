@@ -78,6 +78,27 @@ int cvl_py_build_problem(const data_view *x, const data_view *y, const weight_vi
 /* Runs the call, without the GIL where it takes long; returns None or raises. */
 PyObject *cvl_py_run_without_gil(const call *c);
 
+/* The parameters of a common call, as Python objects. */
+enum {
+    CVL_PY_IN1,
+    CVL_PY_IN2,
+    CVL_PY_B,
+    CVL_PY_SIZE, /* of what the arrays do not show: dx's shape, dw's kernel; or None */
+    CVL_PY_STRIDE,
+    CVL_PY_PADDING,
+    CVL_PY_DILATION,
+    CVL_PY_GROUPS,
+    CVL_PY_LAYOUT,
+    CVL_PY_OUT,
+    CVL_PY_PARAMETERS
+};
+
+/* The result of a common call; None if it is not one; NULL with an exception set if it fails. */
+PyObject *cvl_py_serve(primitive op, bool transposed, int nd, PyObject *const *parameters);
+
+/* Adds the type of served functions to the module. */
+int cvl_py_add_served(PyObject *module);
+
 /* The functions of the module, as module.c lists them. */
 PyObject *cvl_py_forward(PyObject *self, PyObject *args);
 PyObject *cvl_py_grad_input(PyObject *self, PyObject *args);

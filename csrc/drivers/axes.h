@@ -68,6 +68,11 @@ cvl_map cvl_pixel_map(const cvl_phase *phases, ptrdiff_t n_phases, ptrdiff_t cou
  * what lies between them; with several phases, as large as the largest of them needs. */
 cvl_map cvl_joined_map(const cvl_phase *phases, ptrdiff_t n_phases, ptrdiff_t count);
 
+/* a / b. Most steps are 1, and a division costs as much as a dozen other instructions. */
+static inline ptrdiff_t cvl_divide(ptrdiff_t a, ptrdiff_t b) {
+    return b == 1 ? a : a / b;
+}
+
 /* The place of tap j of a phase at position 0, given as its run and the index in it. */
 void cvl_tap_place(const cvl_map *map, const cvl_phase *phase, ptrdiff_t j, ptrdiff_t *run,
                    ptrdiff_t *index);

@@ -15,7 +15,8 @@
 
 typedef struct cvl_reduce {
     ptrdiff_t n, groups, ic, oc;
-    cvl_gather_axis axis[CVL_AXES]; /* one phase each; taps that meet only padding are left out */
+    /* CVL_AXES of them, of one phase each; taps that meet only padding are left out. */
+    const cvl_gather_axis *axis;
     const void *dy, *x;
     void *dw;
     cvl_data_strides dy_strides, x_strides;

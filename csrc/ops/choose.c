@@ -1,5 +1,7 @@
 #include "ops/choose.h"
 
+#include "drivers/small.h"
+
 typedef cvl_status gather_fn(const cvl_gather *g, const cvl_kernels *kernels);
 
 /* Indexed by cvl_dtype. */
@@ -54,9 +56,14 @@ static bool gather_panels(const cvl_gather *g) {
     return by_panels_cost < by_channels_cost;
 }
 
+/* Depthwise, of channels that are contiguous. */
+static bool gather_lanes(const cvl_gather *g, ptrdiff_t lanes) {
+    return g->ic == 1 && g->oc == 1 && g->groups >= lanes / 2 && g->src_strides.c == 1 &&
+           g->dst_strides.c == 1;
+}
+
 static gather_fn *choose_gather(cvl_dtype dtype, const cvl_gather *g, ptrdiff_t lanes) {
-    const bool depthwise = g->ic == 1 && g->oc == 1;
-    if (depthwise && g->groups >= lanes / 2 && g->src_strides.c == 1 && g->dst_strides.c == 1)
+    if (gather_lanes(g, lanes))
         return by_lanes[dtype];
     if (g->oc <= lanes / 2)
         return by_pixels[dtype];
@@ -66,6 +73,9 @@ static gather_fn *choose_gather(cvl_dtype dtype, const cvl_gather *g, ptrdiff_t 
 cvl_status cvl_run_gather(cvl_dtype dtype, cvl_gather *g) {
     const cvl_kernels *kernels = cvl_kernels_in_use();
     const ptrdiff_t lanes = dtype == CVL_F32 ? kernels->f32->lanes : kernels->f64->lanes;
+    cvl_small_axis small[CVL_AXES];
+    if (!gather_lanes(g, lanes) && cvl_is_small_gather(g, small))
+        return (dtype == CVL_F32 ? cvl_gather_small_f32 : cvl_gather_small_f64)(g, small, kernels);
     gather_fn *const gather = choose_gather(dtype, g, lanes);
     /* All but the channels driver bring the rows of a tile together, with what lies between them. */
     const cvl_status status = gather == by_channels[dtype] ? CVL_OK : cvl_split_axis(&g->axis[1]);
@@ -78,6 +88,9 @@ cvl_status cvl_run_reduce(cvl_dtype dtype, const cvl_reduce *r) {
     if (r->ic == 1 && r->oc == 1 && r->groups >= lanes / 2 && r->x_strides.c == 1 &&
         r->dy_strides.c == 1)
         return (dtype == CVL_F32 ? cvl_reduce_lanes_f32 : cvl_reduce_lanes_f64)(r, kernels);
+    cvl_small_axis small[CVL_AXES];
+    if (cvl_is_small_reduce(r, lanes, small))
+        return (dtype == CVL_F32 ? cvl_reduce_small_f32 : cvl_reduce_small_f64)(r, small, kernels);
     if (r->oc <= lanes / 2 && r->ic <= lanes / 2)
         return (dtype == CVL_F32 ? cvl_reduce_pixels_f32 : cvl_reduce_pixels_f64)(r, kernels);
     const ptrdiff_t taps =
