@@ -108,14 +108,32 @@ def test_both_ways_agree_bit_for_bit(name):
             np.testing.assert_array_equal(function(*operands, stride=2, **extra), expected)
 
 
-def test_output_padding_is_left_to_python():
-    """A size that the arrays do not show is no common call."""
+@pytest.mark.parametrize("extra", [0, 1, (1, 0)], ids=str)
+def test_output_padding_is_served(extra):
+    """Extra rows are computed in a served call as in any other, and gradients take them as told."""
+    rng = np.random.default_rng(0)
+    x, w = rng.standard_normal((2, 3, 3, 4)), rng.standard_normal((3, 2, 3, 3))
+    options = {"stride": 2, "output_padding": extra}
+    y = convlab.conv_transpose2d(x, w, **options)
+    np.testing.assert_array_equal(y, convlab.conv_transpose2d(x.tolist(), w, **options))
+    dx = convlab.conv_transpose2d_grad_input(y, w, **options)
+    np.testing.assert_array_equal(dx, convlab.conv_transpose2d_grad_input(y.tolist(), w, **options))
+    dw = convlab.conv_transpose2d_grad_weight(y, x, 3, **options)
+    np.testing.assert_array_equal(
+        dw, convlab.conv_transpose2d_grad_weight(y.tolist(), x, 3, **options)
+    )
+
+
+def test_an_output_padding_that_is_wrong_is_an_error_that_says_so():
+    """One that is too large, or that the shapes contradict, is left to Python, which names it."""
     x, w = np.ones((1, 1, 3, 3)), np.ones((1, 1, 3, 3))
     y = convlab.conv_transpose2d(x, w, stride=2, output_padding=1)
-    assert y.shape == (1, 1, 8, 8)
-    assert convlab.conv_transpose2d(x, w, stride=2, output_size=8).shape == y.shape
-    dx = convlab.conv_transpose2d_grad_input(y, w, stride=2, output_padding=1)
-    assert dx.shape == x.shape
+    with pytest.raises(ValueError, match="output_padding"):
+        convlab.conv_transpose2d(x, w, stride=2, output_padding=2)
+    with pytest.raises(ValueError, match="dy"):
+        convlab.conv_transpose2d_grad_weight(y, x, 3, stride=2, output_padding=0)
+    with pytest.raises(ValueError, match="conv_transpose2d_grad_input"):
+        convlab.conv_transpose2d_grad_input(y, w, stride=2, output_padding=0)
 
 
 X, W = np.ones((1, 1, 4)), np.ones((1, 1, 3))

@@ -93,8 +93,10 @@ enum {
     CVL_PY_PARAMETERS
 };
 
-/* The result of a common call; None if it is not one; NULL with an exception set if it fails. */
-PyObject *cvl_py_serve(primitive op, bool transposed, int nd, PyObject *const *parameters);
+/* The result of a common call; None if it is not one; NULL with an exception set if it fails. output_padding
+ * is that of a transposed call, or None where the shapes show it. */
+PyObject *cvl_py_serve(primitive op, bool transposed, int nd, PyObject *const *parameters,
+                       PyObject *output_padding);
 
 /* Adds the type of served functions to the module. */
 int cvl_py_add_served(PyObject *module);

@@ -111,7 +111,36 @@ typedef struct common_call {
     PyObject *b;    /* or None */
     PyObject *size; /* of what the arrays do not show: dx's shape, dw's kernel; or NULL */
     ptrdiff_t stride[CVL_AXES], padding[CVL_AXES], dilation[CVL_AXES], groups;
+    bool extra_told; /* whether output_padding is known, and not what the shapes show */
+    ptrdiff_t extra[CVL_AXES];
 } common_call;
+
+/* The output_padding of a transposed call, each smaller than stride or dilation. */
+static bool common_extra(common_call *c, PyObject *output_padding) {
+    for (int i = 0; i < CVL_AXES; i++)
+        c->extra[i] = 0;
+    c->extra_told = c->transposed && output_padding != Py_None;
+    if (!c->extra_told)
+        return true;
+    if (!common_per_axis(output_padding, c->nd, 0, c->extra))
+        return false;
+    for (int i = CVL_AXES - c->nd; i < CVL_AXES; i++)
+        if (c->extra[i] > 0 && c->extra[i] >= c->stride[i] && c->extra[i] >= c->dilation[i])
+            return false;
+    return true;
+}
+
+/* Whether the output_padding that was told is what the sizes of a transposed convolution leave: `wide` is
+ * its output's, `narrow` its input's. */
+static bool extra_agrees(const common_call *c, const ptrdiff_t wide[], const ptrdiff_t k[],
+                         const ptrdiff_t narrow[]) {
+    for (int i = CVL_AXES - c->nd; i < CVL_AXES && c->extra_told; i++)
+        if (wide[i] + 2 * c->padding[i] - c->dilation[i] * (k[i] - 1) - 1 -
+                c->stride[i] * (narrow[i] - 1) !=
+            c->extra[i])
+            return false;
+    return true;
+}
 
 /* The output positions that x and the kernel give must be those of y, where y is an input. */
 static bool positions_agree(const common_call *c, const ptrdiff_t x[], const ptrdiff_t k[],
@@ -169,6 +198,8 @@ static PyArrayObject *common_problem(const common_call *c, call *run) {
             if (size[i] < 1)
                 return NULL;
         }
+        if (!extra_agrees(c, x.size, w.size, size))
+            return NULL;
         out = new_data(c->type, nd, c->channels_last, x.n, w.oc, size);
         if (out)
             cvl_py_view_data(out, "y", nd, c->channels_last, &y);
@@ -184,7 +215,7 @@ static PyArrayObject *common_problem(const common_call *c, call *run) {
                 if (w.size[i] > largest_common / c->dilation[i])
                     return NULL;
                 size[i] = c->stride[i] * (y.size[i] - 1) + c->dilation[i] * (w.size[i] - 1) + 1 -
-                          2 * c->padding[i];
+                          2 * c->padding[i] + c->extra[i];
                 if (size[i] < 1)
                     return NULL;
             }
@@ -195,7 +226,8 @@ static PyArrayObject *common_problem(const common_call *c, call *run) {
         break;
     case GRAD_WEIGHT:
         if (!common_per_axis(c->size, nd, 1, size) || x.c % c->groups != 0 ||
-            y.c % c->groups != 0 || x.n != y.n || !positions_agree(c, x.size, size, y.size))
+            y.c % c->groups != 0 || x.n != y.n || !positions_agree(c, x.size, size, y.size) ||
+            !extra_agrees(c, x.size, size, y.size))
             return NULL;
         out = new_weight(c->type, nd, c->channels_last, c->transposed, y.c, x.c / c->groups, size);
         if (out)
@@ -219,7 +251,8 @@ static PyArrayObject *common_problem(const common_call *c, call *run) {
     return out;
 }
 
-PyObject *cvl_py_serve(primitive op, bool transposed, int nd, PyObject *const *parameters) {
+PyObject *cvl_py_serve(primitive op, bool transposed, int nd, PyObject *const *parameters,
+                       PyObject *output_padding) {
     common_call c;
     c.op = op;
     c.transposed = transposed;
@@ -239,7 +272,7 @@ PyObject *cvl_py_serve(primitive op, bool transposed, int nd, PyObject *const *p
         !common_per_axis(parameters[CVL_PY_STRIDE], nd, 1, c.stride) ||
         !common_per_axis(parameters[CVL_PY_PADDING], nd, 0, c.padding) ||
         !common_per_axis(parameters[CVL_PY_DILATION], nd, 1, c.dilation) ||
-        !common_int(parameters[CVL_PY_GROUPS], 1, &c.groups) ||
+        !common_int(parameters[CVL_PY_GROUPS], 1, &c.groups) || !common_extra(&c, output_padding) ||
         !common_layout(parameters[CVL_PY_LAYOUT], &c.channels_last))
         Py_RETURN_NONE;
 
@@ -276,5 +309,5 @@ PyObject *cvl_py_common(PyObject *self, PyObject *const *args, Py_ssize_t n_args
                                          "padding, dilation, groups, layout, out");
         return NULL;
     }
-    return cvl_py_serve((primitive)op, args[TRANSPOSED] == Py_True, (int)nd, args + FIRST);
+    return cvl_py_serve((primitive)op, args[TRANSPOSED] == Py_True, (int)nd, args + FIRST, Py_None);
 }

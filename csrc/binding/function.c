@@ -12,7 +12,7 @@ typedef struct served {
     bool transposed;
 } served;
 
-/* What the common call does not know: with another value than their defaults a call is none. */
+/* Parameters of transposed calls alone. With an output_size a call is no common one. */
 enum { OUTPUT_PADDING = CVL_PY_PARAMETERS, OUTPUT_SIZE, ALL_PARAMETERS };
 
 /* What may be given by name in a common call: the parameters that are not arrays, and the bias. */
@@ -58,7 +58,6 @@ static bool place(const served *s, PyObject *const *args, Py_ssize_t n_args, PyO
         return false;
     /* The weight gradient of a transposed convolution takes x as dy, and dy as x. */
     const bool swapped = s->transposed && s->op == GRAD_WEIGHT;
-    PyObject *const output_padding = biased ? zero : Py_None;
     parameters[CVL_PY_IN1] = args[swapped];
     parameters[CVL_PY_IN2] = args[!swapped];
     parameters[CVL_PY_B] = third && biased ? args[2] : Py_None;
@@ -69,7 +68,7 @@ static bool place(const served *s, PyObject *const *args, Py_ssize_t n_args, PyO
     parameters[CVL_PY_GROUPS] = one;
     parameters[CVL_PY_LAYOUT] = channels_first;
     parameters[CVL_PY_OUT] = Py_None;
-    parameters[OUTPUT_PADDING] = output_padding;
+    parameters[OUTPUT_PADDING] = biased ? zero : Py_None; /* else what the shapes show */
     parameters[OUTPUT_SIZE] = Py_None;
     for (Py_ssize_t i = 0; i < n_given; i++) {
         const int parameter = named(s, PyTuple_GET_ITEM(given, i));
@@ -77,7 +76,7 @@ static bool place(const served *s, PyObject *const *args, Py_ssize_t n_args, PyO
             return false;
         parameters[parameter] = args[n_args + i];
     }
-    return parameters[OUTPUT_PADDING] == output_padding && parameters[OUTPUT_SIZE] == Py_None;
+    return parameters[OUTPUT_SIZE] == Py_None;
 }
 
 static PyObject *served_vectorcall(PyObject *self, PyObject *const *args, size_t flags,
@@ -85,7 +84,8 @@ static PyObject *served_vectorcall(PyObject *self, PyObject *const *args, size_t
     const served *s = (const served *)self;
     PyObject *parameters[ALL_PARAMETERS];
     if (place(s, args, PyVectorcall_NARGS(flags), given, parameters)) {
-        PyObject *result = cvl_py_serve((primitive)s->op, s->transposed, (int)s->nd, parameters);
+        PyObject *result = cvl_py_serve((primitive)s->op, s->transposed, (int)s->nd, parameters,
+                                        parameters[OUTPUT_PADDING]);
         if (result != Py_None)
             return result;
         Py_DECREF(result);
