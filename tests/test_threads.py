@@ -1,7 +1,7 @@
 """Threads change the time a call takes and nothing else.
 
-Most shapes are so small that the core keeps to one thread. ``make threads`` runs this file on a build
-that gives every shape to as many threads as are set.
+Most shapes are so small that the core keeps to one thread. ``make threads`` runs this file on a
+build that gives every shape to as many threads as are set.
 """
 
 import os
@@ -38,7 +38,7 @@ def test_bits_do_not_depend_on_the_number_of_threads(case, restore_threads):
 
 
 def _threads_started_by(work) -> int:
-    """Count the threads that a caller without any gets for its work: libgomp has a pool per caller."""
+    """Count the threads that a caller without any gets: libgomp keeps a pool for each caller."""
     started = []
 
     def call():
