@@ -72,18 +72,18 @@ def is_sequence(value: Any) -> bool:
     return is_a(value, Sequence) and not is_a(value, str, bytes, bytearray)
 
 
-def items_of(function: str, name: str, value: Any) -> tuple[Any, ...]:
+def items_of(function: str, name: str, value: Any, most: int = _MOST_ITEMS) -> tuple[Any, ...]:
     """List the elements of a sequence, which may misbehave."""
     if type(value) is tuple:
         return value
     try:
-        items = tuple(islice(value, _MOST_ITEMS + 1))
+        items = tuple(islice(value, most + 1))
     except Exception as error:
         raise TypeError(
             f"{function}: {name} cannot be read as a sequence: {kind_of(value)}"
         ) from error
-    if len(items) > _MOST_ITEMS:
-        raise ValueError(f"{function}: {name} must not have more than {_MOST_ITEMS} values")
+    if len(items) > most:
+        raise ValueError(f"{function}: {name} must not have more than {most} values")
     return items
 
 
