@@ -84,16 +84,21 @@ neon: ## run them for 64-bit ARM, emulated
 fuzz: ## try drawn problems, common and hostile, for a minute (FUZZ_SECONDS)
 	$(MAKE) -C tests/c $@
 
-# The suite is run once for Python; what tests start in processes of their own is not counted.
-coverage: $(VENV)/built $(VENV)/lint $(VENV)/test ## lines and branches of C and Python that tests reach
-	$(MAKE) -C tests/c coverage PYTHON=$(abspath $(BIN))/python
-	@mkdir -p build/coverage
-	COVERAGE_FILE=build/coverage/data $(BIN)/pytest -n 2 --ignore tests/test_benchmarks.py \
-		--ignore tests/test_c.py --ignore tests/test_notebooks.py --cov convlab --cov-branch --cov-report term-missing \
-		--cov-report json:build/coverage/python.json --cov-report html:build/coverage $(PYTEST_ARGS)
+# Of C, what the C tests reach and what the Python tests reach, the binding with it; of Python, what is
+# reached in the processes of the tests, not in those that they start.
+coverage: build/coverage/built $(VENV)/lint $(VENV)/test ## lines and branches of C and Python that tests reach
+	$(MAKE) -C tests/c coverage
+	find build/coverage/objects -name '*.gcda' -delete
+	COVERAGE_FILE=build/coverage/data $(call pytest_on,coverage) tests build/coverage/lib/convlab \
+		--ignore build/coverage/lib/convlab/__main__.py --cov build/coverage/lib/convlab --cov-branch \
+		--cov-report term-missing --cov-report json:build/coverage/python.json \
+		--cov-report html:build/coverage/python $(PYTEST_ARGS)
+	@mkdir -p build/coverage/c
+	$(BIN)/gcovr --root . --filter csrc/ --merge-mode-functions=separate --print-summary --txt - \
+		--html-details build/coverage/c/index.html build/c/coverage build/coverage/objects
 	@$(BIN)/python -c 'import json; \
 	totals = json.load(open("build/coverage/python.json"))["totals"]; \
-	print("lines: {percent_statements_covered:.1f}%, branches: {percent_branches_covered:.1f}%" \
+	print("Python: lines {percent_statements_covered:.1f}%, branches {percent_branches_covered:.1f}%" \
 		.format_map(totals))'
 
 clean: ## remove everything that the other commands made
@@ -135,6 +140,9 @@ SANITIZE_CC := gcc
 SANITIZE_FLAGS := -fsanitize=address,undefined -fno-sanitize-recover=undefined
 build/sanitize/built: flags = CC=$(SANITIZE_CC) CONVLAB_LDFLAGS="$(SANITIZE_FLAGS)" \
 	CONVLAB_CFLAGS="$(SANITIZE_FLAGS) -O1 -g -fno-omit-frame-pointer"
+
+build/coverage/built: flags = CONVLAB_LDFLAGS=--coverage \
+	CONVLAB_CFLAGS="--coverage -O1 -g -fprofile-update=atomic"
 
 EAGER := $(abspath build/threads/eager_threads.o)
 build/threads/built: flags = CONVLAB_CFLAGS=-O2 \
