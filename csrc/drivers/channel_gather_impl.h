@@ -123,17 +123,6 @@ static bool inputs_in_place(const cvl_gather *g, const input_tile *tile, const p
     return tile_is_near(tile, in);
 }
 
-/* Leaves out the places of a shared run that lie outside the source; returns how many of them are at its start. */
-static ptrdiff_t clip_map(cvl_map *map, ptrdiff_t shift, ptrdiff_t in) {
-    ptrdiff_t begin, end;
-    if (map->kind != CVL_SHARED)
-        return 0;
-    cvl_inside(map, 0, shift, in, &begin, &end);
-    map->first += begin * map->step;
-    map->length = end - begin;
-    return begin;
-}
-
 /* Brings a task's inputs together. */
 static void bring_inputs(const channel_job *job, channel_task *task, real *room) {
     const cvl_gather *g = job->g;
@@ -161,10 +150,8 @@ static void bring_inputs(const channel_job *job, channel_task *task, real *room)
     for (ptrdiff_t i = task->images - 1; i >= 0; i--)
         pack_channels_together(tile, room + i * task->tile_image, g->ic, src + i * g->src_strides.n,
                                &g->src_strides, g->ic, in, job->kernels->copy);
-    for (int i = 0; i < CVL_AXES; i++) {
-        tile->base -= skipped[i] * tile->index_step[i];
-        tile->map[i].first -= skipped[i] * tile->map[i].step;
-    }
+    for (int i = 0; i < CVL_AXES; i++)
+        unclip_map(tile, i, skipped[i]);
 }
 
 /* The taps of a phase that position q meets inside the source. */

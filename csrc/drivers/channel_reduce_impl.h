@@ -167,10 +167,15 @@ static chunk_operand bring_x_rows(const reduce_job *job, const cvl_chunk *chunk,
         packed = chunk->columns > 1 && o.tile.position[2] != 1;
     }
     if (packed) {
+        /* Rows outside the source are not packed: no term reaches them. */
+        const ptrdiff_t skipped[] = {clip_map(&o.tile.map[0], o.tile.shift[0], in[0]),
+                                     clip_map(&o.tile.map[1], o.tile.shift[1], in[1])};
         o.image = channel_room(job->chunks.places) * channels;
         for (ptrdiff_t i = chunk->images - 1; i >= 0; i--)
             o.channel = pack_positions_together(&o.tile, room + i * o.image, x + i * r->x_strides.n,
                                                 &r->x_strides, channels, in, job->kernels->copy);
+        for (int i = 0; i < 2; i++)
+            unclip_map(&o.tile, i, skipped[i]);
     }
     o.base = o.tile.base;
     o.row = o.tile.position[1];
@@ -299,8 +304,31 @@ static void add_part(const reduce_job *job, const reduce_block *block, const cvl
     }
 }
 
-/* Adds one chunk. Each tap is summed over the rows at which it lies inside x and, unless a term is several
- * rows long, over such columns; taps of the same rows and columns share their terms. */
+/* Whether more than an eighth of a chunk's columns, over all taps of a row, meet padding, and terms of one
+ * row are long enough to leave them out. */
+static bool wide_padding(const reduce_job *job, const cvl_chunk *chunk) {
+    enum { long_term = 16 };
+    const cvl_gather_axis *axis = &job->r->axis[2];
+    const cvl_phase *p = axis->phases;
+    ptrdiff_t inside = 0, first, last;
+    for (ptrdiff_t j = 0; j < p->taps; j++) {
+        positions_inside(p, j, axis->in, chunk->column, chunk->columns, &first, &last);
+        inside += last - first;
+    }
+    return chunk->columns >= long_term && 8 * inside < 7 * p->taps * chunk->columns;
+}
+
+/* How many taps share their terms, as the rows of one product: one, if it has channels enough, or one row of
+ * the kernel, where a term is several rows of positions long or one tap has too few channels. */
+static ptrdiff_t reduce_taps_together(const reduce_job *job, const reduce_block *block,
+                                      const cvl_chunk *chunk, bool rows_follow) {
+    enum { enough_rows = 16 };
+    const bool apart = block->rows >= enough_rows && (!rows_follow || wide_padding(job, chunk));
+    return job->lanes_of_x || apart ? 1 : job->r->axis[2].phases->taps;
+}
+
+/* Adds one chunk. Each tap is summed over the rows at which it lies inside x and, if it shares its terms with
+ * no other, over such columns. */
 static void reduce_chunk(const reduce_job *job, const reduce_block *block, const cvl_chunk *chunk,
                          const reduce_space *space, real *sums) {
     const cvl_gather_axis *const axis = job->r->axis;
@@ -308,7 +336,7 @@ static void reduce_chunk(const reduce_job *job, const reduce_block *block, const
     const cvl_phase *const width = axis[2].phases;
     const chunk_operands o = bring_operands(job, block, chunk, space);
     const bool rows_follow = o.a.row == chunk->columns * o.a.column;
-    const ptrdiff_t taps_together = rows_follow && !job->lanes_of_x ? width->taps : 1;
+    const ptrdiff_t taps_together = reduce_taps_together(job, block, chunk, rows_follow);
     ptrdiff_t tap = 0;
     for (ptrdiff_t jd = 0; jd < depth->taps; jd++)
         for (ptrdiff_t jh = 0; jh < height->taps; jh++)
@@ -318,7 +346,7 @@ static void reduce_chunk(const reduce_job *job, const reduce_block *block, const
                 positions_inside(depth, jd, axis[0].in, chunk->depth, 1, &first_depth, &last_depth);
                 positions_inside(height, jh, axis[1].in, chunk->row, chunk->rows, &part.first_row,
                                  &part.last_row);
-                if (!rows_follow)
+                if (taps_together == 1 && (!rows_follow || wide_padding(job, chunk)))
                     positions_inside(width, jw, axis[2].in, chunk->column, chunk->columns,
                                      &part.first_column, &part.last_column);
                 if (first_depth < last_depth)
@@ -456,8 +484,9 @@ static void cut_chunks(reduce_job *job) {
     for (;;) {
         const ptrdiff_t x_channels = job->lanes_of_x ? job->most_wide : job->most_rows;
         const ptrdiff_t dy_channels = job->lanes_of_x ? job->most_rows : job->most_wide;
-        job->chunks = cvl_cut_reduce(job->r, map, job->width_map, x_channels * size,
-                                     dy_channels * size, cvl_l2_bytes() / 2, chunk_positions);
+        job->chunks =
+            cvl_cut_reduce(job->r, map, job->width_map, x_channels * size, dy_channels * size,
+                           cvl_l2_bytes() / 2, chunk_positions, job->together && !job->lanes_of_x);
         job->positions = job->chunks.images * job->chunks.rows * job->chunks.columns;
         if (job->most_rows <= least_rows || job->positions >= chunk_positions / 2 ||
             job->chunks.count == job->chunks.n_images)

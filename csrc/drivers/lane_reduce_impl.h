@@ -109,7 +109,7 @@ cvl_status CVL_TYPED(cvl_reduce_lanes)(const cvl_reduce *r, const cvl_kernels *a
     job.n_channels = (r->groups + job.channels - 1) / job.channels;
     job.padded = job.n_channels * job.channels;
     job.chunks = cvl_cut_reduce(r, cvl_channel_map, cvl_channel_map, job.channels * size,
-                                job.channels * size, cvl_l2_bytes() / 2, enough_positions);
+                                job.channels * size, cvl_l2_bytes() / 2, enough_positions, false);
     const ptrdiff_t sums = cvl_scale_bytes(job.taps, job.padded);
     job.splits = cvl_reduce_splits(&job.chunks, job.n_channels, cvl_scale_bytes(sums, size));
 

@@ -149,7 +149,7 @@ cvl_status CVL_TYPED(cvl_reduce_pixels)(const cvl_reduce *r, const cvl_kernels *
     const ptrdiff_t size = (ptrdiff_t)sizeof(real);
     job.taps = r->axis[0].phases->taps * r->axis[1].phases->taps * r->axis[2].phases->taps;
     job.chunks = cvl_cut_reduce(r, cvl_pixel_map, cvl_pixel_map, r->ic * size, size,
-                                cvl_l2_bytes() / 4, 4096);
+                                cvl_l2_bytes() / 4, 4096, false);
     const ptrdiff_t sums = cvl_scale_bytes(r->groups * r->oc * r->ic, job.taps);
 
     /* Small groups share a task, as long as their tiles fit the cache and tasks remain. */

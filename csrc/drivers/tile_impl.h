@@ -57,6 +57,23 @@ static void tile_in_place(input_tile *tile, const real *src, const cvl_data_stri
     }
 }
 
+/* Leaves out the places of a shared run that lie outside the source; returns how many of them are at its start. */
+static ptrdiff_t clip_map(cvl_map *map, ptrdiff_t shift, ptrdiff_t in) {
+    ptrdiff_t begin, end;
+    if (map->kind != CVL_SHARED || map->runs != 1)
+        return 0;
+    cvl_inside(map, 0, shift, in, &begin, &end);
+    map->first += begin * map->step;
+    map->length = end - begin;
+    return begin;
+}
+
+/* Counts places as before the map was clipped. */
+static void unclip_map(input_tile *tile, int axis, ptrdiff_t skipped) {
+    tile->base -= skipped * tile->index_step[axis];
+    tile->map[axis].first -= skipped * tile->map[axis].step;
+}
+
 /* Packs with the channels together: tile[depth][height][width][channels], each place `pitch` apart. */
 static void pack_channels_together(input_tile *tile, real *to, ptrdiff_t pitch, const real *src,
                                    const cvl_data_strides *strides, ptrdiff_t channels,

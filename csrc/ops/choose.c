@@ -82,6 +82,16 @@ cvl_status cvl_run_gather(cvl_dtype dtype, cvl_gather *g) {
     return status == CVL_OK ? gather(g, kernels) : status;
 }
 
+/* Whether a weight gradient is summed over long rows as they stand: to one input channel's few weights,
+ * transposing dy would be most of the work. */
+static bool reduce_pixels(const cvl_reduce *r, ptrdiff_t lanes) {
+    enum { few_taps = 32 };
+    const ptrdiff_t taps =
+        r->axis[0].phases->taps * r->axis[1].phases->taps * r->axis[2].phases->taps;
+    return r->ic == 1 && taps <= few_taps && r->dy_strides.s[2] == 1 && r->x_strides.s[2] == 1 &&
+           r->axis[2].out >= 4 * lanes;
+}
+
 cvl_status cvl_run_reduce(cvl_dtype dtype, const cvl_reduce *r) {
     const cvl_kernels *kernels = cvl_kernels_in_use();
     const ptrdiff_t lanes = dtype == CVL_F32 ? kernels->f32->lanes : kernels->f64->lanes;
@@ -91,7 +101,7 @@ cvl_status cvl_run_reduce(cvl_dtype dtype, const cvl_reduce *r) {
     cvl_small_axis small[CVL_AXES];
     if (cvl_is_small_reduce(r, lanes, small))
         return (dtype == CVL_F32 ? cvl_reduce_small_f32 : cvl_reduce_small_f64)(r, small, kernels);
-    if (r->oc <= lanes / 2 && r->ic <= lanes / 2)
+    if ((r->oc <= lanes / 2 && r->ic <= lanes / 2) || reduce_pixels(r, lanes))
         return (dtype == CVL_F32 ? cvl_reduce_pixels_f32 : cvl_reduce_pixels_f64)(r, kernels);
     const ptrdiff_t taps =
         r->axis[0].phases->taps * r->axis[1].phases->taps * r->axis[2].phases->taps;
