@@ -225,8 +225,12 @@ static void run_panel(const panel_job *job, const panel_task *t, const panel_spa
     const bool last = pass->end == t->steps,
                in_place = last && panel_in_place(job, t, first, count);
     ptrdiff_t n_terms = 0;
-    /* Within one image; what is read beyond its positions, less than a vector, is not kept. */
-    const bool read_in_place = pass->packed && first % t->positions + count <= t->positions;
+    /* Within one image, and not beyond what there is to read: what stands behind the positions of a tile, less
+     * than a vector, is not kept. A panel of inputs that stand far apart repays its packing if many rows
+     * meet it. */
+    enum { few_rows = 32 };
+    const bool whole = pass->packed || (count == width && t->rows <= few_rows);
+    const bool read_in_place = whole && first % t->positions + count <= t->positions;
     const real *b = pass->base + first / t->positions * pass->image_step + first % t->positions;
     if (steps && !read_in_place)
         pack_panel(job, t, space, pass, first, count);
