@@ -97,30 +97,82 @@ static void store_lines(const pixel_job *job, const pixel_target *to, const real
                                1, channels, to->columns);
 }
 
-/* One width phase of one group: a line of positions for every output channel. Where channels are
- * interleaved the lines are kept until those of all groups are there, else stored tile by tile. */
+/* What one width phase of one group reads: its channels, rows `line` apart, and where each step of the
+ * reduction does so. */
+typedef struct pixel_source {
+    const real *at;
+    ptrdiff_t line;
+    const ptrdiff_t *offset;
+    ptrdiff_t steps;
+    ptrdiff_t row_taps, column_taps; /* where the steps are a grid over neighbouring rows; else 0 */
+} pixel_source;
+
+/* Whether the steps are taps in a row, for each of several rows that follow one another as positions do. */
+static void find_grid(pixel_source *from, ptrdiff_t column_taps) {
+    from->row_taps = from->steps / column_taps;
+    from->column_taps = column_taps;
+    bool grid = from->row_taps > 1;
+    for (ptrdiff_t k = column_taps; k < from->steps && grid; k++)
+        grid = from->offset[k] == from->offset[k - column_taps] + from->line;
+    if (!grid)
+        from->row_taps = from->column_taps = 0;
+}
+
+/* Output channels [first, first + m) as one long line of positions: what it computes between the end of a row
+ * and the start of the next is not kept. */
+static void sum_as_line(const pixel_job *job, const pixel_target *to, const pixel_source *from,
+                        const real *weights, const real *bias, ptrdiff_t m, real *sums) {
+    const ptrdiff_t lanes = job->kernels->lanes;
+    const ptrdiff_t vectors = ((to->rows - 1) * from->line + to->columns + lanes - 1) / lanes;
+    ptrdiff_t done = 0;
+    do {
+        const ptrdiff_t length = least(from->steps - done, longest_cut);
+        job->kernels->pixel_tile[m - 1](sums, job->line_room, weights + done, from->steps, from->at,
+                                        from->offset + done, length, vectors,
+                                        done == 0 ? bias : NULL);
+        done += length;
+    } while (done < from->steps);
+}
+
+/* One output channel row by row, a few rows at a time. */
+static void sum_as_rows(const pixel_job *job, const pixel_target *to, const pixel_source *from,
+                        const real *weights, const real *bias, ptrdiff_t out_line, real *sums) {
+    const ptrdiff_t lanes = job->kernels->lanes, vectors = (to->columns + lanes - 1) / lanes;
+    const ptrdiff_t fitting = longest_cut / from->column_taps, most = fitting > 1 ? fitting : 1;
+    for (ptrdiff_t h = 0; h < from->row_taps; h += most)
+        job->kernels->row_tile(sums, out_line, weights + h * from->column_taps,
+                               least(most, from->row_taps - h), from->column_taps,
+                               from->at + h * from->line, from->line, from->offset, to->rows,
+                               vectors, h == 0 ? bias : NULL);
+}
+
+/* One width phase of one group. Where channels are interleaved their sums are kept until those of all groups
+ * are there, else stored tile by tile. */
 static void pixel_phase(const pixel_job *job, const pixel_target *to, ptrdiff_t channel,
-                        const real *src, ptrdiff_t line, const real *weights,
-                        const ptrdiff_t *offset, ptrdiff_t steps, const real *bias, real *out) {
+                        const pixel_source *from, const real *weights, const real *bias,
+                        ptrdiff_t out_line, real *out) {
     const cvl_gather *g = job->g;
-    const kernel_table *kernels = job->kernels;
-    const ptrdiff_t lanes = kernels->lanes;
-    const ptrdiff_t vectors = ((to->rows - 1) * line + to->columns + lanes - 1) / lanes;
-    const ptrdiff_t tiles = (g->oc + kernels->pixel_rows - 1) / kernels->pixel_rows;
+    const ptrdiff_t most = from->row_taps ? 1 : job->kernels->pixel_rows;
+    const ptrdiff_t tiles = (g->oc + most - 1) / most;
     for (ptrdiff_t i = 0; i < tiles; i++) {
         const ptrdiff_t first = g->oc * i / tiles, m = g->oc * (i + 1) / tiles - first;
         real *const sums = job->interleaved ? out + (channel + first) * job->line_room : out;
-        ptrdiff_t done = 0;
-        do {
-            const ptrdiff_t length = least(steps - done, longest_cut);
-            kernels->pixel_tile[m - 1](sums, job->line_room, weights + first * steps + done, steps,
-                                       src, offset + done, length, vectors,
-                                       done == 0 ? bias + first : NULL);
-            done += length;
-        } while (done < steps);
+        if (from->row_taps)
+            sum_as_rows(job, to, from, weights + first * from->steps, bias + first, out_line, sums);
+        else
+            sum_as_line(job, to, from, weights + first * from->steps, bias + first, m, sums);
         if (!job->interleaved)
-            store_lines(job, to, sums, line, channel + first, m);
+            store_lines(job, to, sums, out_line, channel + first, m);
     }
+}
+
+/* Whether to sum row by row: one input channel and one or two output channels, which share few loads, rows that
+ * fill their vectors, and enough of them or enough taps to use each vector often. */
+static bool rows_pay(const pixel_job *job, const pixel_target *to, ptrdiff_t steps) {
+    enum { many_steps = 25 };
+    const ptrdiff_t lanes = job->kernels->lanes, filled = (to->columns + lanes - 1) / lanes * lanes;
+    return job->g->ic == 1 && job->g->oc <= 2 && to->rows > 1 && 4 * to->columns >= 3 * filled &&
+           (to->columns >= 2 * lanes || steps >= many_steps);
 }
 
 static void pixel_task(const pixel_job *job, ptrdiff_t index, pixel_space *space) {
@@ -161,12 +213,19 @@ static void pixel_task(const pixel_job *job, ptrdiff_t index, pixel_space *space
                                      .columns = cvl_block_columns(blocks, p, column_block),
                                      .line = slab->height->out_step * to->s[1],
                                      .step = p->out_step * to->s[2]};
-        for (ptrdiff_t i = 0; i < groups && target.columns > 0; i++)
-            pixel_phase(job, &target, i * g->oc, tile.base + i * g->ic * channel_size,
-                        tile.position[1], weights + i * g->oc * steps, offset, steps,
-                        space->bias + i * g->oc, space->out);
+        const ptrdiff_t lanes = job->kernels->lanes;
+        pixel_source source = {.line = tile.position[1], .offset = offset, .steps = steps};
+        if (steps > 0 && rows_pay(job, &target, steps))
+            find_grid(&source, p->taps);
+        const ptrdiff_t out_line =
+            source.row_taps ? (target.columns + lanes - 1) / lanes * lanes : source.line;
+        for (ptrdiff_t i = 0; i < groups && target.columns > 0; i++) {
+            source.at = tile.base + i * g->ic * channel_size;
+            pixel_phase(job, &target, i * g->oc, &source, weights + i * g->oc * steps,
+                        space->bias + i * g->oc, out_line, space->out);
+        }
         if (job->interleaved && target.columns > 0)
-            store_lines(job, &target, space->out, tile.position[1], 0, groups * g->oc);
+            store_lines(job, &target, space->out, out_line, 0, groups * g->oc);
         weights += groups * g->oc * steps;
         offset += steps;
     }
@@ -207,7 +266,9 @@ cvl_status CVL_TYPED(cvl_gather_pixels)(const cvl_gather *g, const cvl_kernels *
     /* A line of positions is no longer than the part of the tile that one tap reads. */
     const ptrdiff_t line =
         job.blocks.width.length > job.blocks.columns ? job.blocks.width.length : job.blocks.columns;
-    job.line_room = cvl_add_bytes(cvl_scale_bytes(line, job.blocks.rows), kernels->lanes);
+    const ptrdiff_t lanes = kernels->lanes, filled = cvl_add_bytes(job.blocks.columns, lanes);
+    job.line_room =
+        cvl_add_bytes(cvl_scale_bytes(line > filled ? line : filled, job.blocks.rows), lanes);
 
     cvl_arena size = {0};
     pixel_layout(&job, &size);

@@ -171,6 +171,89 @@ PIXEL_TILE(7)
 PIXEL_TILE(8)
 #endif
 
+/* ---- row tile ------------------------------------------------------------------------------- */
+
+#if CVL_REGISTERS >= 32
+#define ROW_VECTORS 4
+#else
+#define ROW_VECTORS 2
+#endif
+
+/* One row of inputs for output rows lo..hi; a points at the row of weights that output row 0 would have. */
+static inline CVL_INLINE void row_steps(const int lo, const int hi, const int v,
+                                        vec sum[CVL_ROW_TILE][ROW_VECTORS], const real *a,
+                                        ptrdiff_t a_columns, const real *b,
+                                        const ptrdiff_t *b_column) {
+    for (ptrdiff_t w = 0; w < a_columns; w++) {
+        const real *bw = b + b_column[w];
+        vec bv[ROW_VECTORS];
+        CVL_UNROLL for (int j = 0; j < v; j++) bv[j] = load(bw + j * L);
+        CVL_UNROLL for (int i = lo; i <= hi; i++) {
+            const vec av = splat(a[w - i * a_columns]);
+            CVL_UNROLL for (int j = 0; j < v; j++) sum[i][j] += av * bv[j];
+        }
+    }
+}
+
+static inline CVL_INLINE void row_body(const int v, real *c, ptrdiff_t c_row, const real *a,
+                                       ptrdiff_t a_rows, ptrdiff_t a_columns, const real *b,
+                                       ptrdiff_t b_row, const ptrdiff_t *b_column, ptrdiff_t rows,
+                                       const real *init) {
+    vec sum[CVL_ROW_TILE][ROW_VECTORS];
+    CVL_UNROLL for (int i = 0; i < CVL_ROW_TILE; i++)
+        CVL_UNROLL for (int j = 0; j < v; j++) sum[i][j] = (vec){0};
+
+    for (ptrdiff_t r = 0; r < rows + a_rows - 1; r++, a += a_columns, b += b_row) {
+        const ptrdiff_t lo = r < a_rows ? 0 : r - a_rows + 1, hi = r < rows ? r : rows - 1;
+#define ROW_STEPS(lo, hi)                                                                          \
+    case lo * CVL_ROW_TILE + hi: row_steps(lo, hi, v, sum, a, a_columns, b, b_column); break;
+        switch (lo * CVL_ROW_TILE + hi) {
+            ROW_STEPS(0, 0)
+            ROW_STEPS(0, 1)
+            ROW_STEPS(0, 2)
+            ROW_STEPS(0, 3)
+            ROW_STEPS(1, 1)
+            ROW_STEPS(1, 2)
+            ROW_STEPS(1, 3)
+            ROW_STEPS(2, 2)
+            ROW_STEPS(2, 3)
+            ROW_STEPS(3, 3)
+        default: break;
+        }
+#undef ROW_STEPS
+    }
+
+    CVL_UNROLL for (int i = 0; i < CVL_ROW_TILE; i++) {
+        real *to = c + i * c_row;
+        if (i < rows)
+            CVL_UNROLL for (int j = 0; j < v; j++)
+                store(to + j * L, sum[i][j] + (init ? splat(*init) : load(to + j * L)));
+    }
+}
+
+static void row_tile(real *c, ptrdiff_t c_row, const real *a, ptrdiff_t a_rows, ptrdiff_t a_columns,
+                     const real *b, ptrdiff_t b_row, const ptrdiff_t *b_column, ptrdiff_t rows,
+                     ptrdiff_t vectors, const real *init) {
+#define ROW_BODY(v) row_body(v, to, c_row, a, a_rows, a_columns, from, b_row, b_column, n, init)
+    for (ptrdiff_t i = 0; i < rows; i += CVL_ROW_TILE) {
+        const ptrdiff_t n = rows - i < CVL_ROW_TILE ? rows - i : CVL_ROW_TILE;
+        real *to = c + i * c_row;
+        const real *from = b + i * b_row;
+        ptrdiff_t left = vectors;
+        for (; left >= ROW_VECTORS; left -= ROW_VECTORS, to += ROW_VECTORS * L, from += ROW_VECTORS * L)
+            ROW_BODY(ROW_VECTORS);
+        if (left == 1)
+            ROW_BODY(1);
+#if ROW_VECTORS > 2
+        else if (left == 2)
+            ROW_BODY(2);
+        else if (left == 3)
+            ROW_BODY(3);
+#endif
+    }
+#undef ROW_BODY
+}
+
 /* ---- lane tile ------------------------------------------------------------------------------ */
 
 static inline CVL_INLINE void lane_body(const int m, real *c, ptrdiff_t c_step,
@@ -537,6 +620,7 @@ const CVL_TYPED(cvl_kernels) CVL_TABLE = {
                    pixel_7, pixel_8,
 #endif
     },
+    .row_tile = row_tile,
     .lane_tile = lane_tile,
     .tap_sums = tap_sums,
     .lane_sums = lane_sums,
