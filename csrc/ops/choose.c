@@ -1,6 +1,7 @@
 #include "ops/choose.h"
 
 #include "drivers/small.h"
+#include "support/denormals.h"
 
 typedef cvl_status gather_fn(const cvl_gather *g, const cvl_kernels *kernels);
 
@@ -70,7 +71,7 @@ static gather_fn *choose_gather(cvl_dtype dtype, const cvl_gather *g, ptrdiff_t 
     return (gather_panels(g) ? by_panels : by_channels)[dtype];
 }
 
-cvl_status cvl_run_gather(cvl_dtype dtype, cvl_gather *g) {
+static cvl_status run_gather(cvl_dtype dtype, cvl_gather *g) {
     const cvl_kernels *kernels = cvl_kernels_in_use();
     const ptrdiff_t lanes = dtype == CVL_F32 ? kernels->f32->lanes : kernels->f64->lanes;
     cvl_small_axis small[CVL_AXES];
@@ -92,7 +93,7 @@ static bool reduce_pixels(const cvl_reduce *r, ptrdiff_t lanes) {
            r->axis[2].out >= 4 * lanes;
 }
 
-cvl_status cvl_run_reduce(cvl_dtype dtype, const cvl_reduce *r) {
+static cvl_status run_reduce(cvl_dtype dtype, const cvl_reduce *r) {
     const cvl_kernels *kernels = cvl_kernels_in_use();
     const ptrdiff_t lanes = dtype == CVL_F32 ? kernels->f32->lanes : kernels->f64->lanes;
     if (r->ic == 1 && r->oc == 1 && r->groups >= lanes / 2 && r->x_strides.c == 1 &&
@@ -109,4 +110,18 @@ cvl_status cvl_run_reduce(cvl_dtype dtype, const cvl_reduce *r) {
         r->oc < lanes / 2 || (taps == 1 && r->dw_strides.ic == 1 && r->ic >= lanes / 2);
     return (dtype == CVL_F32 ? cvl_reduce_channels_f32 : cvl_reduce_channels_f64)(r, kernels,
                                                                                   lanes_of_x);
+}
+
+cvl_status cvl_run_gather(cvl_dtype dtype, cvl_gather *g) {
+    const cvl_float_mode mode = cvl_flush_denormals();
+    const cvl_status status = run_gather(dtype, g);
+    cvl_restore_denormals(mode);
+    return status;
+}
+
+cvl_status cvl_run_reduce(cvl_dtype dtype, const cvl_reduce *r) {
+    const cvl_float_mode mode = cvl_flush_denormals();
+    const cvl_status status = run_reduce(dtype, r);
+    cvl_restore_denormals(mode);
+    return status;
 }

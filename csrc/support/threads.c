@@ -11,6 +11,7 @@
 #endif
 
 #include "cvl.h"
+#include "support/denormals.h"
 
 /* Waking a second thread costs several microseconds: the time of about this many multiplications. */
 static const double worth_a_thread = 500e3;
@@ -126,12 +127,14 @@ void cvl_parallel_for(ptrdiff_t tasks, ptrdiff_t grain, int threads, cvl_task_fn
 #pragma omp parallel num_threads(threads)
         {
             const int thread = omp_get_thread_num();
+            const cvl_float_mode mode = cvl_flush_denormals();
             for (;;) {
                 const ptrdiff_t begin = atomic_fetch_add(&next, grain);
                 if (begin >= tasks)
                     break;
                 fn(context, begin, begin + grain < tasks ? begin + grain : tasks, thread);
             }
+            cvl_restore_denormals(mode);
         }
         return;
     }
