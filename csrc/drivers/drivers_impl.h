@@ -14,6 +14,10 @@
 typedef CVL_TYPED(cvl_kernels) kernel_table;
 typedef CVL_TYPED(cvl_copy) copy_kernel;
 
+static ptrdiff_t least(ptrdiff_t a, ptrdiff_t b) {
+    return a < b ? a : b;
+}
+
 /* Each of these builds on those above it. */
 #include "drivers/tile_impl.h"
 
