@@ -23,8 +23,8 @@ requirements = $(BIN)/python -c 'import functools, tomllib; \
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help demo test isas bench notebooks lint format package sanitize threads valgrind tsan neon fuzz \
-	coverage clean
+.PHONY: help demo test isas bench notebooks lint format package sanitize threads \
+	accuracy valgrind tsan neon fuzz coverage clean
 
 help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-10s%s\n", $$1, $$2 }' Makefile
@@ -66,9 +66,13 @@ $$($(SANITIZE_CC) -print-file-name=libstdc++.so.6)" \
 	ASAN_OPTIONS=detect_leaks=0:allocator_may_return_null=1 UBSAN_OPTIONS=print_stacktrace=1 \
 	OMP_NUM_THREADS=2 $(call pytest_on,sanitize) tests $(PYTEST_ARGS)
 
-threads: build/threads/built $(VENV)/test ## run the tests of threads, small problems on many too
-	OMP_WAIT_POLICY=passive $(call pytest_on,threads) \
-		tests/test_threads.py tests/robustness/test_threads_and_forks.py $(PYTEST_ARGS)
+THREAD_TESTS := tests/test_threads.py tests/robustness/test_threads_and_forks.py
+threads: build/threads/built build/serial/built $(VENV)/test ## run the tests of threads, small problems on many; without OpenMP
+	OMP_WAIT_POLICY=passive $(call pytest_on,threads) $(THREAD_TESTS) $(PYTEST_ARGS)
+	$(call pytest_on,serial) $(THREAD_TESTS) $(PYTEST_ARGS)
+
+accuracy: $(VENV)/built $(VENV)/test ## every operation's errors beside PyTorch's
+	$(BIN)/python -P tests/robustness/accuracy_table.py
 
 # The C core's own tests need Debian's valgrind; clang, libclang-rt-14-dev and libomp-14-dev (tsan, fuzz);
 # gcc-aarch64-linux-gnu, libc6-dev-arm64-cross and qemu-user (neon).
@@ -85,16 +89,18 @@ fuzz: ## try drawn problems, common and hostile, for a minute (FUZZ_SECONDS)
 	$(MAKE) -C tests/c $@
 
 # Of C, what the C tests reach and what the Python tests reach, the binding with it; of Python, what is
-# reached in the processes of the tests, not in those that they start.
+# reached in the process of the tests. That is one: what pytest's workers end with is not an exit at
+# which C's counters would be written.
 coverage: build/coverage/built $(VENV)/lint $(VENV)/test ## lines and branches of C and Python that tests reach
 	$(MAKE) -C tests/c coverage
 	find build/coverage/objects -name '*.gcda' -delete
 	COVERAGE_FILE=build/coverage/data $(call pytest_on,coverage) tests build/coverage/lib/convlab \
 		--ignore build/coverage/lib/convlab/__main__.py --cov build/coverage/lib/convlab --cov-branch \
 		--cov-report term-missing --cov-report json:build/coverage/python.json \
-		--cov-report html:build/coverage/python $(PYTEST_ARGS)
+		--cov-report html:build/coverage/python -n 0 $(PYTEST_ARGS)
 	@mkdir -p build/coverage/c
-	$(BIN)/gcovr --root . --filter csrc/ --merge-mode-functions=separate --print-summary --txt - \
+	$(BIN)/gcovr --root . --filter csrc/ --merge-mode-functions=separate --gcov-suspicious-hits-threshold=0 \
+		--print-summary --txt - \
 		--html-details build/coverage/c/index.html build/c/coverage build/coverage/objects
 	@$(BIN)/python -c 'import json; \
 	totals = json.load(open("build/coverage/python.json"))["totals"]; \
@@ -148,6 +154,7 @@ EAGER := $(abspath build/threads/eager_threads.o)
 build/threads/built: flags = CONVLAB_CFLAGS=-O2 \
 	CONVLAB_LDFLAGS="-Wl,--wrap=cvl_threads_for $(EAGER)"
 build/threads/built: $(EAGER)
+build/serial/built: flags = CONVLAB_OPENMP=0 CONVLAB_CFLAGS=-O2
 
 $(EAGER): tests/c/eager_threads.c csrc/support/threads.h
 	@mkdir -p $(@D)

@@ -99,6 +99,9 @@ def _common_backward(
         return None
     channels_last = options[-1] == "channels_last"
     dx = dw = db = None
+    dy_shape = dy.shape  # another thread may change it while dx or dw is computed
+    if len(dy_shape) != nd + 2:
+        return None
     if "input" in wanted:
         operands = (_FORWARD, True, nd, dy, w, None, None)
         if not transposed:
@@ -113,7 +116,7 @@ def _common_backward(
         if dw is None or dw.shape != w.shape:
             return None
     if "bias" in wanted:
-        db = np.empty(dy.shape[-1 if channels_last else 1], dy.dtype)
+        db = np.empty(dy_shape[-1 if channels_last else 1], dy.dtype)
         _core.grad_bias(db, dy, nd, channels_last)
     return dx, dw, db
 

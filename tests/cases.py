@@ -341,6 +341,9 @@ def _boundaries(transposed: bool) -> Iterable[Case]:
         yield Case(
             "height", 9, 5, (width, 3), (3, 1), padding=(1, 0), stride=2, transposed=transposed
         )
+    # So many phases that their list is no longer on the stack.
+    size = (3, 4) if transposed else (150, 230)
+    yield Case("phases", 3, 4, size, (3, 5), stride=(70, 65), transposed=transposed)
 
 
 # ---- enough work for several threads -------------------------------------------------------------

@@ -54,10 +54,16 @@ static void lane_reduce_image(const lane_reduce_job *job, const cvl_chunk *chunk
         dy_row = chunk->columns * job->channels;
         dy_step = job->channels;
     }
-    for (ptrdiff_t lane = 0; lane < channels; lane += lanes)
-        kernels->lane_sums(sums + lane, job->padded, dy + lane, dy_row, dy_step, tile.base + lane,
-                           tile.position[1], tile.position[2], offset, taps, chunk->rows,
-                           chunk->columns);
+    /* Cut for accuracy: what the kernel has summed is added to `sums` once. */
+    const ptrdiff_t columns = least(chunk->columns, longest_cut), rows = longest_cut / columns;
+    for (ptrdiff_t h = 0; h < chunk->rows; h += rows)
+        for (ptrdiff_t w = 0; w < chunk->columns; w += columns)
+            for (ptrdiff_t lane = 0; lane < channels; lane += lanes)
+                kernels->lane_sums(
+                    sums + lane, job->padded, dy + h * dy_row + w * dy_step + lane, dy_row, dy_step,
+                    tile.base + h * tile.position[1] + w * tile.position[2] + lane,
+                    tile.position[1], tile.position[2], offset, taps, least(rows, chunk->rows - h),
+                    least(columns, chunk->columns - w));
 }
 
 static void lane_reduce_tasks(void *context, ptrdiff_t begin, ptrdiff_t end, int thread) {

@@ -19,11 +19,24 @@ typedef struct pixel_reduce_job {
     ptrdiff_t workspace_bytes; /* per thread */
 } pixel_reduce_job;
 
+/* The sums of one filter, cut for accuracy: what a lane has summed is added to `sums` now and then. */
+static void sum_taps(const kernel_table *kernels, real *sums, const real *dy, ptrdiff_t dy_row,
+                     const real *x, ptrdiff_t x_row, const ptrdiff_t *offset, ptrdiff_t taps,
+                     ptrdiff_t rows, ptrdiff_t columns) {
+    const ptrdiff_t lanes = kernels->lanes, vectors = (columns + lanes - 1) / lanes;
+    const ptrdiff_t vectors_cut = least(vectors, longest_cut), rows_cut = longest_cut / vectors_cut;
+    for (ptrdiff_t r = 0; r < rows; r += rows_cut)
+        for (ptrdiff_t j = 0; j < columns; j += vectors_cut * lanes)
+            kernels->tap_sums(sums, dy + r * dy_row + j, dy_row, x + r * x_row + j, x_row, offset,
+                              taps, least(rows_cut, rows - r),
+                              least(vectors_cut * lanes, columns - j));
+}
+
 /* The sums of one filter over a chunk, rows apart: what lies between rows takes no part. */
 static void sum_rows(const kernel_table *kernels, real *sums, const real *dy, ptrdiff_t dy_row,
                      const real *x, ptrdiff_t x_row, const ptrdiff_t *offset, ptrdiff_t taps,
                      const cvl_chunk *chunk) {
-    kernels->tap_sums(sums, dy, dy_row, x, x_row, offset, taps, chunk->rows, chunk->columns);
+    sum_taps(kernels, sums, dy, dy_row, x, x_row, offset, taps, chunk->rows, chunk->columns);
 }
 
 /* The same with the rows joined. Zeros of dy meet values of x that belong to no window; should one of
@@ -36,8 +49,8 @@ static void sum_line(const kernel_table *kernels, real *sums, const real *dy, pt
     for (ptrdiff_t t = 0; t < taps; t += strip) {
         const ptrdiff_t n = taps - t < strip ? taps - t : strip;
         memset(sum, 0, sizeof sum);
-        kernels->tap_sums(sum, dy, 0, x, 0, offset + t, n, 1,
-                          (chunk->rows - 1) * line + chunk->columns);
+        sum_taps(kernels, sum, dy, 0, x, 0, offset + t, n, 1,
+                 (chunk->rows - 1) * line + chunk->columns);
         real total = 0;
         for (ptrdiff_t k = 0; k < n; k++)
             total += sum[k] * 0;

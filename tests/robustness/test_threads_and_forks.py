@@ -166,6 +166,32 @@ stop.set()
 thread.join()
 assert same(compute(), expected)
 """,
+    "a gradient whose shape another thread changes": """
+sys.setswitchinterval(1e-6)
+own = dy.copy()
+stop = threading.Event()
+
+def reshape():
+    for shape in itertools.cycle(((own.size,), dy.shape)):
+        if stop.is_set():
+            break
+        own.shape = shape
+
+thread = threading.Thread(target=reshape)
+thread.start()
+try:
+    for _ in range(1000):
+        for needs in (("input", "bias"), ("weight", "bias")):
+            try:
+                found = convlab.conv2d_backward(own, x, w, padding=1, needs=needs)
+            except ValueError as error:
+                assert "dy" in str(error) or "db" in str(error), error
+            else:
+                assert all(a is None or same([a], [b]) for a, b in zip(found, expected[2:]))
+finally:
+    stop.set()
+    thread.join()
+""",
     "torch and convlab by turns": """
 import torch
 
