@@ -238,8 +238,7 @@ static void dense_span(const cvl_phase *phases, ptrdiff_t n_phases, ptrdiff_t co
 }
 
 cvl_map cvl_channel_map(const cvl_phase *phases, ptrdiff_t n_phases, ptrdiff_t count) {
-    cvl_map map = {.kind = CVL_SHARED, .runs = 1};
-    dense_span(phases, n_phases, count, &map.first, &map.step, &map.length);
+    const cvl_map map = cvl_dense_map(phases, n_phases, count);
     const cvl_phase *p = phases;
     if (n_phases == 1 && p->taps && count < map.length / p->taps)
         return (cvl_map){.first = p->in_first,
@@ -249,7 +248,13 @@ cvl_map cvl_channel_map(const cvl_phase *phases, ptrdiff_t n_phases, ptrdiff_t c
                          .length = p->taps,
                          .q_step = p->taps,
                          .kind = CVL_RUN_PER_POSITION};
-    map.q_step = count > 1 ? p->in_step / map.step : 0;
+    return map;
+}
+
+cvl_map cvl_dense_map(const cvl_phase *phases, ptrdiff_t n_phases, ptrdiff_t count) {
+    cvl_map map = {.kind = CVL_SHARED, .runs = 1};
+    dense_span(phases, n_phases, count, &map.first, &map.step, &map.length);
+    map.q_step = count > 1 ? phases->in_step / map.step : 0;
     return map;
 }
 

@@ -61,6 +61,9 @@ typedef cvl_map cvl_map_fn(const cvl_phase *phases, ptrdiff_t n_phases, ptrdiff_
 /* A map for channel tiles: places are walked with any q_step, all phases share it. */
 cvl_map cvl_channel_map(const cvl_phase *phases, ptrdiff_t n_phases, ptrdiff_t count);
 
+/* The same where windows are known to be near: places are shared, however many there are. */
+cvl_map cvl_dense_map(const cvl_phase *phases, ptrdiff_t n_phases, ptrdiff_t count);
+
 /* A map for pixel tiles: q_step is 1, so that neighbouring positions are neighbours in memory. */
 cvl_map cvl_pixel_map(const cvl_phase *phases, ptrdiff_t n_phases, ptrdiff_t count);
 

@@ -29,7 +29,7 @@ typedef struct cvl_gather {
  * channels: output channels; for data whose channels are contiguous.
  * panels:   neighbouring output positions, many output channels at a time; for data whose rows are.
  * pixels:   neighbouring output positions. For few output channels, and for depthwise.
- * lanes:    channels that each have one filter: depthwise with ic = oc = 1, channels contiguous.
+ * lanes:    channels that each have one filter: depthwise with ic = oc = 1.
  */
 cvl_status cvl_gather_channels_f32(const cvl_gather *g, const cvl_kernels *kernels);
 cvl_status cvl_gather_channels_f64(const cvl_gather *g, const cvl_kernels *kernels);
@@ -39,5 +39,9 @@ cvl_status cvl_gather_pixels_f32(const cvl_gather *g, const cvl_kernels *kernels
 cvl_status cvl_gather_pixels_f64(const cvl_gather *g, const cvl_kernels *kernels);
 cvl_status cvl_gather_lanes_f32(const cvl_gather *g, const cvl_kernels *kernels);
 cvl_status cvl_gather_lanes_f64(const cvl_gather *g, const cvl_kernels *kernels);
+
+/* Whether cvl_gather_lanes has room for the problem in its tile: windows far apart are the others'. */
+bool cvl_lanes_fit_f32(const cvl_gather *g, const cvl_kernels *kernels);
+bool cvl_lanes_fit_f64(const cvl_gather *g, const cvl_kernels *kernels);
 
 #endif

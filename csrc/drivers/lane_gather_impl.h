@@ -1,226 +1,534 @@
 /* Gather with channels along the lanes, each channel with a filter of its own (ic = oc = 1): depthwise
- * convolution of data whose channels are contiguous. Included by drivers_impl.h. */
+ * convolution. Included by drivers_impl.h.
+ *
+ * A task takes a block of rows and columns of one image, of all phases, and a block of channels. Channels
+ * that stand together are read and written where they do. Else a vector of them, or a few, is brought together
+ * in a tile, and the results are parted again: so planes too small to fill vectors with positions fill them.
+ *
+ * No padding is stored. A row is summed over the taps whose rows lie inside the source, and the lane tile is
+ * told where a row ends.
+ */
 
 typedef struct lane_job {
     const cvl_gather *g;
     const kernel_table *kernels;
-    cvl_blocks blocks;
-    ptrdiff_t channels;   /* in a block of channels, a whole number of vectors */
-    ptrdiff_t n_channels; /* blocks */
+    bool in_place;
+    ptrdiff_t n_blocks, pitch; /* of channels; elements from tap to tap of the weights */
+    ptrdiff_t rows, columns;   /* positions of a task, in every phase */
+    ptrdiff_t n_depths, n_rows, n_columns; /* parts of the axes */
+    ptrdiff_t tile_places, out_places;
     char *workspace;
     ptrdiff_t workspace_bytes; /* per thread */
 } lane_job;
 
-/* A thread's workspace, and what it still holds of the task before. */
+/* How the taps of one width phase are walked. Positions and taps step together, `step` sources at a time:
+ * every parts-th position and every classes-th tap, so that what one tap reads for a position the next reads
+ * for its neighbour. */
+typedef struct lane_line {
+    const cvl_phase *phase;
+    ptrdiff_t parts, classes, step;
+    ptrdiff_t w_step;
+    const cvl_lane_run *runs;
+    ptrdiff_t row_runs; /* to a row of taps */
+} lane_line;
+
+/* Where sources stand: (s - first)/step*stride from base on along each axis. */
+typedef struct lane_view {
+    const real *base;
+    ptrdiff_t first[CVL_AXES], step[CVL_AXES], stride[CVL_AXES];
+} lane_view;
+
+typedef struct lane_task {
+    ptrdiff_t n, block, depth, row, column; /* of the positions: the first ones */
+    ptrdiff_t first, skip, channels;        /* read from first on, written from first + skip on */
+    ptrdiff_t lanes;                        /* that are computed */
+} lane_task;
+
+/* One phase of depth and height of a task, as the lane tile sees it. */
+typedef struct lane_slab {
+    const cvl_phase *depth, *height;
+    ptrdiff_t first, last; /* taps of the depth that lie inside the source */
+    lane_view view;
+    ptrdiff_t rows, columns;
+    ptrdiff_t channels;
+    real *dst; /* of the first row and of the first column of all phases */
+    ptrdiff_t dst_row, dst_column, dst_origin;
+} lane_slab;
+
+/* A thread's workspace, the channels whose weights it holds, and the slab whose taps are listed. */
 typedef struct lane_space {
     real *tile, *out, *weights, *bias;
-    ptrdiff_t *offset, *tap_weight;
+    cvl_lane_run *runs;
+    lane_line *lines;
     ptrdiff_t block;
-    const cvl_phase *depth, *height;
+    lane_slab held;
 } lane_space;
 
-static lane_space lane_layout(const lane_job *job, char *memory) {
-    const cvl_gather *g = job->g;
-    const ptrdiff_t taps = g->axis[0].k * g->axis[1].k * g->axis[2].k;
+static ptrdiff_t parts(ptrdiff_t whole, ptrdiff_t size) {
+    return (whole + size - 1) / size;
+}
+
+static ptrdiff_t most_positions(const cvl_gather_axis *axis) {
+    ptrdiff_t count = 0;
+    for (ptrdiff_t i = 0; i < axis->n_phases; i++)
+        if (axis->phases[i].count > count)
+            count = axis->phases[i].count;
+    return count;
+}
+
+static ptrdiff_t all_weight_taps(const cvl_gather *g) {
+    return g->axis[0].k * g->axis[1].k * g->axis[2].k;
+}
+
+/* Lays a thread's workspace out; with memory NULL, says in *bytes how large it is. */
+static lane_space lane_layout(const lane_job *job, char *memory, ptrdiff_t *bytes) {
+    const ptrdiff_t taps = all_weight_taps(job->g);
     lane_space space = {.block = -1};
     cvl_arena arena = {.memory = memory};
-    space.tile = cvl_take(&arena, job->blocks.places * job->channels, sizeof(real));
-    space.out = cvl_take(&arena, job->blocks.columns * job->kernels->lanes, sizeof(real));
-    space.weights = cvl_take(&arena, taps * job->channels, sizeof(real));
-    space.bias = cvl_take(&arena, job->channels, sizeof(real));
-    space.offset = cvl_take(&arena, taps, sizeof(ptrdiff_t));
-    space.tap_weight = cvl_take(&arena, taps, sizeof(ptrdiff_t));
+    space.tile = cvl_take(&arena, cvl_scale_bytes(job->tile_places, job->pitch), sizeof(real));
+    space.out = cvl_take(&arena, cvl_scale_bytes(job->out_places, job->pitch), sizeof(real));
+    space.weights = cvl_take(&arena, cvl_scale_bytes(taps, job->pitch), sizeof(real));
+    space.bias = cvl_take(&arena, job->pitch, sizeof(real));
+    space.runs = cvl_take(&arena, taps, sizeof *space.runs);
+    space.lines = cvl_take(&arena, job->g->axis[2].n_phases, sizeof *space.lines);
+    *bytes = arena.bytes;
     return space;
 }
 
-/* weights[tap][channel] of a block of channels, one width phase after another, and the bias. */
-static void bring_lane_weights(const lane_job *job, lane_space *space, ptrdiff_t block,
-                               ptrdiff_t channels, const cvl_slab *slab) {
+/* weights[tap][channel] and the bias of a block of channels. */
+static void bring_lane_weights(const lane_job *job, lane_space *space, const lane_task *task) {
     const cvl_gather *g = job->g;
-    if (space->block == block && space->depth == slab->depth && space->height == slab->height)
+    const ptrdiff_t *k = g->w_k, pitch = job->pitch, taps = all_weight_taps(g);
+    const real *w = (const real *)g->w + task->first * g->w_group;
+    if (space->block == task->block)
         return;
-    const ptrdiff_t first = block * job->channels;
-    real *to = space->weights;
-    for (ptrdiff_t p = 0; p < g->axis[2].n_phases; p++) {
-        const cvl_phase *width = &g->axis[2].phases[p];
-        for (ptrdiff_t jd = 0; jd < slab->depth->taps; jd++)
-            for (ptrdiff_t jh = 0; jh < slab->height->taps; jh++)
-                for (ptrdiff_t jw = 0; jw < width->taps; jw++, to += job->channels) {
-                    const real *w = (const real *)g->w + first * g->w_group +
-                                    g->axis[0].tap_order[slab->depth->tap_first + jd] * g->w_k[0] +
-                                    g->axis[1].tap_order[slab->height->tap_first + jh] * g->w_k[1] +
-                                    g->axis[2].tap_order[width->tap_first + jw] * g->w_k[2];
-                    memset(to, 0, (size_t)job->channels * sizeof(real));
-                    job->kernels->copy(to, job->channels, 1, w, 0, g->w_group, 1, channels);
-                }
-    }
-    memset(space->bias, 0, (size_t)job->channels * sizeof(real));
-    if (g->bias)
-        for (ptrdiff_t c = 0; c < channels; c++)
-            space->bias[c] = ((const real *)g->bias)[(first + c) * g->bias_stride];
-    space->block = block;
-    space->depth = slab->depth;
-    space->height = slab->height;
-}
-
-/* What one task computes: an image's block of channels. */
-typedef struct lane_task {
-    ptrdiff_t n, block, first, channels;
-    const cvl_slab *slab;
-} lane_task;
-
-/* Positions [q, q + count) of one width phase in rows [row, row + rows) of the slab. */
-typedef struct lane_region {
-    const cvl_phase *width;
-    const real *weights;
-    ptrdiff_t row, rows, q, count;
-} lane_region;
-
-static void lane_run_region(const lane_job *job, const lane_space *space, const lane_task *task,
-                            const lane_region *region) {
-    const cvl_gather *g = job->g;
-    const kernel_table *kernels = job->kernels;
-    const cvl_slab *slab = task->slab;
-    const cvl_phase *width = region->width;
-    const ptrdiff_t in[] = {g->axis[0].in, g->axis[1].in, g->axis[2].in};
-    const ptrdiff_t height_q = slab->height_q + region->row, lanes = kernels->lanes;
-    if (region->rows <= 0 || region->count <= 0)
-        return;
-
-    input_tile tile = {.map = {cvl_channel_map(slab->depth, 1, 1),
-                               cvl_channel_map(slab->height, 1, region->rows),
-                               cvl_channel_map(width, 1, region->count)},
-                       .shift = {slab->depth_q * slab->depth->in_step,
-                                 height_q * slab->height->in_step, region->q * width->in_step}};
-    const real *src =
-        (const real *)g->src + task->n * g->src_strides.n + task->first * g->src_strides.c;
-    if (task->channels % lanes == 0 && tile_is_inside(&tile, in))
-        tile_in_place(&tile, src, &g->src_strides);
+    space->block = task->block;
+    if (task->channels < pitch)
+        memset(space->weights, 0, (size_t)(taps * pitch) * sizeof(real));
+    if (k[2] == 1 && k[1] == g->axis[2].k && k[0] == g->axis[1].k * k[1])
+        job->kernels->copy(space->weights, pitch, 1, w, 1, g->w_group, taps, task->channels);
     else
-        pack_channels_together(&tile, space->tile, job->channels, src, &g->src_strides,
-                               task->channels, in, kernels->copy);
-    const ptrdiff_t taps = list_taps(g, slab, width, &tile, space->offset, space->tap_weight);
-
-    const cvl_data_strides *to = &g->dst_strides;
-    real *dst = (real *)g->dst + task->n * to->n + task->first +
-                (slab->depth->out_first + slab->depth->out_step * slab->depth_q) * to->s[0] +
-                (slab->height->out_first + slab->height->out_step * height_q) * to->s[1] +
-                (width->out_first + width->out_step * region->q) * to->s[2];
-    const ptrdiff_t dst_line = slab->height->out_step * to->s[1];
-    const ptrdiff_t dst_step = width->out_step * to->s[2];
-    const ptrdiff_t vectors = task->channels / lanes, whole = vectors * lanes;
-    for (ptrdiff_t row = 0; row < region->rows; row++) {
-        const real *from = tile.base + row * tile.position[1];
-        real *line = dst + row * dst_line;
-        kernels->lane_tile(line, dst_step, from, tile.position[2], space->offset, region->weights,
-                           job->channels, taps, region->count, vectors, space->bias);
-        if (whole == task->channels)
-            continue;
-        kernels->lane_tile(space->out, lanes, from + whole, tile.position[2], space->offset,
-                           region->weights + whole, job->channels, taps, region->count, 1,
-                           space->bias + whole);
-        kernels->copy(line + whole, dst_step, 1, space->out, lanes, 1, region->count,
-                      task->channels - whole);
-    }
+        for (ptrdiff_t t = 0; t < taps; t++)
+            job->kernels->copy(space->weights + t * pitch, 0, 1,
+                               w + t % g->axis[2].k * k[2] +
+                                   t / g->axis[2].k % g->axis[1].k * k[1] +
+                                   t / g->axis[2].k / g->axis[1].k * k[0],
+                               0, g->w_group, 1, task->channels);
+    memset(space->bias, 0, (size_t)pitch * sizeof(real));
+    if (g->bias)
+        for (ptrdiff_t c = 0; c < task->channels; c++)
+            space->bias[c] = ((const real *)g->bias)[(task->first + c) * g->bias_stride];
 }
 
-/* The positions [*begin, *end) of [q, q + count), counted from q, whose taps all lie inside. */
-static void inner_positions(const cvl_phase *p, ptrdiff_t in, ptrdiff_t q, ptrdiff_t count,
-                            ptrdiff_t *begin, ptrdiff_t *end) {
-    const ptrdiff_t first = p->in_first + q * p->in_step;
-    const ptrdiff_t room = in - 1 - first - (p->taps - 1) * p->tap_step;
-    *begin = first >= 0 ? 0 : (-first + p->in_step - 1) / p->in_step;
-    *end = room < 0 ? 0 : room / p->in_step + 1;
-    if (*end > count)
-        *end = count;
-}
-
-/* One width phase of a task: whole, or, where most of it needs no padding, its inside in place and only
- * its four margins packed. */
-static void lane_run_phase(const lane_job *job, const lane_space *space, const lane_task *task,
-                           const cvl_phase *width, const real *weights, ptrdiff_t q,
-                           ptrdiff_t count) {
-    const cvl_slab *slab = task->slab;
-    const ptrdiff_t rows = slab->rows;
-    ptrdiff_t top, bottom, left, right;
-    inner_positions(slab->height, job->g->axis[1].in, slab->height_q, rows, &top, &bottom);
-    inner_positions(width, job->g->axis[2].in, q, count, &left, &right);
-    const bool split = top < bottom && left < right &&
-                       4 * (bottom - top) * (right - left) >= 3 * rows * count &&
-                       rows * count >= 256;
-    if (!split)
-        top = rows, bottom = rows, left = right = count;
-    const lane_region regions[] = {
-        {width, weights, 0, top, q, count},
-        {width, weights, top, bottom - top, q, left},
-        {width, weights, top, bottom - top, q + left, right - left},
-        {width, weights, top, bottom - top, q + right, count - right},
-        {width, weights, bottom, rows - bottom, q, count},
-    };
-    for (size_t i = 0; i < sizeof regions / sizeof *regions; i++)
-        lane_run_region(job, space, task, &regions[i]);
-}
-
-static void lane_run_task(const lane_job *job, ptrdiff_t index, lane_space *space) {
+static lane_task nth_lane_task(const lane_job *job, ptrdiff_t index) {
     const cvl_gather *g = job->g;
-    const cvl_blocks *blocks = &job->blocks;
-    const cvl_gather_axis *width = &g->axis[2];
-    lane_task task = {.slab = &blocks->slabs[index % blocks->n_slabs]};
-    index /= blocks->n_slabs;
-    const ptrdiff_t column_block = index % blocks->n_columns;
-    index /= blocks->n_columns;
-    task.n = index % g->n;
-    task.block = index / g->n;
-    task.first = task.block * job->channels;
-    task.channels = g->groups - task.first < job->channels ? g->groups - task.first : job->channels;
-    bring_lane_weights(job, space, task.block, task.channels, task.slab);
-
-    const real *weights = space->weights;
-    for (const cvl_phase *p = width->phases; p < width->phases + width->n_phases; p++) {
-        lane_run_phase(job, space, &task, p, weights, column_block * blocks->columns,
-                       cvl_block_columns(blocks, p, column_block));
-        weights += task.slab->depth->taps * task.slab->height->taps * p->taps * job->channels;
+    const ptrdiff_t lanes = job->kernels->lanes;
+    const ptrdiff_t vectors = job->in_place ? g->groups / lanes : parts(g->groups, lanes);
+    lane_task t = {.depth = index % job->n_depths};
+    index /= job->n_depths;
+    t.row = index % job->n_rows * job->rows;
+    index /= job->n_rows;
+    t.column = index % job->n_columns * job->columns;
+    index /= job->n_columns;
+    t.n = index % g->n;
+    t.block = index / g->n;
+    const ptrdiff_t begin = vectors * t.block / job->n_blocks * lanes;
+    const ptrdiff_t end =
+        t.block + 1 == job->n_blocks ? g->groups : vectors * (t.block + 1) / job->n_blocks * lanes;
+    t.first = begin;
+    t.lanes = end - begin;
+    if (!job->in_place) {
+        /* A last vector that is not full is filled up with channels before it. */
+        t.lanes = (t.lanes + lanes - 1) / lanes * lanes;
+        t.skip = least(begin, t.lanes - (end - begin));
+        t.first -= t.skip;
     }
+    t.channels = end - t.first;
+    return t;
+}
+
+/* Elements between two sources that lie `distance` apart along an axis. */
+static ptrdiff_t lane_distance(const lane_view *view, int axis, ptrdiff_t distance) {
+    const ptrdiff_t step = view->step[axis];
+    return (step == 1 ? distance : distance / step) * view->stride[axis];
+}
+
+/* Reads a block of channels where it stands. */
+static lane_view view_in_place(const cvl_gather *g, const lane_task *task) {
+    const cvl_data_strides *s = &g->src_strides;
+    return (lane_view){.base = (const real *)g->src + task->n * s->n + task->first * s->c,
+                       .step = {1, 1, 1},
+                       .stride = {s->s[0], s->s[1], s->s[2]}};
+}
+
+/* The sources that positions q to q + count of some phases meet, none of them padding. */
+static cvl_map sources_inside(const cvl_phase *phases, ptrdiff_t n_phases, ptrdiff_t q,
+                              ptrdiff_t count, ptrdiff_t in) {
+    cvl_map map = cvl_dense_map(phases, n_phases, count);
+    const ptrdiff_t shift = q * phases->in_step;
+    ptrdiff_t begin, end;
+    cvl_inside(&map, 0, shift, in, &begin, &end);
+    map.first += shift + begin * map.step;
+    map.length = end - begin;
+    return map;
+}
+
+/* Brings what a task reads for one phase of depth and height together: tile[depth][height][width][lane]. */
+static lane_view view_of_tile(const lane_job *job, const lane_task *task, const cvl_phase *depth,
+                              const cvl_phase *height, ptrdiff_t rows, ptrdiff_t columns,
+                              real *tile) {
+    const cvl_gather *g = job->g;
+    const cvl_data_strides *s = &g->src_strides;
+    const ptrdiff_t lanes = task->lanes;
+    const cvl_map map[] = {sources_inside(depth, 1, task->depth, 1, g->axis[0].in),
+                           sources_inside(height, 1, task->row, rows, g->axis[1].in),
+                           sources_inside(g->axis[2].phases, g->axis[2].n_phases, task->column,
+                                          columns, g->axis[2].in)};
+    lane_view view = {.base = tile};
+    ptrdiff_t stride = lanes, from[CVL_AXES];
+    const real *src = (const real *)g->src + task->n * s->n + task->first * s->c;
+    for (int i = CVL_AXES - 1; i >= 0; i--) {
+        view.first[i] = map[i].first;
+        view.step[i] = map[i].step;
+        view.stride[i] = stride;
+        stride *= map[i].length;
+        from[i] = map[i].length > 1 ? map[i].step * s->s[i] : 0;
+        src += map[i].length > 0 ? map[i].first * s->s[i] : 0;
+    }
+    if (stride == 0)
+        return view;
+    const ptrdiff_t line = map[2].length, lines = map[1].length;
+    const bool together = lines == 1 || from[1] == line * from[2];
+    for (ptrdiff_t d = 0; d < map[0].length; d++)
+        for (ptrdiff_t h = 0; h < lines; h += together ? lines : 1)
+            job->kernels->copy(tile + (d * lines + h) * line * lanes, lanes, 1,
+                               src + d * from[0] + h * from[1], from[2], s->c,
+                               together ? lines * line : line, task->channels);
+    return view;
+}
+
+/* Decides how the taps of a width phase are walked: with neighbours sharing what they read, if they do so
+ * often enough. The order of the sums depends on it, so it depends on the problem's shape alone. */
+static lane_line walk_line(const lane_job *job, const cvl_phase *p) {
+    enum { few = 4 };
+    lane_line line = {.phase = p, .parts = 1, .classes = p->taps, .step = p->in_step};
+    if (p->taps <= 1)
+        return line;
+    const ptrdiff_t common = cvl_dense_map(p, 1, 2).step;
+    if (p->in_step / common >= p->taps || p->tap_step / common > p->count / few)
+        return line;
+    line.parts = p->tap_step / common;
+    line.classes = p->in_step / common;
+    line.step = p->in_step * line.parts;
+    const ptrdiff_t *order = job->g->axis[2].tap_order + p->tap_first;
+    line.w_step = (order[line.classes] - order[0]) * job->pitch;
+    return line;
+}
+
+/* Lists the taps that a line meets at one depth, a row of them after another; returns where the list ends.
+ * Offsets are from the sources that tap 0 meets. */
+static cvl_lane_run *list_lane_runs(const lane_job *job, const lane_slab *slab,
+                                    const lane_line *line, cvl_lane_run *run) {
+    const cvl_gather *g = job->g;
+    const cvl_phase *depth = slab->depth, *height = slab->height, *width = line->phase;
+    const ptrdiff_t width_tap = lane_distance(&slab->view, 2, width->tap_step);
+    ptrdiff_t steps = 0;
+    for (ptrdiff_t jh = 0; jh < height->taps; jh++)
+        for (ptrdiff_t jd = slab->first; jd < slab->last; jd++) {
+            const ptrdiff_t x = jd * lane_distance(&slab->view, 0, depth->tap_step) +
+                                jh * lane_distance(&slab->view, 1, height->tap_step);
+            const ptrdiff_t row = g->axis[0].tap_order[depth->tap_first + jd] * g->axis[1].k +
+                                  g->axis[1].tap_order[height->tap_first + jh];
+            for (ptrdiff_t c = 0; c < line->classes && c < width->taps; c++) {
+                const ptrdiff_t taps = (width->taps - 1 - c) / line->classes + 1;
+                const ptrdiff_t strips = (taps + CVL_MAX_RUN - 1) / CVL_MAX_RUN;
+                for (ptrdiff_t i = 0; i < strips; i++, run++) {
+                    const ptrdiff_t begin = taps * i / strips, end = taps * (i + 1) / strips;
+                    const ptrdiff_t j = c + begin * line->classes;
+                    const ptrdiff_t tap = g->axis[2].tap_order[width->tap_first + j];
+                    steps += end - begin;
+                    *run = (cvl_lane_run){.x = x + j * width_tap,
+                                          .w = (row * g->axis[2].k + tap) * job->pitch,
+                                          .taps = end - begin,
+                                          .place = j * width->tap_step,
+                                          .flush = steps + CVL_MAX_RUN > longest_cut};
+                    if (run->flush)
+                        steps = 0;
+                }
+            }
+        }
+    return run;
+}
+
+/* Lists the taps of all width phases, unless those that are listed are the same. */
+static void bring_lane_runs(const lane_job *job, lane_space *space, const lane_slab *slab) {
+    const lane_slab *held = &space->held;
+    if (held->depth == slab->depth && held->height == slab->height && held->first == slab->first &&
+        held->last == slab->last &&
+        memcmp(held->view.step, slab->view.step, sizeof held->view.step) == 0 &&
+        memcmp(held->view.stride, slab->view.stride, sizeof held->view.stride) == 0)
+        return;
+    cvl_lane_run *runs = space->runs;
+    for (ptrdiff_t i = 0; i < job->g->axis[2].n_phases; i++) {
+        lane_line *line = &space->lines[i];
+        cvl_lane_run *end = list_lane_runs(job, slab, line, runs);
+        line->runs = runs;
+        line->row_runs = slab->height->taps > 0 ? (end - runs) / slab->height->taps : 0;
+        runs = end;
+    }
+    space->held = *slab;
+}
+
+/* The positions of a line in some rows that meet rows [first, last) of its taps. x is where the sources of
+ * the first row, at tap 0, begin in the view; c, where the row's results do. */
+static void run_lane_line(const lane_job *job, const lane_space *space, const lane_task *task,
+                          const lane_slab *slab, const lane_line *line, ptrdiff_t first_tap,
+                          ptrdiff_t last_tap, const real *x, real *c, ptrdiff_t rows) {
+    const cvl_phase *p = line->phase;
+    const lane_view *view = &slab->view;
+    const ptrdiff_t in = job->g->axis[2].in, reach = (p->taps - 1) * p->tap_step;
+    const ptrdiff_t count = least(slab->columns, p->count - task->column);
+    const cvl_lane_run *runs = line->runs + first_tap * line->row_runs;
+    const ptrdiff_t n_runs = (last_tap - first_tap) * line->row_runs;
+    const ptrdiff_t x_row =
+        rows > 1 && n_runs > 0 ? lane_distance(view, 1, slab->height->in_step) : 0;
+    for (ptrdiff_t part = 0; part < line->parts && part < count; part++) {
+        const ptrdiff_t pixels = line->parts == 1 ? count : (count - part - 1) / line->parts + 1;
+        const ptrdiff_t first = p->in_first + (task->column + part) * p->in_step;
+        /* Positions [begin, end) meet the source; of the others, not even the place can be computed. */
+        ptrdiff_t begin = 0, end = 0;
+        if (n_runs > 0) {
+            begin = first + reach >= 0 ? 0 : (-first - reach + line->step - 1) / line->step;
+            end = first + (pixels - 1) * line->step < in ? pixels
+                  : first >= in                          ? 0
+                                                         : (in - 1 - first) / line->step + 1;
+            begin = least(begin, end);
+        }
+        const ptrdiff_t cut[] = {0, begin, end, pixels};
+        for (int i = 0; i < 3; i++) {
+            if (cut[i] == cut[i + 1])
+                continue;
+            const bool meets = i == 1, steps = end - begin > 1 || line->classes < p->taps;
+            const cvl_places places = {first + cut[i] * line->step, line->step, in};
+            const ptrdiff_t column = p->out_first +
+                                     (task->column + part + cut[i] * line->parts) * p->out_step -
+                                     slab->dst_origin;
+            job->kernels->lane_tile(
+                c + column * slab->dst_column, slab->dst_row,
+                p->out_step * line->parts * slab->dst_column, space->bias,
+                meets ? x + lane_distance(view, 2, places.first - view->first[2]) : x,
+                meets ? x_row : 0, meets && steps ? lane_distance(view, 2, line->step) : 0,
+                space->weights, line->w_step, runs, meets ? n_runs : 0, &places, rows,
+                cut[i + 1] - cut[i], slab->channels);
+        }
+    }
+}
+
+/* All rows of a slab, those that meet the same taps together: phase after phase where they are in the cache,
+ * else row after row. */
+static void run_lane_slab(const lane_job *job, lane_space *space, const lane_task *task,
+                          lane_slab *slab) {
+    enum { rows_in_place = 4 }; /* share their inputs in the level-1 cache */
+    const cvl_gather *g = job->g;
+    const cvl_phase *depth = slab->depth, *height = slab->height;
+    const lane_view *view = &slab->view;
+    const bool together = !job->in_place || (g->axis[2].n_phases == 1 && space->lines->parts == 1);
+    taps_inside(depth, task->depth, g->axis[0].in, &slab->first, &slab->last);
+    bring_lane_runs(job, space, slab);
+    const ptrdiff_t end = task->row + slab->rows;
+    for (ptrdiff_t row = task->row, next; row < end; row = next) {
+        ptrdiff_t first, last;
+        next = same_taps(height, g->axis[1].in, row, end, &first, &last);
+        const bool meets = slab->first < slab->last && first < last;
+        const ptrdiff_t most = together ? (job->in_place ? rows_in_place : next - row) : 1;
+        for (ptrdiff_t r = row, rows; r < next; r += rows) {
+            rows = least(most, next - r);
+            const real *x = view->base;
+            if (meets)
+                x +=
+                    lane_distance(view, 0,
+                                  depth->in_first + task->depth * depth->in_step - view->first[0]) +
+                    lane_distance(view, 1, height->in_first + r * height->in_step - view->first[1]);
+            for (ptrdiff_t i = 0; i < g->axis[2].n_phases; i++)
+                run_lane_line(job, space, task, slab, &space->lines[i], first, last, x,
+                              slab->dst + (r - task->row) * slab->dst_row, rows);
+        }
+    }
+}
+
+/* Parts the results of a slab again. */
+static void part_lanes(const lane_job *job, const lane_task *task, const lane_slab *slab, real *dst,
+                       ptrdiff_t dst_row, ptrdiff_t columns) {
+    const cvl_data_strides *to = &job->g->dst_strides;
+    const bool together = dst_row == columns * to->s[2];
+    const ptrdiff_t count = together ? slab->rows * columns : columns;
+    for (ptrdiff_t row = 0; row < slab->rows; row += together ? slab->rows : 1)
+        job->kernels->copy(dst + row * dst_row, to->s[2], to->c,
+                           slab->dst + row * slab->dst_row + task->skip, slab->dst_column, 1, count,
+                           task->channels - task->skip);
+}
+
+static void run_lane_phases(const lane_job *job, lane_space *space, const lane_task *task,
+                            const cvl_phase *depth, const cvl_phase *height) {
+    const cvl_gather *g = job->g;
+    const cvl_data_strides *to = &g->dst_strides;
+    const cvl_gather_axis *width = &g->axis[2];
+    const ptrdiff_t rows = least(job->rows, height->count - task->row);
+    if (depth->count <= task->depth || rows <= 0)
+        return;
+    lane_slab slab = {.depth = depth,
+                      .height = height,
+                      .rows = rows,
+                      .columns = job->columns,
+                      .dst_origin = task->column * width->phases->out_step};
+    const ptrdiff_t columns =
+        least(job->columns * width->phases->out_step, width->out - slab.dst_origin);
+    real *const dst = (real *)g->dst + task->n * to->n + (task->first + task->skip) * to->c +
+                      (depth->out_first + depth->out_step * task->depth) * to->s[0] +
+                      (height->out_first + height->out_step * task->row) * to->s[1] +
+                      slab.dst_origin * to->s[2];
+    const ptrdiff_t dst_row = height->out_step * to->s[1];
+    if (job->in_place) {
+        slab.view = view_in_place(g, task);
+        slab.channels = task->lanes;
+        slab.dst = dst;
+        slab.dst_row = dst_row;
+        slab.dst_column = to->s[2];
+        run_lane_slab(job, space, task, &slab);
+        return;
+    }
+    slab.view =
+        view_of_tile(job, task, depth, height, rows,
+                     least(job->columns, most_positions(width) - task->column), space->tile);
+    slab.channels = slab.dst_column = task->lanes;
+    slab.dst = space->out;
+    slab.dst_row = columns * slab.dst_column;
+    run_lane_slab(job, space, task, &slab);
+    part_lanes(job, task, &slab, dst, dst_row, columns);
 }
 
 static void lane_tasks(void *context, ptrdiff_t begin, ptrdiff_t end, int thread) {
     const lane_job *job = context;
-    lane_space space = lane_layout(job, job->workspace + thread * job->workspace_bytes);
-    for (ptrdiff_t i = begin; i < end; i++)
-        lane_run_task(job, i, &space);
+    const cvl_gather_axis *axis = job->g->axis;
+    ptrdiff_t bytes;
+    lane_space space = lane_layout(job, job->workspace + thread * job->workspace_bytes, &bytes);
+    if (job->tile_places)
+        memset(space.tile, 0, (size_t)(job->tile_places * job->pitch) * sizeof(real));
+    for (ptrdiff_t i = 0; i < axis[2].n_phases; i++)
+        space.lines[i] = walk_line(job, &axis[2].phases[i]);
+    for (ptrdiff_t i = begin; i < end; i++) {
+        const lane_task task = nth_lane_task(job, i);
+        bring_lane_weights(job, &space, &task);
+        for (ptrdiff_t d = 0; d < axis[0].n_phases; d++)
+            for (ptrdiff_t h = 0; h < axis[1].n_phases; h++)
+                run_lane_phases(job, &space, &task, &axis[0].phases[d], &axis[1].phases[h]);
+    }
+}
+
+/* The most places that `count` positions of an axis read, of each phase alone or of all together. */
+static ptrdiff_t lane_places(const cvl_gather_axis *axis, ptrdiff_t count, bool together) {
+    ptrdiff_t most = 0;
+    for (ptrdiff_t i = 0; i < (together ? 1 : axis->n_phases); i++) {
+        const cvl_phase *p = &axis->phases[i];
+        const cvl_map map = together ? cvl_dense_map(p, axis->n_phases, count)
+                                     : cvl_dense_map(p, 1, least(count, p->count));
+        most = map.length > most ? map.length : most;
+    }
+    return least(most, axis->in);
+}
+
+/* Places of a task's tile, and of its results. */
+static ptrdiff_t lane_tile_places(const cvl_gather *g, ptrdiff_t rows, ptrdiff_t columns) {
+    return cvl_scale_bytes(
+        cvl_scale_bytes(lane_places(&g->axis[0], 1, false), lane_places(&g->axis[1], rows, false)),
+        lane_places(&g->axis[2], columns, true));
+}
+
+static ptrdiff_t lane_out_places(const cvl_gather *g, ptrdiff_t rows, ptrdiff_t columns) {
+    const cvl_gather_axis *width = &g->axis[2];
+    return cvl_scale_bytes(rows, least(width->out, columns * width->phases->out_step));
+}
+
+/* Bytes of a task's tile and results, so many lanes wide. */
+static ptrdiff_t lane_bytes(const cvl_gather *g, ptrdiff_t lanes, ptrdiff_t rows,
+                            ptrdiff_t columns) {
+    return cvl_scale_bytes(
+        cvl_add_bytes(lane_tile_places(g, rows, columns), lane_out_places(g, rows, columns)),
+        lanes * (ptrdiff_t)sizeof(real));
+}
+
+/* Cuts rows and columns so that what a task holds in the cache fits it, and so that there are tasks enough.
+ * Where rows are read in place, one after another, a row's neighbours are all that must stay there, unless
+ * the next task's depth meets the same rows. */
+static void cut_lanes(lane_job *job) {
+    enum { least_columns = 16 };
+    const cvl_gather *g = job->g;
+    const ptrdiff_t all_rows = most_positions(&g->axis[1]);
+    const ptrdiff_t all_columns = most_positions(&g->axis[2]);
+    const ptrdiff_t budget = cvl_l2_bytes() / 2;
+    ptrdiff_t rows = all_rows, columns = all_columns;
+    while (columns > least_columns && lane_bytes(g, job->pitch, 1, columns) > budget)
+        columns = even_size(all_columns, columns - columns / 4);
+    while (rows > 1 && (!job->in_place || lane_places(&g->axis[0], 1, false) > 1) &&
+           lane_bytes(g, job->pitch, rows, columns) > budget)
+        rows = even_size(all_rows, rows - (rows + 7) / 8);
+
+    const ptrdiff_t repeats = g->n * job->n_blocks * most_positions(&g->axis[0]);
+    const ptrdiff_t enough = cvl_enough_tasks(g->work);
+    while (rows > 1 && repeats * parts(all_rows, rows) * parts(all_columns, columns) < enough)
+        rows = even_size(all_rows, (rows + 1) / 2);
+    while (columns > least_columns &&
+           repeats * parts(all_rows, rows) * parts(all_columns, columns) < enough)
+        columns = even_size(all_columns, (columns + 1) / 2);
+    job->rows = rows;
+    job->columns = columns;
+    job->n_depths = most_positions(&g->axis[0]);
+    job->n_rows = parts(all_rows, rows);
+    job->n_columns = parts(all_columns, columns);
+}
+
+static bool lanes_in_place(const cvl_gather *g, ptrdiff_t lanes) {
+    return g->groups >= lanes && g->src_strides.c == 1 && g->dst_strides.c == 1;
+}
+
+bool CVL_TYPED(cvl_lanes_fit)(const cvl_gather *g, const cvl_kernels *all_kernels) {
+    enum { few = 16 };
+    const ptrdiff_t lanes = all_kernels->CVL_DTYPE->lanes;
+    return lanes_in_place(g, lanes) ||
+           lane_bytes(g, lanes, 1, least(few, most_positions(&g->axis[2]))) <= cvl_l2_bytes() / 2;
 }
 
 cvl_status CVL_TYPED(cvl_gather_lanes)(const cvl_gather *g, const cvl_kernels *all_kernels) {
     enum {
-        block_vectors = 32
-    }; /* channels of a block: wide, so that memory is read in long runs */
+        block_vectors = 32, /* read in place: wide, so that memory is read in long runs */
+        tile_vectors = 8,
+        tile_bytes = 32 * 1024, /* of small tiles, which are best several vectors wide */
+    };
     const kernel_table *kernels = all_kernels->CVL_DTYPE;
     lane_job job = {.g = g, .kernels = kernels};
-    const ptrdiff_t taps = g->axis[0].k * g->axis[1].k * g->axis[2].k, lanes = kernels->lanes;
-    const ptrdiff_t vectors = (g->groups + lanes - 1) / lanes;
-    job.channels = (vectors < block_vectors ? vectors : block_vectors) * lanes;
-    job.n_channels = (g->groups + job.channels - 1) / job.channels;
-    cvl_status status = cvl_cut(
-        g, cvl_channel_map, cvl_channel_map, job.channels * (ptrdiff_t)sizeof(real),
-        cvl_l2_bytes() / 4, g->n * job.n_channels, cvl_enough_tasks(g->work), false, &job.blocks);
-    if (status != CVL_OK)
-        return status;
+    const ptrdiff_t lanes = kernels->lanes;
+    job.in_place = lanes_in_place(g, lanes);
+    const ptrdiff_t vectors = job.in_place ? g->groups / lanes : parts(g->groups, lanes);
+    ptrdiff_t most = block_vectors;
+    if (!job.in_place)
+        most = least(least(tile_vectors, vectors * g->n / cvl_enough_tasks(g->work)),
+                     tile_bytes / lane_bytes(g, lanes, most_positions(&g->axis[1]),
+                                             most_positions(&g->axis[2])));
+    job.n_blocks = parts(vectors, most > 1 ? most : 1);
+    job.pitch = (parts(vectors, job.n_blocks) + (job.in_place && g->groups % lanes > 0)) * lanes;
+    cut_lanes(&job);
+    if (!job.in_place) {
+        job.tile_places = lane_tile_places(g, job.rows, job.columns);
+        job.out_places = lane_out_places(g, job.rows, job.columns);
+    }
+    lane_layout(&job, NULL, &job.workspace_bytes);
 
-    ptrdiff_t bytes =
-        cvl_part_bytes(cvl_scale_bytes(job.blocks.places, job.channels), sizeof(real));
-    bytes = cvl_add_bytes(bytes, cvl_part_bytes(job.blocks.columns * lanes, sizeof(real)));
-    bytes = cvl_add_bytes(bytes, cvl_part_bytes(cvl_scale_bytes(taps, job.channels), sizeof(real)));
-    bytes = cvl_add_bytes(bytes, cvl_part_bytes(job.channels, sizeof(real)));
-    job.workspace_bytes = cvl_add_bytes(bytes, 2 * cvl_part_bytes(taps, sizeof(ptrdiff_t)));
-
-    const ptrdiff_t tasks = g->n * job.n_channels * job.blocks.n_slabs * job.blocks.n_columns;
+    const ptrdiff_t tasks = g->n * job.n_blocks * job.n_depths * job.n_rows * job.n_columns;
     const int threads = cvl_threads_for(tasks, g->work);
     job.workspace = cvl_alloc((size_t)cvl_scale_bytes(job.workspace_bytes, threads));
-    if (job.workspace)
-        cvl_parallel_for(tasks, task_grain(g->work, tasks, threads), threads, lane_tasks, &job);
-    else
-        status = CVL_NO_MEMORY;
+    if (!job.workspace)
+        return CVL_NO_MEMORY;
+    cvl_parallel_for(tasks, task_grain(g->work, tasks, threads), threads, lane_tasks, &job);
     cvl_free(job.workspace);
-    cvl_free_blocks(&job.blocks);
-    return status;
+    return CVL_OK;
 }

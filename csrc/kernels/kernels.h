@@ -18,6 +18,7 @@ enum {
     CVL_MAX_VECTORS = 4, /* the most vectors any product tile has */
     CVL_MAX_LANES = 16,  /* the most lanes any vector has */
     CVL_ROW_TILE = 4,    /* output rows that a row tile holds at once */
+    CVL_MAX_RUN = 7,     /* the most taps of a run of a lane tile */
 };
 
 /* One run of a product tile's reduction: `length` steps from offset a of A and row b of B on. After a
@@ -27,6 +28,20 @@ typedef struct cvl_term {
     ptrdiff_t a, b, length;
     bool flush;
 } cvl_term;
+
+/* Some taps of a lane tile, one step after another, the first at offset x of X and w of W. It lies `place`
+ * places further along its axis than the tile's first pixel. After a run with `flush` the sums are added to
+ * C and start again from zero. */
+typedef struct cvl_lane_run {
+    ptrdiff_t x, w, taps, place;
+    bool flush;
+} cvl_lane_run;
+
+/* Where a lane tile's pixels lie along an axis of `count` places: the first at `first`, each next one `step`
+ * further. What lies outside is neither read nor summed. */
+typedef struct cvl_places {
+    ptrdiff_t first, step, count;
+} cvl_places;
 
 /* clang-format off: one declaration per dtype, made from one text. */
 #define CVL_DECLARE_KERNELS(real, suffix)                                                          \
@@ -41,10 +56,11 @@ typedef struct cvl_term {
                                        ptrdiff_t a_columns, const real *b, ptrdiff_t b_row,        \
                                        const ptrdiff_t *b_column, ptrdiff_t rows,                  \
                                        ptrdiff_t vectors, const real *init);                       \
-    typedef void cvl_lane_tile_##suffix(real *c, ptrdiff_t c_step, const real *x,                  \
-                                        ptrdiff_t x_step, const ptrdiff_t *x_offset,               \
-                                        const real *w, ptrdiff_t w_step, ptrdiff_t taps,           \
-                                        ptrdiff_t pixels, ptrdiff_t vectors, const real *init);    \
+    typedef void cvl_lane_tile_##suffix(                                                           \
+        real *c, ptrdiff_t c_row, ptrdiff_t c_step, const real *init, const real *x,               \
+        ptrdiff_t x_row, ptrdiff_t x_step, const real *w, ptrdiff_t w_step,                        \
+        const cvl_lane_run *runs, ptrdiff_t n_runs, const cvl_places *places, ptrdiff_t rows,      \
+        ptrdiff_t pixels, ptrdiff_t channels);                                                     \
     typedef void cvl_tap_sums_##suffix(real *c, const real *dy, ptrdiff_t dy_row, const real *x,   \
                                        ptrdiff_t x_row, const ptrdiff_t *x_offset, ptrdiff_t taps, \
                                        ptrdiff_t rows, ptrdiff_t columns);                         \
@@ -108,8 +124,13 @@ CVL_DECLARE_KERNELS(double, f64)
  *
  * lane_tile: lanes are channels, each with weights of its own (depthwise).
  *
- *     C[p][j] = init[j] + sum over k < taps of x[p*x_step + x_offset[k] + j] * w[k*w_step + j],
- *               p < pixels, j < vectors*L,   stored at c[p*c_step + j].
+ *     C[i][p][j] = init[j] + sum over runs r, taps k < r.taps of
+ *                  x[i*x_row + r.x + (p + k)*x_step + j] * w[r.w + k*w_step + j],
+ *                  i < rows, p < pixels, j < channels,
+ *
+ * is stored at c[i*c_row + p*c_step + j], where only places 0 <= places.first + r.place + (p + k)*places.step <
+ * places.count take part. A run has 1 to CVL_MAX_RUN taps. There are at least L channels; the last vector
+ * of them overlaps its neighbour.
  *
  * tap_sums: one filter's gradient from rows of neighbouring positions.
  *

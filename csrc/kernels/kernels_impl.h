@@ -254,36 +254,121 @@ static void row_tile(real *c, ptrdiff_t c_row, const real *a, ptrdiff_t a_rows, 
 #undef ROW_BODY
 }
 
-/* ---- lane tile ------------------------------------------------------------------------------ */
-
-static inline CVL_INLINE void lane_body(const int m, real *c, ptrdiff_t c_step,
-                                                  const real *x, ptrdiff_t x_step,
-                                                  const ptrdiff_t *x_offset, const real *w,
-                                                  ptrdiff_t w_step, ptrdiff_t taps,
-                                                  const real *init) {
-    vec sum[CVL_MAX_ROWS];
-    CVL_UNROLL for (int i = 0; i < m; i++) sum[i] = (vec){0};
-    for (ptrdiff_t k = 0; k < taps; k++) {
-        const vec wv = load(w + k * w_step);
-        const real *xk = x + x_offset[k];
-        CVL_UNROLL for (int i = 0; i < m; i++) sum[i] += load(xk + i * x_step) * wv;
-    }
-    CVL_UNROLL for (int i = 0; i < m; i++) store(c + i * c_step, sum[i] + load(init));
+/* The start of the next vector of a line of `length` >= L: the last one may overlap its neighbour, and
+ * writes again what stands there. */
+static inline ptrdiff_t next_vector(ptrdiff_t i, ptrdiff_t length) {
+    return i + L < length && i + 2 * L > length ? length - L : i + L;
 }
 
-/* A few pixels at a time for all channels: what they read stays in the level-1 cache. */
-static void lane_tile(real *c, ptrdiff_t c_step, const real *x, ptrdiff_t x_step,
-                      const ptrdiff_t *x_offset, const real *w, ptrdiff_t w_step, ptrdiff_t taps,
-                      ptrdiff_t pixels, ptrdiff_t vectors, const real *init) {
-#define LANE_PIXELS(m)                                                                             \
-    for (; pixels >= m; pixels -= m, c += m * c_step, x += m * x_step)                             \
-        for (ptrdiff_t j = 0; j < vectors * L; j += L)                                             \
-            lane_body(m, c + j, c_step, x + j, x_step, x_offset, w + j, w_step, taps, init + j);
-    LANE_PIXELS(8)
-    LANE_PIXELS(4)
-    LANE_PIXELS(2)
-    LANE_PIXELS(1)
-#undef LANE_PIXELS
+/* ---- lane tile ------------------------------------------------------------------------------ */
+
+/* A run of n taps for m pixels: every place is loaded once, for all pixels that it feeds. Places are checked
+ * unless all of them are known to be `inside`. */
+static inline CVL_INLINE void lane_run(const int m, const int n, const bool inside, vec *sum,
+                                       const real *x, ptrdiff_t x_step, const real *w,
+                                       ptrdiff_t w_step, ptrdiff_t place,
+                                       const cvl_places *places) {
+    vec wv[CVL_MAX_RUN];
+    CVL_UNROLL for (int k = 0; k < n; k++) wv[k] = load(w + k * w_step);
+    CVL_UNROLL for (int i = 0; i < m + n - 1; i++) {
+        if (inside || (size_t)(place + i * places->step) < (size_t)places->count) {
+            const vec xv = load_once(x + i * x_step);
+            CVL_UNROLL for (int k = 0; k < n; k++)
+                if (i >= k && i - k < m)
+                    sum[i - k] += xv * wv[k];
+        }
+    }
+}
+
+static inline CVL_INLINE void lane_body(const int m, const bool inside, real *c, ptrdiff_t c_step,
+                                        const real *init, const real *x, ptrdiff_t x_step,
+                                        const real *w, ptrdiff_t w_step, const cvl_lane_run *runs,
+                                        const cvl_lane_run *end, const cvl_places *places,
+                                        ptrdiff_t first) {
+    ptrdiff_t init_step = 0;
+    do {
+        vec sum[CVL_MAX_ROWS];
+    CVL_UNROLL for (int i = 0; i < m; i++) sum[i] = (vec){0};
+        for (bool more = runs < end; more; runs++) {
+            const real *xr = x + runs->x, *wr = w + runs->w;
+            const ptrdiff_t place = first + runs->place;
+#define LANE_RUN(n)                                                                                \
+    case n: lane_run(m, n, inside, sum, xr, x_step, wr, w_step, place, places); break;
+            switch (runs->taps) {
+                LANE_RUN(1)
+                LANE_RUN(2)
+                LANE_RUN(3)
+                LANE_RUN(4)
+                LANE_RUN(5)
+                LANE_RUN(6)
+                LANE_RUN(7)
+            default: break;
+            }
+#undef LANE_RUN
+            more = !runs->flush && runs + 1 < end;
+        }
+        CVL_UNROLL for (int i = 0; i < m; i++)
+            store(c + i * c_step, sum[i] + load(init + i * init_step));
+        init = c;
+        init_step = c_step;
+    } while (runs < end);
+}
+
+#define LANE_PIXELS(one) one(1) one(2) one(3) one(4) one(5) one(6) one(7) one(8)
+enum {
+    lane_pixels = 8, /* their sums, the weights of a run and a place fit 16 registers */
+    lane_strip = 8 * CVL_VECTOR_BYTES / CVL_REAL_BYTES,
+};
+
+/* m pixels of some rows, all channels: a strip of them for all rows, whose inputs overlap, before the next. */
+#define LANE_TILE(m)                                                                               \
+    static void lane_##m(real *c, ptrdiff_t c_row, ptrdiff_t c_step, const real *init,             \
+                         const real *x, ptrdiff_t x_row, ptrdiff_t x_step, const real *w,          \
+                         ptrdiff_t w_step, const cvl_lane_run *runs, const cvl_lane_run *end,      \
+                         const cvl_places *places, ptrdiff_t first, bool inside, ptrdiff_t rows,   \
+                         ptrdiff_t begin, ptrdiff_t until, ptrdiff_t channels) {                   \
+        for (ptrdiff_t r = 0; r < rows; r++, c += c_row, x += x_row)                               \
+            if (inside)                                                                            \
+                for (ptrdiff_t j = begin; j < until; j = next_vector(j, channels))                 \
+                    lane_body(m, true, c + j, c_step, init + j, x + j, x_step, w + j, w_step,      \
+                              runs, end, places, first);                                           \
+            else                                                                                   \
+                for (ptrdiff_t j = begin; j < until; j = next_vector(j, channels))                 \
+                    lane_body(m, false, c + j, c_step, init + j, x + j, x_step, w + j, w_step,     \
+                              runs, end, places, first);                                           \
+    }
+LANE_PIXELS(LANE_TILE)
+#undef LANE_TILE
+
+static void lane_tile(real *c, ptrdiff_t c_row, ptrdiff_t c_step, const real *init, const real *x,
+                      ptrdiff_t x_row, ptrdiff_t x_step, const real *w, ptrdiff_t w_step,
+                      const cvl_lane_run *runs, ptrdiff_t n_runs, const cvl_places *places,
+                      ptrdiff_t rows, ptrdiff_t pixels, ptrdiff_t channels) {
+    const ptrdiff_t tiles = (pixels + lane_pixels - 1) / lane_pixels, step = places->step;
+    ptrdiff_t least = 0, reach = 0; /* of the places of all runs, for the first pixel */
+    for (ptrdiff_t r = 0; r < n_runs; r++) {
+        const ptrdiff_t last = runs[r].place + (runs[r].taps - 1) * step;
+        least = r == 0 || runs[r].place < least ? runs[r].place : least;
+        reach = r == 0 || last > reach ? last : reach;
+    }
+    for (ptrdiff_t done = 0, left = tiles, m; left > 0; left--, done += m) {
+        m = left == 1 ? pixels - done : (pixels - done) / left;
+        const ptrdiff_t first = places->first + done * step;
+        const bool inside = first + least >= 0 && first + reach + (m - 1) * step < places->count;
+        for (ptrdiff_t j = 0, next; j < channels; j = next) {
+            next = channels - j < lane_strip + L ? channels : j + lane_strip;
+#define LANE_CASE(m)                                                                               \
+    case m:                                                                                        \
+        lane_##m(c + done * c_step, c_row, c_step, init, x + done * x_step, x_row, x_step, w,      \
+                 w_step, runs, runs + n_runs, places, first, inside, rows, j, next, channels);     \
+        break;
+            switch (m) {
+                LANE_PIXELS(LANE_CASE)
+            default: break;
+            }
+#undef LANE_CASE
+        }
+    }
 }
 
 /* ---- sums over positions -------------------------------------------------------------------- */
@@ -459,12 +544,6 @@ static inline CVL_INLINE void transpose_block(real *dst, ptrdiff_t dst_row, cons
     CVL_UNROLL for (int i = 0; i < L; i++) r[i] = load(src + i * src_row);
     exchange_all(r);
     CVL_UNROLL for (int i = 0; i < L; i++) store(dst + i * dst_row, r[i]);
-}
-
-/* The start of the next vector of a line of `length` >= L: the last one may overlap its neighbour, and
- * writes again what stands there. */
-static inline ptrdiff_t next_vector(ptrdiff_t i, ptrdiff_t length) {
-    return i + L < length && i + 2 * L > length ? length - L : i + L;
 }
 
 /* dst[s*dst_row + r] = src[r*src_row + s], r < rows, s < columns, one at a time. */

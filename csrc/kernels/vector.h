@@ -17,6 +17,19 @@ static inline void store(real *p, vec v) {
     *(unaligned_vec *)p = v;
 }
 
+/* A vector that is loaded once, into a register: a compiler that sees a load used several times may load
+ * again for each use, and loads are what bounds a tile that has few sums to each. */
+static inline vec load_once(const real *p) {
+    vec v = load(p);
+#if defined(__aarch64__) && CVL_VECTOR_BYTES == 16
+    __asm__("" : "+w"(v));
+#elif defined(__AVX512F__) || (defined(__AVX__) && CVL_VECTOR_BYTES <= 32) ||                      \
+    (defined(__SSE2__) && CVL_VECTOR_BYTES == 16)
+    __asm__("" : "+v"(v));
+#endif
+    return v;
+}
+
 /* Subtracting zero keeps every value and its sign, so this is a bare broadcast; adding zero would
  * have to turn -0 into +0 and costs an addition in every step of the kernels. */
 static inline vec splat(real a) {

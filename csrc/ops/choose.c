@@ -57,14 +57,28 @@ static bool gather_panels(const cvl_gather *g) {
     return by_panels_cost < by_channels_cost;
 }
 
-/* Depthwise, of channels that are contiguous. */
-static bool gather_lanes(const cvl_gather *g, ptrdiff_t lanes) {
+/* Depthwise, of channels that stand together. */
+static bool lanes_together(const cvl_gather *g, ptrdiff_t lanes) {
     return g->ic == 1 && g->oc == 1 && g->groups >= lanes / 2 && g->src_strides.c == 1 &&
            g->dst_strides.c == 1;
 }
 
-static gather_fn *choose_gather(cvl_dtype dtype, const cvl_gather *g, ptrdiff_t lanes) {
-    if (gather_lanes(g, lanes))
+/* Depthwise. Channels that do not stand together are moved so that they do: worth it for many taps, and for
+ * planes so small that rows of positions would leave lanes empty. */
+static bool gather_lanes(cvl_dtype dtype, const cvl_gather *g, const cvl_kernels *kernels,
+                         ptrdiff_t lanes) {
+    enum { many_taps = 8, few_vectors = 8 };
+    if (g->ic != 1 || g->oc != 1 || g->groups < lanes / 2)
+        return false;
+    const ptrdiff_t taps = g->axis[0].k * g->axis[1].k * g->axis[2].k;
+    const bool small = g->axis[1].out * g->axis[2].out <= few_vectors * lanes;
+    return (lanes_together(g, lanes) || taps >= many_taps || small) &&
+           (dtype == CVL_F32 ? cvl_lanes_fit_f32 : cvl_lanes_fit_f64)(g, kernels);
+}
+
+static gather_fn *choose_gather(cvl_dtype dtype, const cvl_gather *g, const cvl_kernels *kernels,
+                                ptrdiff_t lanes) {
+    if (gather_lanes(dtype, g, kernels, lanes))
         return by_lanes[dtype];
     if (g->oc <= lanes / 2)
         return by_pixels[dtype];
@@ -75,9 +89,9 @@ static cvl_status run_gather(cvl_dtype dtype, cvl_gather *g) {
     const cvl_kernels *kernels = cvl_kernels_in_use();
     const ptrdiff_t lanes = dtype == CVL_F32 ? kernels->f32->lanes : kernels->f64->lanes;
     cvl_small_axis small[CVL_AXES];
-    if (!gather_lanes(g, lanes) && cvl_is_small_gather(g, small))
+    if (!lanes_together(g, lanes) && cvl_is_small_gather(g, small))
         return (dtype == CVL_F32 ? cvl_gather_small_f32 : cvl_gather_small_f64)(g, small, kernels);
-    gather_fn *const gather = choose_gather(dtype, g, lanes);
+    gather_fn *const gather = choose_gather(dtype, g, kernels, lanes);
     /* All but the channels driver bring the rows of a tile together, with what lies between them. */
     const cvl_status status = gather == by_channels[dtype] ? CVL_OK : cvl_split_axis(&g->axis[1]);
     return status == CVL_OK ? gather(g, kernels) : status;

@@ -208,41 +208,55 @@ static void CVL_NAME(check_row_tile)(const CVL_NAME(table) *table, const char *i
 }
 
 static void CVL_NAME(check_lane_tile)(const CVL_NAME(table) *table, const char *isa, source *s) {
-    enum { most_taps = 25 };
-    const ptrdiff_t taps = draw(s, 0, most_taps), pixels = draw(s, 0, 20);
-    const ptrdiff_t vectors = draw(s, 0, 9), width = vectors * table->lanes;
-    const ptrdiff_t c_step = draw_stride(s, width), x_step = draw_stride(s, draw(s, 0, width));
-    const ptrdiff_t w_step = draw_stride(s, draw(s, 0, width));
-    ptrdiff_t offset[most_taps];
+    enum { most_runs = 6 };
+    const ptrdiff_t lanes = table->lanes, rows = draw(s, 0, 3), pixels = draw(s, 0, 20);
+    const ptrdiff_t channels = draw(s, lanes, 10 * lanes), n_runs = draw(s, 0, most_runs);
+    const ptrdiff_t c_step = draw_stride(s, channels),
+                    x_step = draw_stride(s, draw(s, 0, channels));
+    const ptrdiff_t c_row = draw_stride(s, channels + pixels * (c_step < 0 ? -c_step : c_step));
+    const ptrdiff_t w_step = draw_stride(s, draw(s, 0, channels)), x_row = draw(s, -60, 60);
+    const cvl_places places = {draw(s, -9, 9), draw(s, 1, 3), draw(s, 0, 60)};
+    cvl_lane_run runs[most_runs];
     span x_used = {0}, w_used = {0}, c_used = {0};
-    for (ptrdiff_t k = 0; k < taps; k++) {
-        offset[k] = draw(s, -60, 60);
-        reach(&w_used, k * w_step, width);
+    for (ptrdiff_t r = 0; r < n_runs; r++)
+        runs[r] = (cvl_lane_run){draw(s, -60, 60), draw(s, -60, 60), draw(s, 1, CVL_MAX_RUN),
+                                 draw(s, -9, 9), draw(s, 0, 1)};
+#define EACH_PRODUCT                                                                               \
+    for (ptrdiff_t i = 0; i < rows; i++)                                                           \
+        for (ptrdiff_t p = 0; p < pixels; p++)                                                     \
+            for (ptrdiff_t r = 0; r < n_runs; r++)                                                 \
+                for (ptrdiff_t k = 0, place; k < runs[r].taps; k++)                                \
+                    if (place = places.first + runs[r].place + (p + k) * places.step,              \
+                        place >= 0 && place < places.count)
+    EACH_PRODUCT reach(&x_used, i * x_row + runs[r].x + (p + k) * x_step, channels);
+    for (ptrdiff_t r = 0; r < n_runs; r++)
+        for (ptrdiff_t k = 0; k < runs[r].taps; k++)
+            reach(&w_used, runs[r].w + k * w_step, channels);
+    for (ptrdiff_t i = 0; i < rows; i++)
         for (ptrdiff_t p = 0; p < pixels; p++)
-            reach(&x_used, p * x_step + offset[k], width);
-    }
-    for (ptrdiff_t p = 0; p < pixels; p++)
-        reach(&c_used, p * c_step, width);
-    guard_case("%s f%d lane_tile taps %td pixels %td vectors %td c_step %td x_step %td w_step %td",
-               isa, 8 * (int)sizeof(real), taps, pixels, vectors, c_step, x_step, w_step);
+            reach(&c_used, i * c_row + p * c_step, channels);
+    guard_case(
+        "%s f%d lane_tile runs %td rows %td pixels %td channels %td c %td %td x %td %td w %td "
+        "places %td %td %td",
+        isa, 8 * (int)sizeof(real), n_runs, rows, pixels, channels, c_row, c_step, x_row, x_step,
+        w_step, places.first, places.step, places.count);
     CVL_NAME(array) x = CVL_NAME(make)(s, x_used), w = CVL_NAME(make)(s, w_used);
-    CVL_NAME(array) c = CVL_NAME(make)(s, c_used), init = CVL_NAME(make)(s, (span){0, width});
-    CVL_NAME(set)(s, &init, 0, width);
-    for (ptrdiff_t k = 0; k < taps; k++) {
-        CVL_NAME(set)(s, &w, k * w_step, width);
-        for (ptrdiff_t p = 0; p < pixels; p++)
-            CVL_NAME(set)(s, &x, p * x_step + offset[k], width);
-    }
+    CVL_NAME(array) c = CVL_NAME(make)(s, c_used), init = CVL_NAME(make)(s, (span){0, channels});
+    CVL_NAME(set)(s, &init, 0, channels);
+    for (ptrdiff_t r = 0; r < n_runs; r++)
+        for (ptrdiff_t k = 0; k < runs[r].taps; k++)
+            CVL_NAME(set)(s, &w, runs[r].w + k * w_step, channels);
+    EACH_PRODUCT CVL_NAME(set)(s, &x, i * x_row + runs[r].x + (p + k) * x_step, channels);
 
-    for (ptrdiff_t p = 0; p < pixels; p++)
-        for (ptrdiff_t j = 0; j < width; j++) {
-            real sum = init.at[j];
-            for (ptrdiff_t k = 0; k < taps; k++)
-                sum += x.at[p * x_step + offset[k] + j] * w.at[k * w_step + j];
-            c.copy_at[p * c_step + j] = sum;
-        }
-    table->lane_tile(c.at, c_step, x.at, x_step, offset, w.at, w_step, taps, pixels, vectors,
-                     init.at);
+    for (ptrdiff_t i = 0; i < rows; i++)
+        for (ptrdiff_t p = 0; p < pixels; p++)
+            for (ptrdiff_t j = 0; j < channels; j++)
+                c.copy_at[i * c_row + p * c_step + j] = init.at[j];
+    EACH_PRODUCT for (ptrdiff_t j = 0; j < channels; j++) c.copy_at[i * c_row + p * c_step + j] +=
+        x.at[i * x_row + runs[r].x + (p + k) * x_step + j] * w.at[runs[r].w + k * w_step + j];
+#undef EACH_PRODUCT
+    table->lane_tile(c.at, c_row, c_step, init.at, x.at, x_row, x_step, w.at, w_step, runs, n_runs,
+                     &places, rows, pixels, channels);
     CVL_NAME(compare)(&c);
     CVL_NAME(release)(&x), CVL_NAME(release)(&w), CVL_NAME(release)(&c), CVL_NAME(release)(&init);
 }
