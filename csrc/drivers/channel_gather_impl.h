@@ -236,23 +236,12 @@ static ptrdiff_t list_classes(const channel_job *job, const channel_task *task,
     return n_classes;
 }
 
-/* The smallest box that holds the taps of all classes. */
-static tap_box all_taps(const position_class *classes, ptrdiff_t n) {
-    tap_box all = {{0}, {0}};
-    bool any = false;
-    for (ptrdiff_t i = 0; i < n; i++) {
-        const tap_box *own = &classes[i].taps;
-        if (empty_box(own))
-            continue;
-        for (int axis = 0; axis < CVL_AXES; axis++) {
-            if (!any || own->first[axis] < all.first[axis])
-                all.first[axis] = own->first[axis];
-            if (!any || own->last[axis] > all.last[axis])
-                all.last[axis] = own->last[axis];
-        }
-        any = true;
-    }
-    return all;
+/* All taps that a task's positions of one width phase may meet: at its depth, and all of the other axes, so
+ * that how a reduction is cut does not depend on how the rows and columns are. */
+static tap_box all_taps(const channel_task *task, const position_class *of) {
+    tap_box box = {{of->taps.first[0], 0, 0},
+                   {of->taps.last[0], task->slab->height->taps, of->width->taps}};
+    return box;
 }
 
 /* Where each tap of a box reads in the tile, and where its weights stand; returns how many there are. */
@@ -437,7 +426,7 @@ static void run_phase(const channel_job *job, const channel_task *task, const ch
                       const channel_block *block, const position_class *classes,
                       ptrdiff_t n_classes) {
     const ptrdiff_t ic = job->g->ic;
-    const tap_box all = all_taps(classes, n_classes);
+    const tap_box all = all_taps(task, classes);
     const ptrdiff_t taps = ic ? list_box(job->g, &job->w, task, classes->width, &all, space) : 0;
     if (taps == 0) {
         const channel_pass none = {.cut_taps = 1};
