@@ -103,15 +103,21 @@ typedef struct pixel_source {
     const real *at;
     ptrdiff_t line;
     const ptrdiff_t *offset;
-    ptrdiff_t steps;
+    ptrdiff_t steps, cut;            /* a cut is whole rows of taps, if they are not too long */
     ptrdiff_t row_taps, column_taps; /* where the steps are a grid over neighbouring rows; else 0 */
 } pixel_source;
+
+/* As many whole rows of taps as one cut holds; taps row by row, or one after another, are summed alike. */
+static ptrdiff_t whole_rows(ptrdiff_t column_taps) {
+    return column_taps > 0 && column_taps <= longest_cut ? longest_cut / column_taps * column_taps
+                                                         : longest_cut;
+}
 
 /* Whether the steps are taps in a row, for each of several rows that follow one another as positions do. */
 static void find_grid(pixel_source *from, ptrdiff_t column_taps) {
     from->row_taps = from->steps / column_taps;
     from->column_taps = column_taps;
-    bool grid = from->row_taps > 1;
+    bool grid = from->row_taps > 1 && column_taps <= longest_cut;
     for (ptrdiff_t k = column_taps; k < from->steps && grid; k++)
         grid = from->offset[k] == from->offset[k - column_taps] + from->line;
     if (!grid)
@@ -126,7 +132,7 @@ static void sum_as_line(const pixel_job *job, const pixel_target *to, const pixe
     const ptrdiff_t vectors = ((to->rows - 1) * from->line + to->columns + lanes - 1) / lanes;
     ptrdiff_t done = 0;
     do {
-        const ptrdiff_t length = least(from->steps - done, longest_cut);
+        const ptrdiff_t length = least(from->steps - done, from->cut);
         job->kernels->pixel_tile[m - 1](sums, job->line_room, weights + done, from->steps, from->at,
                                         from->offset + done, length, vectors,
                                         done == 0 ? bias : NULL);
@@ -138,7 +144,7 @@ static void sum_as_line(const pixel_job *job, const pixel_target *to, const pixe
 static void sum_as_rows(const pixel_job *job, const pixel_target *to, const pixel_source *from,
                         const real *weights, const real *bias, ptrdiff_t out_line, real *sums) {
     const ptrdiff_t lanes = job->kernels->lanes, vectors = (to->columns + lanes - 1) / lanes;
-    const ptrdiff_t fitting = longest_cut / from->column_taps, most = fitting > 1 ? fitting : 1;
+    const ptrdiff_t most = from->cut / from->column_taps;
     for (ptrdiff_t h = 0; h < from->row_taps; h += most)
         job->kernels->row_tile(sums, out_line, weights + h * from->column_taps,
                                least(most, from->row_taps - h), from->column_taps,
@@ -214,7 +220,8 @@ static void pixel_task(const pixel_job *job, ptrdiff_t index, pixel_space *space
                                      .line = slab->height->out_step * to->s[1],
                                      .step = p->out_step * to->s[2]};
         const ptrdiff_t lanes = job->kernels->lanes;
-        pixel_source source = {.line = tile.position[1], .offset = offset, .steps = steps};
+        pixel_source source = {
+            .line = tile.position[1], .offset = offset, .steps = steps, .cut = whole_rows(p->taps)};
         if (steps > 0 && rows_pay(job, &target, steps))
             find_grid(&source, p->taps);
         const ptrdiff_t out_line =
