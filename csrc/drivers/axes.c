@@ -117,7 +117,6 @@ cvl_status cvl_split_axis(cvl_gather_axis *axis) {
 }
 
 cvl_status cvl_forward_axis(const cvl_axis *a, cvl_gather_axis *axis) {
-    ptrdiff_t capacity = own_phases;
     const cvl_status status = start_axis(axis, a->in, a->out, a->k);
     if (status != CVL_OK)
         return status;
