@@ -398,7 +398,7 @@ typedef struct channel_block {
 static void run_pass(const channel_job *job, const channel_task *task, const channel_space *space,
                      const channel_block *block, const tap_box *all, const position_class *classes,
                      ptrdiff_t n_classes, const channel_pass *pass, bool first) {
-    if (pass->taps * pass->channels)
+    if (pass->taps > 0 && pass->channels > 0)
         pack_pass(job, block->w, space, pass, block->lanes);
     for (const position_class *own = classes; own < classes + n_classes; own++) {
         const ptrdiff_t n_terms =

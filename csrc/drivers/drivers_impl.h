@@ -24,7 +24,6 @@ static ptrdiff_t least(ptrdiff_t a, ptrdiff_t b) {
 
 #include "drivers/small_tile_impl.h"
 #include "drivers/taps_impl.h"
-#include "drivers/weights_impl.h"
 
 #include "drivers/product_impl.h"
 
