@@ -144,7 +144,6 @@ def test_bad_arguments(function, arrays, numbers):
         [{"kernel_size": 3, "padding": "full"}],
         [{"kernel_size": draws.RaisingIndex()}],
     ],
-    ids=lambda layers: repr(layers).split(" at 0x")[0],  # the same in every process
 )
 def test_bad_layers_of_receptive_field(layers):
     """The same for a stack of layers, which may even have no end."""
