@@ -238,7 +238,9 @@ static void run_panel(const panel_job *job, const panel_task *t, const panel_spa
      * than a vector, is not kept. */
     const bool near = pass->packed || (p->count == p->width && p->rows <= few_rows);
     const bool read_in_place = near && at + p->count <= t->positions;
-    const real *b = pass->base + p->first / t->positions * pass->image_step + at;
+    const real *b = NULL; /* without steps nothing is read */
+    if (steps)
+        b = pass->base + p->first / t->positions * pass->image_step + at;
     ptrdiff_t n_terms = 0;
     if (steps && !read_in_place)
         pack_panel(job, t, space, pass, p->first, p->count);
