@@ -138,7 +138,7 @@ static void bring_inputs(const channel_job *job, channel_task *task, real *room)
     tile->shift[1] = slab->height_q * slab->height->in_step;
     tile->shift[2] = task->column_block * job->blocks.columns * g->axis[2].phases[0].in_step;
     if (inputs_in_place(g, tile, in)) {
-        tile_in_place(tile, src, &g->src_strides);
+        tile_in_place(tile, src, &g->src_strides, in);
         task->tile_image = g->src_strides.n;
         return;
     }

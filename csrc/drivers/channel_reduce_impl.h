@@ -163,7 +163,7 @@ static chunk_operand bring_x_rows(const reduce_job *job, const cvl_chunk *chunk,
                        .tile = chunk_tile(job, chunk, true)};
     bool packed = true;
     if (tile_is_inside(&o.tile, in)) {
-        tile_in_place(&o.tile, x, &r->x_strides);
+        tile_in_place(&o.tile, x, &r->x_strides, in);
         packed = chunk->columns > 1 && o.tile.position[2] != 1;
     }
     if (packed) {

@@ -156,9 +156,11 @@ static ptrdiff_t lane_distance(const lane_view *view, int axis, ptrdiff_t distan
 /* Reads a block of channels where it stands. */
 static lane_view view_in_place(const cvl_gather *g, const lane_task *task) {
     const cvl_data_strides *s = &g->src_strides;
-    return (lane_view){.base = (const real *)g->src + task->n * s->n + task->first * s->c,
-                       .step = {1, 1, 1},
-                       .stride = {s->s[0], s->s[1], s->s[2]}};
+    lane_view view = {.base = (const real *)g->src + task->n * s->n + task->first * s->c,
+                      .step = {1, 1, 1}};
+    for (int i = 0; i < CVL_AXES; i++)
+        view.stride[i] = g->axis[i].in > 1 ? s->s[i] : 0; /* of one element it may be anything */
+    return view;
 }
 
 /* The sources that positions q to q + count of some phases meet, none of them padding. */

@@ -36,7 +36,7 @@ static void lane_reduce_image(const lane_reduce_job *job, const cvl_chunk *chunk
                                  chunk->column * phase[2]->in_step}};
     const real *x = (const real *)r->x + image * r->x_strides.n + first * r->x_strides.c;
     if (whole && tile_is_inside(&tile, in))
-        tile_in_place(&tile, x, &r->x_strides);
+        tile_in_place(&tile, x, &r->x_strides, in);
     else
         pack_channels_together(&tile, x_space, job->channels, x, &r->x_strides, channels, in,
                                kernels->copy);

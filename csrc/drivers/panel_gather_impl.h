@@ -82,7 +82,7 @@ static input_tile bring_pass(const panel_job *job, const panel_task *t, ptrdiff_
                   t->column_q * t->width->in_step}};
     pass->packed = true;
     if (tile_is_inside(&tile, in)) {
-        tile_in_place(&tile, src, &g->src_strides);
+        tile_in_place(&tile, src, &g->src_strides, in);
         const bool columns_follow = t->columns == 1 || tile.position[2] == 1;
         const bool rows_follow = slab->rows == 1 || tile.position[1] == t->columns;
         pass->packed = !columns_follow || !rows_follow;
