@@ -20,7 +20,7 @@ BASE_FLAGS = ["-std=gnu11", "-O3", "-fvisibility=hidden", "-Wall", "-Wextra"]
 if os.environ.get("CONVLAB_WERROR"):
     BASE_FLAGS.append("-Werror")
 EXTRA_FLAGS = os.environ.get("CONVLAB_CFLAGS", "").split()
-# Of the kernels, all unrolled, a sanitizer watches memory alone: more takes a compiler many minutes.
+# Of the kernels, all unrolled, sanitizers watch memory alone: more takes a compiler many minutes.
 KERNEL_EXTRA_FLAGS = [flag.replace("address,undefined", "address") for flag in EXTRA_FLAGS]
 EXTRA_LINK_FLAGS = os.environ.get("CONVLAB_LDFLAGS", "").split()
 
