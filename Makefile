@@ -23,7 +23,8 @@ requirements = $(BIN)/python -c 'import functools, tomllib; \
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help demo test bench notebooks lint format package sanitize valgrind tsan neon fuzz coverage clean
+.PHONY: help demo test isas bench notebooks lint format package sanitize threads \
+	accuracy valgrind tsan neon fuzz coverage clean
 
 help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-10s%s\n", $$1, $$2 }' Makefile
@@ -33,6 +34,9 @@ demo: $(VENV)/built $(VENV)/demo ## filter a photograph, train a network on digi
 
 test: $(VENV)/built $(VENV)/test ## run every test, on two cores
 	$(BIN)/pytest -n 2 $(PYTEST_ARGS)
+
+isas: $(VENV)/built $(VENV)/test ## run the tests on every other instruction set of this CPU
+	$(BIN)/python -P tests/every_isa.py -n 2 $(PYTEST_ARGS)
 
 bench: $(VENV)/built $(VENV)/bench ## convlab beside PyTorch and SciPy; options in ARGS="--quick --rows 3x3"
 	$(BIN)/python -m benchmarks $(ARGS)
@@ -55,18 +59,20 @@ format: $(VENV)/lint ## put Python and C into the project's style
 package: build/package/checked ## build as users do, sdist then wheel, and check the result
 	@ls build/package/dist
 
-# The installed convlab is tested, not the one in this folder, so the folder stays off the path.
-# test_c.py builds programs of its own, which `make -C tests/c sanitize` runs under the same tools;
-# robustness limits memory and watches its growth, and the sanitizers take memory of their own.
 # libstdc++ must be there before ASan looks for its throw, or PyTorch's exceptions end the process.
-sanitize: build/sanitize/installed ## run the tests with the C core under ASan and UBSan
+sanitize: build/sanitize/built $(VENV)/test ## run the tests with the C core under ASan and UBSan
 	LD_PRELOAD="$$($(SANITIZE_CC) -print-file-name=libasan.so) \
 $$($(SANITIZE_CC) -print-file-name=libstdc++.so.6)" \
 	ASAN_OPTIONS=detect_leaks=0:allocator_may_return_null=1 UBSAN_OPTIONS=print_stacktrace=1 \
-	PYTHONSAFEPATH=1 OMP_NUM_THREADS=2 \
-		build/sanitize/venv/bin/pytest -n 2 -o pythonpath="tests tests/lessons" \
-		--ignore tests/test_benchmarks.py --ignore tests/test_notebooks.py --ignore tests/test_c.py \
-		--ignore tests/robustness tests $(PYTEST_ARGS)
+	OMP_NUM_THREADS=2 $(call pytest_on,sanitize) tests $(PYTEST_ARGS)
+
+THREAD_TESTS := tests/test_threads.py tests/robustness/test_threads_and_forks.py
+threads: build/threads/built build/serial/built $(VENV)/test ## run the tests of threads, small problems on many; without OpenMP
+	OMP_WAIT_POLICY=passive $(call pytest_on,threads) $(THREAD_TESTS) $(PYTEST_ARGS)
+	$(call pytest_on,serial) $(THREAD_TESTS) $(PYTEST_ARGS)
+
+accuracy: $(VENV)/built $(VENV)/test ## every operation's errors beside PyTorch's
+	$(BIN)/python -P tests/robustness/accuracy_table.py
 
 # The C core's own tests need Debian's valgrind; clang, libclang-rt-14-dev and libomp-14-dev (tsan, fuzz);
 # gcc-aarch64-linux-gnu, libc6-dev-arm64-cross and qemu-user (neon).
@@ -82,16 +88,23 @@ neon: ## run them for 64-bit ARM, emulated
 fuzz: ## try drawn problems, common and hostile, for a minute (FUZZ_SECONDS)
 	$(MAKE) -C tests/c $@
 
-# The suite is run once for Python; what tests start in processes of their own is not counted.
-coverage: $(VENV)/built $(VENV)/lint $(VENV)/test ## lines and branches of C and Python that tests reach
-	$(MAKE) -C tests/c coverage PYTHON=$(abspath $(BIN))/python
-	@mkdir -p build/coverage
-	COVERAGE_FILE=build/coverage/data $(BIN)/pytest -n 2 --ignore tests/test_benchmarks.py \
-		--ignore tests/test_c.py --ignore tests/test_notebooks.py --cov convlab --cov-branch --cov-report term-missing \
-		--cov-report json:build/coverage/python.json --cov-report html:build/coverage $(PYTEST_ARGS)
+# Of C, what the C tests reach and what the Python tests reach, the binding with it; of Python, what is
+# reached in the process of the tests. That is one: what pytest's workers end with is not an exit at
+# which C's counters would be written.
+coverage: build/coverage/built $(VENV)/lint $(VENV)/test ## lines and branches of C and Python that tests reach
+	$(MAKE) -C tests/c coverage
+	find build/coverage/objects -name '*.gcda' -delete
+	COVERAGE_FILE=build/coverage/data $(call pytest_on,coverage) tests build/coverage/lib/convlab \
+		--ignore build/coverage/lib/convlab/__main__.py --cov build/coverage/lib/convlab --cov-branch \
+		--cov-report term-missing --cov-report json:build/coverage/python.json \
+		--cov-report html:build/coverage/python -n 0 $(PYTEST_ARGS)
+	@mkdir -p build/coverage/c
+	$(BIN)/gcovr --root . --filter csrc/ --merge-mode-functions=separate --gcov-suspicious-hits-threshold=0 \
+		--print-summary --txt - \
+		--html-details build/coverage/c/index.html build/c/coverage build/coverage/objects
 	@$(BIN)/python -c 'import json; \
 	totals = json.load(open("build/coverage/python.json"))["totals"]; \
-	print("lines: {percent_statements_covered:.1f}%, branches: {percent_branches_covered:.1f}%" \
+	print("Python: lines {percent_statements_covered:.1f}%, branches {percent_branches_covered:.1f}%" \
 		.format_map(totals))'
 
 clean: ## remove everything that the other commands made
@@ -122,16 +135,33 @@ build/package/checked: $(VENV)/lint $(PACKAGE_INPUTS) README.md LICENSE
 	cd build/package && venv/bin/python -m convlab check
 	@touch $@
 
+# Builds with flags of their own, for the tests to import in place of the installed one; the folder that
+# pytest runs in stays off the path. Left out are tests of what is not in the package, and test_c.py,
+# whose programs `make -C tests/c` builds with the same flags.
+pytest_on = PYTHONSAFEPATH=1 PYTHONPATH=$(abspath build/$(1)/lib) $(BIN)/pytest -n 2 \
+	-o pythonpath="tests tests/lessons" --ignore tests/test_benchmarks.py \
+	--ignore tests/test_notebooks.py --ignore tests/test_c.py
+
 SANITIZE_CC := gcc
 SANITIZE_FLAGS := -fsanitize=address,undefined -fno-sanitize-recover=undefined
+build/sanitize/built: flags = CC=$(SANITIZE_CC) CONVLAB_LDFLAGS="$(SANITIZE_FLAGS)" \
+	CONVLAB_CFLAGS="$(SANITIZE_FLAGS) -O1 -g -fno-omit-frame-pointer"
 
-build/sanitize/installed: $(VENV)/lint $(PACKAGE_INPUTS)
-	rm -rf build/sanitize
-	CC=$(SANITIZE_CC) CONVLAB_CFLAGS="$(SANITIZE_FLAGS) -O1 -g -fno-omit-frame-pointer" \
-	CONVLAB_LDFLAGS="$(SANITIZE_FLAGS)" \
-		$(BIN)/python -m build --no-isolation --outdir build/sanitize/dist > /dev/null
-	$(PYTHON) -m venv build/sanitize/venv
-	build/sanitize/venv/bin/python $(PIP) install build/sanitize/dist/*.whl
-	$(call requirements,project.optional-dependencies.test) \
-		| build/sanitize/venv/bin/python $(PIP) install -r /dev/stdin
+build/coverage/built: flags = CONVLAB_LDFLAGS=--coverage \
+	CONVLAB_CFLAGS="--coverage -O1 -g -fprofile-update=atomic"
+
+EAGER := $(abspath build/threads/eager_threads.o)
+build/threads/built: flags = CONVLAB_CFLAGS=-O2 \
+	CONVLAB_LDFLAGS="-Wl,--wrap=cvl_threads_for $(EAGER)"
+build/threads/built: $(EAGER)
+build/serial/built: flags = CONVLAB_OPENMP=0 CONVLAB_CFLAGS=-O2
+
+$(EAGER): tests/c/eager_threads.c csrc/support/threads.h
+	@mkdir -p $(@D)
+	$(CC) -O2 -fPIC -Icsrc -c $< -o $@
+
+build/%/built: $(VENV)/created $(PACKAGE_INPUTS)
+	rm -rf build/$*/lib build/$*/objects
+	$(flags) $(BIN)/python setup.py --quiet build --build-lib build/$*/lib \
+		--build-temp build/$*/objects
 	@touch $@

@@ -25,6 +25,25 @@ _LARGEST_SIZE = 2**63 - 1
 _MOST_ITEMS = 256
 
 
+_name_of_type = type.__dict__["__name__"].__get__
+
+
+def kind_of(value: Any) -> str:
+    """Name the type of a value, whatever its metaclass has for a name."""
+    name: str = _name_of_type(type(value))
+    return name
+
+
+def is_a(value: Any, *types: type) -> bool:
+    """Whether a value is of a type: by what it is, not by what its ``__class__`` says."""
+    return issubclass(type(value), types)
+
+
+def _text(value: str) -> str:
+    """Return the characters of a string whose type may have its own idea of equality."""
+    return str.__str__(value)
+
+
 def integer(
     function: str, name: str, value: Any, least: int = -_LARGEST, largest: int = _LARGEST
 ) -> int:
@@ -32,12 +51,11 @@ def integer(
     if type(value) is int and least <= value <= largest:
         return value
     try:
-        if isinstance(value, bool | np.bool_):
+        if is_a(value, bool, np.bool_):
             raise TypeError
         number: int = operator.index(value)
     except Exception as error:  # whatever a hostile __index__ raises
-        kind = type(value).__name__
-        raise TypeError(f"{function}: {name} must be an int, got {kind}") from error
+        raise TypeError(f"{function}: {name} must be an int, got {kind_of(value)}") from error
     if abs(number) > largest:
         raise ValueError(f"{function}: {name} is out of range: its size must not exceed {largest}")
     if number < least:
@@ -49,22 +67,23 @@ def is_sequence(value: Any) -> bool:
     """Whether a value lists several: a tuple, a list, an array; not a string."""
     if type(value) in (tuple, list):
         return True
-    if isinstance(value, np.ndarray):
-        return value.ndim > 0
-    return isinstance(value, Sequence) and not isinstance(value, str | bytes | bytearray)
+    if is_a(value, np.ndarray):
+        return np.asarray(value).ndim > 0
+    return is_a(value, Sequence) and not is_a(value, str, bytes, bytearray)
 
 
-def items_of(function: str, name: str, value: Any) -> tuple[Any, ...]:
+def items_of(function: str, name: str, value: Any, most: int = _MOST_ITEMS) -> tuple[Any, ...]:
     """List the elements of a sequence, which may misbehave."""
     if type(value) is tuple:
         return value
     try:
-        items = tuple(islice(value, _MOST_ITEMS + 1))
+        items = tuple(islice(value, most + 1))
     except Exception as error:
-        kind = type(value).__name__
-        raise TypeError(f"{function}: {name} cannot be read as a sequence: {kind}") from error
-    if len(items) > _MOST_ITEMS:
-        raise ValueError(f"{function}: {name} must not have more than {_MOST_ITEMS} values")
+        raise TypeError(
+            f"{function}: {name} cannot be read as a sequence: {kind_of(value)}"
+        ) from error
+    if len(items) > most:
+        raise ValueError(f"{function}: {name} must not have more than {most} values")
     return items
 
 
@@ -73,7 +92,7 @@ def _shown(value: Any) -> str:
     try:
         return repr(value)
     except Exception:  # whatever a hostile __repr__ raises
-        return f"an object of type {type(value).__name__}"
+        return f"an object of type {kind_of(value)}"
 
 
 def per_axis(
@@ -93,12 +112,13 @@ def per_axis(
 
 def padding(function: str, value: Any, nd: int) -> Padding:
     """Every form of padding: int, ints, (before, after) pairs or the name of a mode."""
-    if isinstance(value, str):
-        if value not in PADDING_MODES:
+    if is_a(value, str):
+        mode = _text(value)
+        if mode not in PADDING_MODES:
             shown = _shown(value)
             raise ValueError(f"{function}: padding must be one of {PADDING_MODES}, got {shown}")
         zeros = (0,) * nd
-        return (zeros, zeros) if value == "valid" else value
+        return (zeros, zeros) if mode == "valid" else mode
     if type(value) is int or not is_sequence(value):
         both = (integer(function, "padding", value),) * nd
         return both, both
@@ -134,11 +154,11 @@ def _padding_of_axes(function: str, items: tuple[Any, ...], nd: int) -> Padding:
 
 def channels_last(function: str, layout: Any) -> bool:
     """Whether the layout is channels_last."""
-    if not isinstance(layout, str):
-        kind = type(layout).__name__
-        raise TypeError(f"{function}: layout must be a string, got {kind}")
-    if layout in ("channels_first", "channels_last"):
-        return layout == "channels_last"
+    if not is_a(layout, str):
+        raise TypeError(f"{function}: layout must be a string, got {kind_of(layout)}")
+    text = _text(layout)
+    if text in ("channels_first", "channels_last"):
+        return text == "channels_last"
     raise ValueError(
         f"{function}: layout must be 'channels_first' or 'channels_last', got {_shown(layout)}"
     )
@@ -147,8 +167,7 @@ def channels_last(function: str, layout: Any) -> bool:
 def shape(function: str, name: str, value: Any) -> tuple[int, ...]:
     """Read a whole array shape."""
     if not is_sequence(value):
-        kind = type(value).__name__
-        raise TypeError(f"{function}: {name} must be a tuple of ints, got {kind}")
+        raise TypeError(f"{function}: {name} must be a tuple of ints, got {kind_of(value)}")
     return tuple(
         integer(function, name, item, 0, _LARGEST_SIZE) for item in items_of(function, name, value)
     )
@@ -163,26 +182,26 @@ def needs(function: str, value: Any) -> frozenset[str]:
     """Read the set of gradients that a backward call is to compute."""
     if value is NEEDS:
         return _ALL
-    if isinstance(value, str) or not isinstance(value, Iterable):
+    if is_a(value, str) or not is_a(value, Iterable):
         raise TypeError(
             f"{function}: needs must be a collection of names such as ('input',), "
             f"got {_shown(value)}"
         )
-    names = items_of(function, "needs", value)
-    for name in names:
-        if not isinstance(name, str):
-            kind = type(name).__name__
-            raise TypeError(f"{function}: needs must hold strings, got {kind}")
+    wanted = set()
+    for item in items_of(function, "needs", value):
+        if not is_a(item, str):
+            raise TypeError(f"{function}: needs must hold strings, got {kind_of(item)}")
+        name = _text(item)
         if name not in NEEDS:
-            raise ValueError(f"{function}: needs must be among {NEEDS}, got {_shown(name)}")
-    return frozenset(names)
+            raise ValueError(f"{function}: needs must be among {NEEDS}, got {_shown(item)}")
+        wanted.add(name)
+    return frozenset(wanted)
 
 
 def flag(function: str, name: str, value: Any) -> bool:
     """Read a yes or no."""
-    if not isinstance(value, bool | np.bool_):
-        kind = type(value).__name__
-        raise TypeError(f"{function}: {name} must be True or False, got {kind}")
+    if not is_a(value, bool, np.bool_):
+        raise TypeError(f"{function}: {name} must be True or False, got {kind_of(value)}")
     return bool(value)
 
 

@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from convlab import _arguments
+
 Shape = tuple[int, ...]
 
 # What each result dtype is computed in.
@@ -48,12 +50,22 @@ def array(function: str, name: str, value: Any) -> np.ndarray:
             raise ValueError(f"{function}: {name} is not an array: {error}") from error
         except Exception as error:
             raise TypeError(f"{function}: {name} is not an array: {error}") from error
+        _refuse_mask(function, name, value)
     if a.dtype.char not in _SUPPORTED:
         raise TypeError(
             f"{function}: {name} has dtype {a.dtype}; supported are float16, float32, float64, "
             "complex64, complex128, integers and bool"
         )
     return a
+
+
+def _refuse_mask(function: str, name: str, value: Any) -> None:
+    """Refuse an array of which some elements are hidden: nothing tells what to compute with."""
+    if _arguments.is_a(value, np.ma.MaskedArray) and np.ma.is_masked(value):
+        raise TypeError(
+            f"{function}: {name} is a masked array, and elements that are masked have no value; "
+            f"pass {name}.filled(...) or {name}.data"
+        )
 
 
 def promoted(first: np.ndarray, *others: np.ndarray | None) -> np.dtype:
@@ -97,9 +109,10 @@ def _made(
 
 def checked_out(function: str, out: Any, shape: Shape, dtype: np.dtype) -> np.ndarray:
     """View the user's ``out`` as a plain array, if the result can be written to it."""
-    if not isinstance(out, np.ndarray):
-        kind = type(out).__name__
+    if not _arguments.is_a(out, np.ndarray):
+        kind = _arguments.kind_of(out)
         raise TypeError(f"{function}: out must be a NumPy array, got {kind}")
+    _refuse_mask(function, "out", out)
     if out.shape != shape:
         raise ValueError(f"{function}: out must have shape {shape}, got {out.shape}")
     if out.dtype is not dtype and out.dtype.newbyteorder("=") != dtype:

@@ -1,5 +1,6 @@
 # The C extension. Arrays are of one native dtype, float32 or float64, and aligned.
-from typing import Any
+from collections.abc import Callable
+from typing import Any, Self, final
 
 import numpy as np
 
@@ -47,6 +48,17 @@ def grad_weight(
     reference: bool = False,
     /,
 ) -> None: ...
+
+@final
+class Served:
+    """A Python function whose common call the C core serves. Its attributes are the function's."""
+
+    __wrapped__: Callable[..., Any]
+    def __new__(
+        cls, function: Callable[..., Any], nd: int, primitive: int, transposed: bool
+    ) -> Self: ...
+    def __call__(self, *args: Any, **kwargs: Any) -> Any: ...
+
 def common(
     primitive: int,
     transposed: bool,

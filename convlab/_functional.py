@@ -33,9 +33,18 @@ _grad_bias = _arrays.linear(_core.grad_bias)
 
 _Gradients = tuple[np.ndarray | None, np.ndarray | None, np.ndarray | None]
 
-# The primitives by the numbers that _core.common knows them by. It serves the common call, of plain
-# arrays of one dtype and plain ints, at once, and leaves every other call, with None, to the rest.
+# The primitives by the numbers that _core.Served and _core.common know them by.
 _FORWARD, _GRAD_INPUT, _GRAD_WEIGHT = range(3)
+
+
+def _served(
+    nd: int, primitive: int, transposed: bool
+) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Have the C core serve a function's common call, of plain arrays of one dtype and plain ints.
+
+    It is done before Python had made the frame of a call; every other call is left to the function.
+    """
+    return lambda function: _core.Served(function, nd, primitive, transposed)
 
 
 def _check_bias(call: Parameters, b: np.ndarray | None, channels: int) -> None:
@@ -90,6 +99,9 @@ def _common_backward(
         return None
     channels_last = options[-1] == "channels_last"
     dx = dw = db = None
+    dy_shape = dy.shape  # another thread may change it while dx or dw is computed
+    if len(dy_shape) != nd + 2:
+        return None
     if "input" in wanted:
         operands = (_FORWARD, True, nd, dy, w, None, None)
         if not transposed:
@@ -104,7 +116,7 @@ def _common_backward(
         if dw is None or dw.shape != w.shape:
             return None
     if "bias" in wanted:
-        db = np.empty(dy.shape[-1 if channels_last else 1], dy.dtype)
+        db = np.empty(dy_shape[-1 if channels_last else 1], dy.dtype)
         _core.grad_bias(db, dy, nd, channels_last)
     return dx, dw, db
 
@@ -123,6 +135,7 @@ def _transpose_size(
 def _define(nd: int) -> tuple[Callable[..., Any], ...]:
     """Define the eight functions of one rank."""
 
+    @_served(nd, _FORWARD, transposed=False)
     @_docstrings.fill(nd)
     def conv(
         x,
@@ -182,11 +195,7 @@ def _define(nd: int) -> tuple[Callable[..., Any], ...]:
         >>> conv${nd}d(x, w, stride=2, padding=1).shape
         (1, 4, $_3)
         """
-        options = (stride, padding, dilation, groups, layout)
-        common = _core.common(_FORWARD, False, nd, x, w, b, None, *options, out)
-        if common is not None:
-            return common
-        call = Parameters(conv.__name__, nd, *options)
+        call = Parameters(conv.__name__, nd, stride, padding, dilation, groups, layout)
         x = _arrays.array(call.function, "x", x)
         w = _arrays.array(call.function, "w", w)
         if b is not None:
@@ -267,6 +276,7 @@ def _define(nd: int) -> tuple[Callable[..., Any], ...]:
             db = _bias_gradient(call, dy, dtype)
         return dx, dw, db
 
+    @_served(nd, _GRAD_INPUT, transposed=False)
     @_docstrings.fill(nd)
     def conv_grad_input(
         dy,
@@ -313,11 +323,7 @@ def _define(nd: int) -> tuple[Callable[..., Any], ...]:
         >>> conv${nd}d_grad_input(dy, w, (1, 2, $_5), stride=2).shape
         (1, 2, $_5)
         """
-        options = (stride, padding, dilation, groups, layout)
-        common = _core.common(_GRAD_INPUT, False, nd, dy, w, None, input_shape, *options, out)
-        if common is not None:
-            return common
-        call = Parameters(conv_grad_input.__name__, nd, *options)
+        call = Parameters(conv_grad_input.__name__, nd, stride, padding, dilation, groups, layout)
         x_shape = _arguments.shape(call.function, "input_shape", input_shape)
         dy = _arrays.array(call.function, "dy", dy)
         w = _arrays.array(call.function, "w", w)
@@ -328,6 +334,7 @@ def _define(nd: int) -> tuple[Callable[..., Any], ...]:
             call, _grad_input_of_conjugate, x_shape, dtype, (dy, w, None), before, False, out
         )
 
+    @_served(nd, _GRAD_WEIGHT, transposed=False)
     @_docstrings.fill(nd)
     def conv_grad_weight(
         dy,
@@ -374,11 +381,7 @@ def _define(nd: int) -> tuple[Callable[..., Any], ...]:
         >>> conv${nd}d_grad_weight(dy, x, 3).shape
         (4, 2, $_3)
         """
-        options = (stride, padding, dilation, groups, layout)
-        common = _core.common(_GRAD_WEIGHT, False, nd, dy, x, None, kernel_size, *options, out)
-        if common is not None:
-            return common
-        call = Parameters(conv_grad_weight.__name__, nd, *options)
+        call = Parameters(conv_grad_weight.__name__, nd, stride, padding, dilation, groups, layout)
         kernel = _arguments.size(call.function, "kernel_size", kernel_size, nd, 1)
         dy = _arrays.array(call.function, "dy", dy)
         x = _arrays.array(call.function, "x", x)
@@ -393,6 +396,7 @@ def _define(nd: int) -> tuple[Callable[..., Any], ...]:
         dtype = _arrays.promoted(dy, x)
         return _compute(call, _grad_weight, w_shape, dtype, (dy, x, None), before, False, out)
 
+    @_served(nd, _GRAD_INPUT, transposed=True)
     @_docstrings.fill(nd)
     def conv_transpose(
         x,
@@ -459,12 +463,7 @@ def _define(nd: int) -> tuple[Callable[..., Any], ...]:
         >>> conv_transpose${nd}d(x, w, stride=2).shape
         (1, 2, $_5)
         """
-        options = (stride, padding, dilation, groups, layout)
-        if type(output_padding) is int and output_padding == 0 and output_size is None:
-            common = _core.common(_GRAD_INPUT, True, nd, x, w, b, None, *options, out)
-            if common is not None:
-                return common
-        call = Parameters(conv_transpose.__name__, nd, *options)
+        call = Parameters(conv_transpose.__name__, nd, stride, padding, dilation, groups, layout)
         extra = call.output_padding(output_padding)
         size = call.output_size(output_size, extra)
         x = _arrays.array(call.function, "x", x)
@@ -554,6 +553,7 @@ def _define(nd: int) -> tuple[Callable[..., Any], ...]:
             db = _bias_gradient(call, dy, dtype)
         return dx, dw, db
 
+    @_served(nd, _FORWARD, transposed=True)
     @_docstrings.fill(nd)
     def conv_transpose_grad_input(
         dy,
@@ -601,12 +601,9 @@ def _define(nd: int) -> tuple[Callable[..., Any], ...]:
         >>> conv_transpose${nd}d_grad_input(dy, w, stride=2).shape
         (1, 4, $_2)
         """
-        options = (stride, padding, dilation, groups, layout)
-        if output_padding is None and output_size is None:
-            common = _core.common(_FORWARD, True, nd, dy, w, None, None, *options, out)
-            if common is not None:
-                return common
-        call = Parameters(conv_transpose_grad_input.__name__, nd, *options)
+        call = Parameters(
+            conv_transpose_grad_input.__name__, nd, stride, padding, dilation, groups, layout
+        )
         dy = _arrays.array(call.function, "dy", dy)
         w = _arrays.array(call.function, "w", w)
         extra, size = _transpose_size(call, output_padding, output_size, dy.shape)
@@ -617,6 +614,7 @@ def _define(nd: int) -> tuple[Callable[..., Any], ...]:
             call, _forward_of_conjugate, x_shape, dtype, (dy, w, None), before, True, out
         )
 
+    @_served(nd, _GRAD_WEIGHT, transposed=True)
     @_docstrings.fill(nd)
     def conv_transpose_grad_weight(
         dy,
@@ -666,12 +664,9 @@ def _define(nd: int) -> tuple[Callable[..., Any], ...]:
         >>> conv_transpose${nd}d_grad_weight(dy, x, 3).shape
         (4, 2, $_3)
         """
-        options = (stride, padding, dilation, groups, layout)
-        if output_padding is None and output_size is None:
-            common = _core.common(_GRAD_WEIGHT, True, nd, x, dy, None, kernel_size, *options, out)
-            if common is not None:
-                return common
-        call = Parameters(conv_transpose_grad_weight.__name__, nd, *options)
+        call = Parameters(
+            conv_transpose_grad_weight.__name__, nd, stride, padding, dilation, groups, layout
+        )
         kernel = _arguments.size(call.function, "kernel_size", kernel_size, nd, 1)
         dy = _arrays.array(call.function, "dy", dy)
         x = _arrays.array(call.function, "x", x)

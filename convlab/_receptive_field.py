@@ -15,6 +15,7 @@ _KEYS = ("kernel_size", "stride", "padding", "dilation", "transposed")
 
 # Fields of this many outputs are worked out one by one, in a second or so.
 _LARGEST_PERIOD = 2**16
+_MOST_LAYERS = 10_000
 
 
 @dataclass(frozen=True)
@@ -132,7 +133,8 @@ def receptive_field(layers: Sequence[int | Mapping[str, Any]]) -> ReceptiveField
     kernel_size=3           14    2     0
     """
     name = "receptive_field"
-    stack = [_as_mapping(layer) for layer in layers]
+    items = _arguments.items_of(name, "layers", layers, _MOST_LAYERS)
+    stack = [_as_mapping(layer) for layer in items]
     if not stack:
         raise ValueError(f"{name}: layers must hold at least one layer")
     nd = _rank(stack)

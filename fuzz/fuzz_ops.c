@@ -9,7 +9,7 @@
  * New inputs and crashes go to build/c/fuzz/found. After a change of how trials are drawn, or to keep
  * what an hour has found, make the corpus anew, small:
  *
- *     build/c/fuzz/fuzz_ops -merge=1 fuzz/corpus build/c/fuzz/found
+ *     build/c/fuzz/fuzz_ops -set_cover_merge=1 NEW fuzz/corpus build/c/fuzz/found
  */
 #include <stdlib.h>
 

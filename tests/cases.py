@@ -341,20 +341,24 @@ def _boundaries(transposed: bool) -> Iterable[Case]:
         yield Case(
             "height", 9, 5, (width, 3), (3, 1), padding=(1, 0), stride=2, transposed=transposed
         )
+    # So many phases that their list is no longer on the stack.
+    size = (3, 4) if transposed else (150, 230)
+    yield Case("phases", 3, 4, size, (3, 5), stride=(70, 65), transposed=transposed)
 
 
 # ---- enough work for several threads -------------------------------------------------------------
 
+# Each has enough for seven threads (support/threads.c), whatever loops it takes.
 LARGE = [
-    Case("large", 16, 32, (7, 7), (3, 3), n=8, padding=1),
-    Case("large", 64, 64, (9, 11), (3, 3), padding=1),
-    Case("large", 3, 24, (30, 34), (7, 7), stride=2, padding=3),
-    Case("large", 96, 96, (20, 21), (3, 3), n=2, groups=96, padding=1),
-    Case("large", 64, 80, (15, 14), (1, 1), n=2),
-    Case("large", 1, 1, (130, 131), (7, 7), n=None, padding=3),
-    Case("large", 48, 48, (15, 15), (3, 3), n=6, groups=4, stride=2, dilation=2, padding=2),
-    Case("large", 12, 20, (700,), (9,), dilation=4, padding=16),
-    Case("large", 6, 10, (7, 9, 11), (3, 3, 3), n=2, padding="same"),
+    Case("large", 16, 32, (7, 7), (3, 3), n=16, padding=1),
+    Case("large", 64, 64, (9, 11), (3, 3), n=2, padding=1),
+    Case("large", 3, 24, (43, 48), (7, 7), n=2, stride=2, padding=3),
+    Case("large", 96, 96, (28, 31), (3, 3), n=5, groups=96, padding=1),
+    Case("large", 64, 80, (15, 14), (1, 1), n=4),
+    Case("large", 1, 1, (270, 271), (7, 7), n=None, padding=3),
+    Case("large", 48, 48, (15, 15), (3, 3), n=12, groups=4, stride=2, dilation=2, padding=2),
+    Case("large", 12, 20, (1700,), (9,), dilation=4, padding=16),
+    Case("large", 6, 10, (7, 9, 11), (3, 3, 3), n=4, padding="same"),
 ]
 
 

@@ -59,7 +59,10 @@ def restore_isa() -> Iterator[None]:
 
 @pytest.fixture
 def clean_environment() -> dict[str, str]:
-    """Make an environment for another process, free of what convlab reads from it."""
-    ours = ("CONVLAB_NUM_THREADS", "CONVLAB_ISA", "OMP_NUM_THREADS")
+    """Make an environment for another process, free of what sets its number of threads.
+
+    The instruction set under test, by CONVLAB_ISA, is that of other processes too.
+    """
+    ours = ("CONVLAB_NUM_THREADS", "OMP_NUM_THREADS")
     paths = os.pathsep.join(path for path in sys.path if path)
     return {k: v for k, v in os.environ.items() if k not in ours} | {"PYTHONPATH": paths}

@@ -435,3 +435,46 @@ def test_views_of_any_stride_compute(call):
     out = np.full_like(expected, np.nan)
     call(out=out, in1=constant, in2=in2)
     assert np.array_equal(out, expected)
+
+
+COLUMN_CALLS = {
+    "unfold": lambda: [ones(2, 12, 20), ones(2, 3, 5, 6)],
+    "fold": lambda: [ones(2, 3, 5, 6), ones(2, 12, 20)],
+}
+
+
+def columns_spoiled(primitive: str) -> list[tuple[int, object]]:
+    """Positions of arguments, and what they cannot be."""
+    x, columns = (1, 0) if primitive == "unfold" else (0, 1)
+    read_only = COLUMN_CALLS[primitive]()[0]
+    read_only.flags.writeable = False
+    arrays = [
+        (x, ones(5, 6)),
+        (x, ones(2, 3, 1, 1, 1, 1)),
+        (x, ones(3, 3, 5, 6)),
+        (x, ones(2, 4, 5, 6)),
+        (columns, ones(12, 20)),
+        (columns, ones(2, 11, 20)),
+        (columns, ones(2, 12, 21)),
+        (0, read_only),
+    ]
+    for place, array in enumerate(COLUMN_CALLS[primitive]()):
+        changed = (array.astype("float64"), array.astype("int32"), array.astype(">f4"), [1.0], None)
+        arrays += [(place, value) for value in changed]
+    numbers = (None, 1, (1,), (1, 1, 1), ("1", 1), (1.0, 1), (2**63, 1))
+    return arrays + [(place, value) for place in range(2, 7) for value in numbers]
+
+
+@pytest.mark.parametrize("primitive", COLUMN_CALLS)
+def test_bad_arguments_of_unfold_and_fold(primitive):
+    """Each of the seven is checked by itself and against the others."""
+    function = getattr(_core, primitive)
+    numbers = [(2, 2), (4, 5), (1, 1), (0, 0), (1, 1)]
+    assert function(*COLUMN_CALLS[primitive](), *numbers) is None
+    least = {2: 1, 3: 0, 4: 1, 6: 1}  # of the kernel, the positions, the stride, the dilation
+    low = [(place, (1, value - 1)) for place, value in least.items()]
+    for place, value in columns_spoiled(primitive) + low:
+        arguments = [*COLUMN_CALLS[primitive](), *numbers]
+        arguments[place] = value
+        with pytest.raises(ERRORS):
+            function(*arguments)

@@ -53,27 +53,35 @@ def test_c_programs(variant, locked, clean_environment):
 
 PROGRAM = """
 import ctypes
+from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import convlab
+
+def anew(call):
+    # A new thread has kept no workspace of an earlier call.
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(call).result()
 
 fail = ctypes.CDLL(None).fail_aligned_alloc
 fail.argtypes = [ctypes.c_long]
 rng = np.random.default_rng(1)
 x, w = (rng.standard_normal(shape) for shape in ((2, 8, 12, 13), (8, 8, 3, 3)))
 y = convlab.conv2d(x, w)
+image = rng.standard_normal((1, 1, 60, 70))
 calls = {
     "conv2d": lambda: convlab.conv2d(x, w),
-    "few channels": lambda: convlab.conv2d(x[:, :1], w[:1, :1]),
+    "few channels": lambda: convlab.conv2d(image, w[:1, :1]),
     "grad_input": lambda: convlab.conv2d_grad_input(y, w, x.shape),
     "grad_weight": lambda: convlab.conv2d_grad_weight(y, x, (3, 3)),
     "transposed": lambda: convlab.conv_transpose2d(x, w, stride=2),
+    "many phases": lambda: convlab.conv_transpose2d(x[:, :, :2, :2], w, stride=70),
 }
 for name, call in calls.items():
-    expected = call()
+    expected = anew(call)
     for nth in range(1, 100):
         fail(nth)
         try:
-            actual = call()
+            actual = anew(call)
         except MemoryError:
             continue
         finally:
@@ -81,11 +89,21 @@ for name, call in calls.items():
         break
     assert 1 < nth < 99, (name, nth)
     assert np.array_equal(actual, expected), name
+
+small, one_filter = image[..., :8, :8], w[:1, :1]
+fail(1)
+y = convlab.conv2d(small, one_filter)
+convlab.conv2d_grad_input(y, one_filter, small.shape)
+convlab.conv2d_grad_weight(y, small, (3, 3))
+fail(0)
 """
 
 
 def test_allocation_failure_is_a_memory_error(tmp_path, clean_environment):
-    """Whichever allocation of a call fails: MemoryError, and the next call is right."""
+    """Whichever allocation of a call fails: MemoryError, and the next call is right.
+
+    A small problem works on the stack: it makes no allocation that could fail.
+    """
     library = tmp_path / "failing_aligned_alloc.so"
     source = SOURCES / "failing_aligned_alloc.c"
     run(compiler(), "-shared", "-fPIC", "-O1", "-o", library, source)

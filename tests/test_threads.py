@@ -1,7 +1,13 @@
-"""Threads change the time a call takes and nothing else."""
+"""Threads change the time a call takes and nothing else.
 
+Most shapes are so small that the core keeps to one thread. ``make threads`` runs this file on a
+build that gives every shape to as many threads as are set.
+"""
+
+import os
 import subprocess
 import sys
+import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -10,6 +16,7 @@ from cases import CASES
 from oracle import LAYOUTS, OPERATIONS, Problem, problems, same_bits
 
 import convlab
+from convlab import _core
 
 COUNTS = (1, 2, 3, 7)
 LARGE = [case for case in CASES if case.name == "large"]
@@ -28,6 +35,34 @@ def test_bits_do_not_depend_on_the_number_of_threads(case, restore_threads):
                 else:
                     results.append(problem.compute(operation))
             assert all(same_bits(results[0], other) for other in results[1:]), operation
+
+
+def _threads_started_by(work) -> int:
+    """Count the threads that a caller without any gets: libgomp keeps a pool for each caller."""
+    started = []
+
+    def call():
+        before = set(os.listdir("/proc/self/task"))
+        work()
+        started.append(len(set(os.listdir("/proc/self/task")) - before))
+
+    caller = threading.Thread(target=call)
+    caller.start()
+    caller.join()
+    return started[0]
+
+
+@pytest.mark.skipif(not _core.config()["openmp"], reason="built without OpenMP: one thread")
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
+def test_large_cases_are_given_to_several_threads(operation, restore_threads):
+    """Else the tests of bits above would compare one thread with itself.
+
+    Not all: a weight gradient of one small image is one task, whoever could help.
+    """
+    convlab.set_num_threads(7)
+    all_problems = [problem for case in LARGE for problem in problems(case)]
+    shared = [p for p in all_problems if _threads_started_by(lambda p=p: p.compute(operation)) > 0]
+    assert len(shared) > 0.75 * len(all_problems)
 
 
 @pytest.mark.parametrize("window", [{}, {"stride": 2, "padding": 1, "dilation": 2}], ids=str)

@@ -34,6 +34,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 import convlab
+from convlab import _arrays
 from convlab._axes import array_with_axes
 
 __all__ = [
@@ -77,7 +78,7 @@ def _forward(
     """Check the operands A_prev, W, b; compute; and keep all in a cache."""
     A_prev = array_with_axes(function, "A_prev", operands[0], "m n_C_prev H W")
     W = array_with_axes(function, "W", operands[1], weight_axes)
-    b = np.asarray(operands[2])
+    b = _arrays.array(function, "b", operands[2])
     channels = W.shape[weight_axes.split().index("n_C")]
     if b.shape not in ((channels, 1, 1, 1), (channels,)):
         raise ValueError(f"{function}: b must have shape {(channels, 1, 1, 1)}, got {b.shape}")
@@ -92,7 +93,7 @@ def _backward(
     if not isinstance(cache, Cache) or cache.made_by != made_by:
         source = cache.made_by if isinstance(cache, Cache) else type(cache).__name__
         raise TypeError(f"{function}: cache must be the one that {made_by} returned, got {source}")
-    dZ = np.asarray(dZ)
+    dZ = _arrays.array(function, "dZ", dZ)
     if dZ.shape != cache.Z_shape:
         raise ValueError(f"{function}: dZ must have Z's shape {cache.Z_shape}, got {dZ.shape}")
     dA_prev, dW, db = compute(dZ, cache.A_prev, cache.W, **cache.options)
@@ -134,7 +135,7 @@ def apply_filter(a_slice: ArrayLike, W: ArrayLike, b: ArrayLike) -> np.floating:
     """
     a_slice = array_with_axes("apply_filter", "a_slice", a_slice, "n_C_prev f f")
     W = array_with_axes("apply_filter", "W", W, "n_C_prev f f")
-    b = np.asarray(b)
+    b = _arrays.array("apply_filter", "b", b)
     if a_slice.shape != W.shape:
         raise ValueError(
             f"apply_filter: a_slice and W must have the same shape, "

@@ -189,10 +189,10 @@ def upsample(X: ArrayLike, stride: int = 2, pad: int = 0) -> np.ndarray:
     channels = X.shape[-1]
     return convlab.conv_transpose2d(
         X,
-        np.ones((1, 1, channels, 1), bool),
+        np.ones((1, 1, channels, min(channels, 1)), bool),
         stride=stride,
         padding=-_arguments.integer("upsample", "pad", pad),
-        groups=channels,
+        groups=max(channels, 1),
         layout="channels_last",
     )
 
@@ -237,9 +237,9 @@ def downsample(X: ArrayLike, stride: int, pad: int) -> np.ndarray:
     channels = X.shape[-1]
     return convlab.conv2d(
         X,
-        np.ones((1, 1, 1, channels), bool),
+        np.ones((1, 1, min(channels, 1), channels), bool),
         stride=stride,
         padding=-_arguments.integer("downsample", "pad", pad),
-        groups=channels,
+        groups=max(channels, 1),
         layout="channels_last",
     )

@@ -34,17 +34,20 @@ int cvl_py_check_array(PyArrayObject *a, const char *name, cvl_dtype dtype, bool
 }
 
 int cvl_py_element_stride(PyArrayObject *a, const char *name, int axis, ptrdiff_t *stride) {
-    const npy_intp bytes = PyArray_STRIDE(a, axis), itemsize = PyArray_ITEMSIZE(a);
+    /* Constants, by which a division is a shift. */
+    enum { f32_bytes = sizeof(float), f64_bytes = sizeof(double) };
+    const npy_intp bytes = PyArray_STRIDE(a, axis);
+    const bool is_double = PyArray_TYPE(a) == NPY_DOUBLE;
     if (PyArray_DIM(a, axis) <= 1) {
         *stride = 0;
         return 0;
     }
-    if (bytes % itemsize != 0) {
+    if (is_double ? bytes % f64_bytes : bytes % f32_bytes) {
         PyErr_Format(PyExc_ValueError,
                      "%s: the stride of axis %d is not a whole number of elements", name, axis);
         return -1;
     }
-    *stride = bytes / itemsize;
+    *stride = is_double ? bytes / f64_bytes : bytes / f32_bytes;
     return 0;
 }
 

@@ -56,6 +56,10 @@ int cvl_py_view_weight(PyArrayObject *a, const char *name, int nd, bool channels
 int cvl_py_view_bias(PyObject *o, cvl_dtype dtype, ptrdiff_t channels, const void **b,
                      ptrdiff_t *stride);
 
+/* An uninitialised array, aligned to a cache line unless it is small. Steals the dtype. */
+PyArrayObject *cvl_py_empty(PyArray_Descr *dtype, int ndim, const npy_intp dims[]);
+int cvl_py_add_outputs(void); /* to be called before */
+
 /* None, or NULL with the exception that the status stands for. */
 PyObject *cvl_py_raise_status(cvl_status status);
 
@@ -77,6 +81,29 @@ int cvl_py_build_problem(const data_view *x, const data_view *y, const weight_vi
 
 /* Runs the call, without the GIL where it takes long; returns None or raises. */
 PyObject *cvl_py_run_without_gil(const call *c);
+
+/* The parameters of a common call, as Python objects. */
+enum {
+    CVL_PY_IN1,
+    CVL_PY_IN2,
+    CVL_PY_B,
+    CVL_PY_SIZE, /* of what the arrays do not show: dx's shape, dw's kernel; or None */
+    CVL_PY_STRIDE,
+    CVL_PY_PADDING,
+    CVL_PY_DILATION,
+    CVL_PY_GROUPS,
+    CVL_PY_LAYOUT,
+    CVL_PY_OUT,
+    CVL_PY_PARAMETERS
+};
+
+/* The result of a common call; None if it is not one; NULL with an exception set if it fails. output_padding
+ * is that of a transposed call, or None where the shapes show it. */
+PyObject *cvl_py_serve(primitive op, bool transposed, int nd, PyObject *const *parameters,
+                       PyObject *output_padding);
+
+/* Adds the type of served functions to the module. */
+int cvl_py_add_served(PyObject *module);
 
 /* The functions of the module, as module.c lists them. */
 PyObject *cvl_py_forward(PyObject *self, PyObject *args);

@@ -33,11 +33,17 @@ static bool common_per_axis(PyObject *o, int nd, ptrdiff_t least, ptrdiff_t valu
     return true;
 }
 
+static bool is_text(PyObject *o, const char *text) {
+    const size_t length = strlen(text);
+    return PyUnicode_GET_LENGTH(o) == (Py_ssize_t)length &&
+           memcmp(PyUnicode_DATA(o), text, length) == 0;
+}
+
 static bool common_layout(PyObject *o, bool *channels_last) {
-    if (!PyUnicode_CheckExact(o))
+    if (!PyUnicode_CheckExact(o) || !PyUnicode_IS_COMPACT_ASCII(o))
         return false;
-    *channels_last = PyUnicode_CompareWithASCIIString(o, "channels_last") == 0;
-    return *channels_last || PyUnicode_CompareWithASCIIString(o, "channels_first") == 0;
+    *channels_last = is_text(o, "channels_last");
+    return *channels_last || is_text(o, "channels_first");
 }
 
 /* An ndarray itself, not empty, of the dtype that the call has (or gets, with the first array). */
@@ -53,7 +59,7 @@ static PyArrayObject *common_array(PyObject *o, int ndim, int *type) {
         return NULL;
     for (int i = 0; i < ndim; i++)
         if (PyArray_DIM(a, i) < 1 || PyArray_DIM(a, i) > largest_common ||
-            PyArray_STRIDE(a, i) % PyArray_ITEMSIZE(a) != 0)
+            PyArray_STRIDE(a, i) & (PyArray_ITEMSIZE(a) - 1)) /* 4 or 8 bytes */
             return NULL;
     return a;
 }
@@ -73,7 +79,7 @@ static PyArrayObject *new_array(int type, int ndim, npy_intp dims[]) {
         elements *= (double)dims[i];
     if (elements > most_elements)
         return NULL;
-    return (PyArrayObject *)PyArray_EMPTY(ndim, dims, type, 0);
+    return cvl_py_empty(PyArray_DescrFromType(type), ndim, dims);
 }
 
 static PyArrayObject *new_data(int type, int nd, bool channels_last, ptrdiff_t n,
@@ -105,7 +111,36 @@ typedef struct common_call {
     PyObject *b;    /* or None */
     PyObject *size; /* of what the arrays do not show: dx's shape, dw's kernel; or NULL */
     ptrdiff_t stride[CVL_AXES], padding[CVL_AXES], dilation[CVL_AXES], groups;
+    bool extra_told; /* whether output_padding is known, and not what the shapes show */
+    ptrdiff_t extra[CVL_AXES];
 } common_call;
+
+/* The output_padding of a transposed call, each smaller than stride or dilation. */
+static bool common_extra(common_call *c, PyObject *output_padding) {
+    for (int i = 0; i < CVL_AXES; i++)
+        c->extra[i] = 0;
+    c->extra_told = c->transposed && output_padding != Py_None;
+    if (!c->extra_told)
+        return true;
+    if (!common_per_axis(output_padding, c->nd, 0, c->extra))
+        return false;
+    for (int i = CVL_AXES - c->nd; i < CVL_AXES; i++)
+        if (c->extra[i] > 0 && c->extra[i] >= c->stride[i] && c->extra[i] >= c->dilation[i])
+            return false;
+    return true;
+}
+
+/* Whether the output_padding that was told is what the sizes of a transposed convolution leave: `wide` is
+ * its output's, `narrow` its input's. */
+static bool extra_agrees(const common_call *c, const ptrdiff_t wide[], const ptrdiff_t k[],
+                         const ptrdiff_t narrow[]) {
+    for (int i = CVL_AXES - c->nd; i < CVL_AXES && c->extra_told; i++)
+        if (wide[i] + 2 * c->padding[i] - c->dilation[i] * (k[i] - 1) - 1 -
+                c->stride[i] * (narrow[i] - 1) !=
+            c->extra[i])
+            return false;
+    return true;
+}
 
 /* The output positions that x and the kernel give must be those of y, where y is an input. */
 static bool positions_agree(const common_call *c, const ptrdiff_t x[], const ptrdiff_t k[],
@@ -163,6 +198,8 @@ static PyArrayObject *common_problem(const common_call *c, call *run) {
             if (size[i] < 1)
                 return NULL;
         }
+        if (!extra_agrees(c, x.size, w.size, size))
+            return NULL;
         out = new_data(c->type, nd, c->channels_last, x.n, w.oc, size);
         if (out)
             cvl_py_view_data(out, "y", nd, c->channels_last, &y);
@@ -178,7 +215,7 @@ static PyArrayObject *common_problem(const common_call *c, call *run) {
                 if (w.size[i] > largest_common / c->dilation[i])
                     return NULL;
                 size[i] = c->stride[i] * (y.size[i] - 1) + c->dilation[i] * (w.size[i] - 1) + 1 -
-                          2 * c->padding[i];
+                          2 * c->padding[i] + c->extra[i];
                 if (size[i] < 1)
                     return NULL;
             }
@@ -189,7 +226,8 @@ static PyArrayObject *common_problem(const common_call *c, call *run) {
         break;
     case GRAD_WEIGHT:
         if (!common_per_axis(c->size, nd, 1, size) || x.c % c->groups != 0 ||
-            y.c % c->groups != 0 || x.n != y.n || !positions_agree(c, x.size, size, y.size))
+            y.c % c->groups != 0 || x.n != y.n || !positions_agree(c, x.size, size, y.size) ||
+            !extra_agrees(c, x.size, size, y.size))
             return NULL;
         out = new_weight(c->type, nd, c->channels_last, c->transposed, y.c, x.c / c->groups, size);
         if (out)
@@ -213,40 +251,35 @@ static PyArrayObject *common_problem(const common_call *c, call *run) {
     return out;
 }
 
-/* common(primitive, transposed, nd, in1, in2, b, size, stride, padding, dilation, groups, layout, out)
- * -> the result, or None if the call is not a common one. */
-PyObject *cvl_py_common(PyObject *self, PyObject *const *args, Py_ssize_t n_args) {
-    (void)self;
-    enum { OP, TRANSPOSED, ND, IN1, IN2, B, SIZE, STRIDE, PADDING, DILATION, GROUPS, LAYOUT, OUT };
-    ptrdiff_t op, nd;
-    if (n_args != OUT + 1 || !common_int(args[OP], FORWARD, &op) || op > GRAD_WEIGHT ||
-        !common_int(args[ND], 1, &nd) || nd > CVL_AXES) {
-        PyErr_SetString(PyExc_TypeError, "common takes 13 arguments: primitive (0..2), "
-                                         "transposed, nd (1..3), in1, in2, b, size, stride, "
-                                         "padding, dilation, groups, layout, out");
-        return NULL;
+PyObject *cvl_py_serve(primitive op, bool transposed, int nd, PyObject *const *parameters,
+                       PyObject *output_padding) {
+    common_call c;
+    c.op = op;
+    c.transposed = transposed;
+    c.nd = nd;
+    c.type = NPY_NOTYPE;
+    c.b = parameters[CVL_PY_B];
+    c.size = parameters[CVL_PY_SIZE] == Py_None ? NULL : parameters[CVL_PY_SIZE];
+    for (int i = 0; i < CVL_AXES; i++) {
+        c.stride[i] = c.dilation[i] = 1;
+        c.padding[i] = 0;
     }
-    common_call c = {.op = (primitive)op,
-                     .transposed = args[TRANSPOSED] == Py_True,
-                     .nd = (int)nd,
-                     .type = NPY_NOTYPE,
-                     .b = args[B],
-                     .size = args[SIZE] == Py_None ? NULL : args[SIZE],
-                     .stride = {1, 1, 1},
-                     .dilation = {1, 1, 1}};
-    call run = {.op = c.op};
-    const bool size_shown = c.op == FORWARD || (c.op == GRAD_INPUT && c.transposed);
-    if (args[OUT] != Py_None || size_shown != !c.size ||
-        !(c.in1 = common_array(args[IN1], c.nd + 2, &c.type)) ||
-        !(c.in2 = common_array(args[IN2], c.nd + 2, &c.type)) ||
+    const bool size_shown = op == FORWARD || (op == GRAD_INPUT && transposed);
+    if (parameters[CVL_PY_OUT] != Py_None || size_shown != !c.size ||
+        !(c.in1 = common_array(parameters[CVL_PY_IN1], nd + 2, &c.type)) ||
+        !(c.in2 = common_array(parameters[CVL_PY_IN2], nd + 2, &c.type)) ||
         (c.b != Py_None && !common_array(c.b, 1, &c.type)) ||
-        !common_per_axis(args[STRIDE], c.nd, 1, c.stride) ||
-        !common_per_axis(args[PADDING], c.nd, 0, c.padding) ||
-        !common_per_axis(args[DILATION], c.nd, 1, c.dilation) ||
-        !common_int(args[GROUPS], 1, &c.groups) || !common_layout(args[LAYOUT], &c.channels_last))
+        !common_per_axis(parameters[CVL_PY_STRIDE], nd, 1, c.stride) ||
+        !common_per_axis(parameters[CVL_PY_PADDING], nd, 0, c.padding) ||
+        !common_per_axis(parameters[CVL_PY_DILATION], nd, 1, c.dilation) ||
+        !common_int(parameters[CVL_PY_GROUPS], 1, &c.groups) || !common_extra(&c, output_padding) ||
+        !common_layout(parameters[CVL_PY_LAYOUT], &c.channels_last))
         Py_RETURN_NONE;
 
     /* A result that cannot be allocated is not common either: Python says what asked for too much. */
+    call run;
+    run.op = op;
+    run.reference = false;
     PyArrayObject *out = common_problem(&c, &run);
     if (!out) {
         PyErr_Clear();
@@ -261,4 +294,20 @@ PyObject *cvl_py_common(PyObject *self, PyObject *const *args, Py_ssize_t n_args
     }
     Py_DECREF(done);
     return (PyObject *)out;
+}
+
+/* common(primitive, transposed, nd, in1, in2, b, size, stride, padding, dilation, groups, layout, out)
+ * -> the result, or None if the call is not a common one. */
+PyObject *cvl_py_common(PyObject *self, PyObject *const *args, Py_ssize_t n_args) {
+    (void)self;
+    enum { OP, TRANSPOSED, ND, FIRST };
+    ptrdiff_t op, nd;
+    if (n_args != FIRST + CVL_PY_PARAMETERS || !common_int(args[OP], FORWARD, &op) ||
+        op > GRAD_WEIGHT || !common_int(args[ND], 1, &nd) || nd > CVL_AXES) {
+        PyErr_SetString(PyExc_TypeError, "common takes 13 arguments: primitive (0..2), "
+                                         "transposed, nd (1..3), in1, in2, b, size, stride, "
+                                         "padding, dilation, groups, layout, out");
+        return NULL;
+    }
+    return cvl_py_serve((primitive)op, args[TRANSPOSED] == Py_True, (int)nd, args + FIRST, Py_None);
 }

@@ -103,5 +103,8 @@ static struct PyModuleDef module = {
 
 PyMODINIT_FUNC PyInit__core(void) {
     import_array();
-    return PyModule_Create(&module);
+    PyObject *created = PyModule_Create(&module);
+    if (created && (cvl_py_add_outputs() < 0 || cvl_py_add_served(created) < 0))
+        Py_CLEAR(created);
+    return created;
 }

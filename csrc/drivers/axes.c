@@ -5,8 +5,8 @@
 #include "support/memory.h"
 
 static ptrdiff_t gcd(ptrdiff_t a, ptrdiff_t b) {
-    while (b) {
-        const ptrdiff_t r = a % b;
+    while (b && a != 1) {
+        const ptrdiff_t r = b == 1 ? 0 : a % b;
         a = b;
         b = r;
     }
@@ -22,12 +22,12 @@ static ptrdiff_t most(ptrdiff_t a, ptrdiff_t b) {
 }
 
 static ptrdiff_t ceil_div(ptrdiff_t a, ptrdiff_t b) {
-    return (a + b - 1) / b;
+    return cvl_divide(a + b - 1, b);
 }
 
 /* a mod b in [0, b), also for negative a. */
 static ptrdiff_t modulo(ptrdiff_t a, ptrdiff_t b) {
-    const ptrdiff_t r = a % b;
+    const ptrdiff_t r = b == 1 ? 0 : a % b;
     return r < 0 ? r + b : r;
 }
 
@@ -38,7 +38,7 @@ static void clip_taps(cvl_phase *p, ptrdiff_t in) {
     const ptrdiff_t last_input = p->in_first + span; /* of tap 0 */
     const ptrdiff_t before =
         last_input < 0 ? least(p->taps, ceil_div(-last_input, p->tap_step)) : 0;
-    const ptrdiff_t kept = in > p->in_first ? (in - 1 - p->in_first) / p->tap_step + 1 : 0;
+    const ptrdiff_t kept = in > p->in_first ? cvl_divide(in - 1 - p->in_first, p->tap_step) + 1 : 0;
     p->taps = most(0, least(p->taps, kept) - before);
     p->tap_first += before;
     p->in_first += before * p->tap_step;
@@ -50,7 +50,7 @@ static void clip_taps(cvl_phase *p, ptrdiff_t in) {
 
 /* How many phases a phase is split into so that its taps are dense. */
 static ptrdiff_t dense_parts(const cvl_phase *p) {
-    if (p->taps <= 1)
+    if (p->taps <= 1 || p->tap_step == 1)
         return 1;
     return least(p->count, p->tap_step / gcd(p->tap_step, p->in_step));
 }
@@ -72,51 +72,69 @@ static cvl_status start_axis(cvl_gather_axis *axis, ptrdiff_t in, ptrdiff_t out,
     return axis->tap_order ? CVL_OK : CVL_NO_MEMORY;
 }
 
-static cvl_status append_phases(cvl_gather_axis *axis, ptrdiff_t *capacity, const cvl_phase *whole,
-                                bool split_dilation) {
-    const ptrdiff_t parts = split_dilation ? dense_parts(whole) : 1;
-    if (axis->n_phases + parts > *capacity) {
-        const ptrdiff_t grown = 2 * (axis->n_phases + parts);
+/* Room for so many phases more, or NULL. */
+static cvl_phase *reserve_phases(cvl_gather_axis *axis, ptrdiff_t *capacity, ptrdiff_t more) {
+    if (axis->n_phases + more > *capacity) {
+        const ptrdiff_t grown = 2 * (axis->n_phases + more);
         cvl_phase *phases = cvl_alloc((size_t)cvl_part_bytes(grown, sizeof *phases));
         if (!phases)
-            return CVL_NO_MEMORY;
+            return NULL;
         memcpy(phases, axis->phases, (size_t)axis->n_phases * sizeof *phases);
         if (axis->phases != axis->own_phases)
             cvl_free(axis->phases);
         axis->phases = phases;
         *capacity = grown;
     }
-    for (ptrdiff_t part = 0; part < parts; part++) {
-        cvl_phase *p = &axis->phases[axis->n_phases++];
-        *p = *whole;
-        p->out_first += part * whole->out_step;
-        p->out_step *= parts;
-        p->count = ceil_div(whole->count - part, parts);
-        p->in_first += part * whole->in_step;
-        p->in_step *= parts;
+    return axis->phases + axis->n_phases;
+}
+
+cvl_status cvl_split_axis(cvl_gather_axis *axis) {
+    ptrdiff_t parts = 0, capacity = axis->n_phases;
+    for (ptrdiff_t i = 0; i < axis->n_phases; i++)
+        parts += dense_parts(&axis->phases[i]);
+    if (parts == axis->n_phases)
+        return CVL_OK;
+    const ptrdiff_t whole = axis->n_phases;
+    if (!reserve_phases(axis, &capacity, parts))
+        return CVL_NO_MEMORY;
+    /* The parts come behind the phases that they are made from, and then to the front. */
+    for (ptrdiff_t i = 0; i < whole; i++) {
+        const cvl_phase *from = &axis->phases[i];
+        const ptrdiff_t n = dense_parts(from);
+        for (ptrdiff_t part = 0; part < n; part++) {
+            cvl_phase *p = &axis->phases[axis->n_phases++];
+            *p = *from;
+            p->out_first += part * from->out_step;
+            p->out_step *= n;
+            p->count = ceil_div(from->count - part, n);
+            p->in_first += part * from->in_step;
+            p->in_step *= n;
+        }
     }
+    memmove(axis->phases, axis->phases + whole, (size_t)parts * sizeof *axis->phases);
+    axis->n_phases = parts;
     return CVL_OK;
 }
 
-cvl_status cvl_forward_axis(const cvl_axis *a, bool split_dilation, cvl_gather_axis *axis) {
-    ptrdiff_t capacity = own_phases;
+cvl_status cvl_forward_axis(const cvl_axis *a, cvl_gather_axis *axis) {
     const cvl_status status = start_axis(axis, a->in, a->out, a->k);
     if (status != CVL_OK)
         return status;
     for (ptrdiff_t k = 0; k < a->k; k++)
         axis->tap_order[k] = k;
 
-    cvl_phase whole = {.out_step = 1,
-                       .count = a->out,
-                       .in_first = -a->pad,
-                       .in_step = a->out > 1 ? a->stride : 1,
-                       .taps = a->k,
-                       .tap_step = a->k > 1 ? a->dilation : 1};
-    clip_taps(&whole, a->in);
-    return append_phases(axis, &capacity, &whole, split_dilation);
+    *axis->phases = (cvl_phase){.out_step = 1,
+                                .count = a->out,
+                                .in_first = -a->pad,
+                                .in_step = a->out > 1 ? a->stride : 1,
+                                .taps = a->k,
+                                .tap_step = a->k > 1 ? a->dilation : 1};
+    clip_taps(axis->phases, a->in);
+    axis->n_phases = 1;
+    return CVL_OK;
 }
 
-cvl_status cvl_grad_input_axis(const cvl_axis *a, bool split_dilation, cvl_gather_axis *axis) {
+cvl_status cvl_grad_input_axis(const cvl_axis *a, cvl_gather_axis *axis) {
     /* Source and destination change places: dy is read, dx written. */
     ptrdiff_t capacity = own_phases;
     cvl_status status = start_axis(axis, a->out, a->in, a->k);
@@ -147,31 +165,39 @@ cvl_status cvl_grad_input_axis(const cvl_axis *a, bool split_dilation, cvl_gathe
         if (out_first >= a->in)
             continue;
         const ptrdiff_t reach = taps > 1 ? (taps - 1) * (a->dilation / common) : 0;
-        cvl_phase whole = {.out_first = out_first,
-                           .out_step = residues,
-                           .count = (a->in - 1 - out_first) / a->stride + 1,
-                           .in_first = (out_first + a->pad - offset) / a->stride - reach,
-                           .in_step = 1,
-                           .taps = taps,
-                           .tap_step = taps > 1 ? a->dilation / common : 1,
-                           .tap_first = tap_first};
-        clip_taps(&whole, axis->in);
-        reached[out_first] = true;
-        status = append_phases(axis, &capacity, &whole, split_dilation);
-        if (status != CVL_OK)
+        cvl_phase *p = reserve_phases(axis, &capacity, 1);
+        if (!p) {
+            status = CVL_NO_MEMORY;
             goto cleanup;
+        }
+        *p = (cvl_phase){.out_first = out_first,
+                         .out_step = residues,
+                         .count = cvl_divide(a->in - 1 - out_first, a->stride) + 1,
+                         .in_first = cvl_divide(out_first + a->pad - offset, a->stride) - reach,
+                         .in_step = 1,
+                         .taps = taps,
+                         .tap_step = taps > 1 ? a->dilation / common : 1,
+                         .tap_first = tap_first};
+        clip_taps(p, axis->in);
+        reached[out_first] = true;
+        axis->n_phases++;
     }
 
     status = CVL_OK;
-    for (ptrdiff_t first = 0; first < residues && status == CVL_OK; first++) {
+    for (ptrdiff_t first = 0; first < residues; first++) {
         if (reached[first])
             continue;
-        const cvl_phase empty = {.out_first = first,
-                                 .out_step = residues,
-                                 .count = (a->in - 1 - first) / a->stride + 1,
-                                 .in_step = 1,
-                                 .tap_step = 1};
-        status = append_phases(axis, &capacity, &empty, false);
+        cvl_phase *p = reserve_phases(axis, &capacity, 1);
+        if (!p) {
+            status = CVL_NO_MEMORY;
+            goto cleanup;
+        }
+        *p = (cvl_phase){.out_first = first,
+                         .out_step = residues,
+                         .count = (a->in - 1 - first) / a->stride + 1,
+                         .in_step = 1,
+                         .tap_step = 1};
+        axis->n_phases++;
     }
 cleanup:
     if (reached != few_reached)
@@ -207,7 +233,7 @@ static void dense_span(const cvl_phase *phases, ptrdiff_t n_phases, ptrdiff_t co
     if (!any)
         *first = 0, last = count - 1;
     *step = common ? common : 1;
-    *length = (last - *first) / *step + 1;
+    *length = cvl_divide(last - *first, *step) + 1;
 }
 
 cvl_map cvl_channel_map(const cvl_phase *phases, ptrdiff_t n_phases, ptrdiff_t count) {
@@ -236,13 +262,14 @@ cvl_map cvl_pixel_map(const cvl_phase *phases, ptrdiff_t n_phases, ptrdiff_t cou
     cvl_map map = {.kind = CVL_SHARED, .q_step = 1};
     ptrdiff_t dense_step, dense_length;
     dense_span(phases, n_phases, count, &map.first, &dense_step, &dense_length);
-    map.runs = count > 1 ? p->in_step / dense_step : 1;
+    map.runs = count > 1 ? cvl_divide(p->in_step, dense_step) : 1;
     if (map.runs < 1)
         map.runs = 1;
     map.run_step = dense_step;
     map.step = map.runs * dense_step;
     map.length = ceil_div(dense_length, map.runs);
-    if (n_phases == 1 && p->taps && count < map.runs * map.length / p->taps)
+    const ptrdiff_t places = map.runs * map.length;
+    if (n_phases == 1 && p->taps > 1 && places > 2 * count && count < places / p->taps)
         return cvl_joined_map(p, 1, count);
     return map;
 }
@@ -269,15 +296,15 @@ void cvl_tap_place(const cvl_map *map, const cvl_phase *phase, ptrdiff_t j, ptrd
         return;
     }
     const ptrdiff_t dense = map->run_step ? map->run_step : map->step;
-    const ptrdiff_t place = (phase->in_first - map->first + j * phase->tap_step) / dense;
-    *run = place % map->runs;
-    *index = place / map->runs;
+    const ptrdiff_t place = cvl_divide(phase->in_first - map->first + j * phase->tap_step, dense);
+    *index = cvl_divide(place, map->runs);
+    *run = place - *index * map->runs;
 }
 
 void cvl_inside(const cvl_map *map, ptrdiff_t run, ptrdiff_t shift, ptrdiff_t in, ptrdiff_t *begin,
                 ptrdiff_t *end) {
     const ptrdiff_t source = map->first + run * map->run_step + shift;
     *begin = source >= 0 ? 0 : least(map->length, ceil_div(-source, map->step));
-    *end = source >= in ? 0 : least(map->length, (in - 1 - source) / map->step + 1);
+    *end = source >= in ? 0 : least(map->length, cvl_divide(in - 1 - source, map->step) + 1);
     *end = most(*begin, *end);
 }

@@ -33,11 +33,13 @@ typedef struct cvl_gather_axis {
     ptrdiff_t own_taps[16];
 } cvl_gather_axis;
 
-/* Fill an axis for forward or grad_input. With `split_dilation`, phases whose taps are further apart
- * than their positions are split until they are dense, so that neighbouring positions share inputs.
- * Free with cvl_free_axis, also after CVL_NO_MEMORY. */
-cvl_status cvl_forward_axis(const cvl_axis *a, bool split_dilation, cvl_gather_axis *axis);
-cvl_status cvl_grad_input_axis(const cvl_axis *a, bool split_dilation, cvl_gather_axis *axis);
+/* Fill an axis for forward or grad_input. Free with cvl_free_axis, also after CVL_NO_MEMORY. */
+cvl_status cvl_forward_axis(const cvl_axis *a, cvl_gather_axis *axis);
+cvl_status cvl_grad_input_axis(const cvl_axis *a, cvl_gather_axis *axis);
+
+/* Splits phases whose taps are further apart than their positions until they are dense, so that
+ * neighbouring positions share inputs. */
+cvl_status cvl_split_axis(cvl_gather_axis *axis);
 void cvl_free_axis(cvl_gather_axis *axis);
 
 /* Where a tile keeps the inputs of some phases on one axis, for `count` positions: `runs` runs of
@@ -68,6 +70,11 @@ cvl_map cvl_pixel_map(const cvl_phase *phases, ptrdiff_t n_phases, ptrdiff_t cou
 /* The same with a run of `count` places for each tap, so that rows of positions follow one another without
  * what lies between them; with several phases, as large as the largest of them needs. */
 cvl_map cvl_joined_map(const cvl_phase *phases, ptrdiff_t n_phases, ptrdiff_t count);
+
+/* a / b. Most steps are 1, and a division costs as much as a dozen other instructions. */
+static inline ptrdiff_t cvl_divide(ptrdiff_t a, ptrdiff_t b) {
+    return b == 1 ? a : a / b;
+}
 
 /* The place of tap j of a phase at position 0, given as its run and the index in it. */
 void cvl_tap_place(const cvl_map *map, const cvl_phase *phase, ptrdiff_t j, ptrdiff_t *run,

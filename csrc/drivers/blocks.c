@@ -13,7 +13,10 @@ static ptrdiff_t ceil_div(ptrdiff_t a, ptrdiff_t b) {
     return (a + b - 1) / b;
 }
 
-static ptrdiff_t map_places(cvl_map map) {
+/* The places of a map, or those that lie inside the source, of which a shared run has no more than there are. */
+static ptrdiff_t map_places(cvl_map map, const cvl_gather_axis *axis, bool inside) {
+    if (inside && map.kind == CVL_SHARED && map.runs == 1 && map.length > axis->in)
+        map.length = axis->in;
     return cvl_scale_bytes(map.runs, map.length);
 }
 
@@ -26,11 +29,13 @@ static ptrdiff_t largest_count(const cvl_gather_axis *axis) {
 }
 
 /* The most places that `count` positions of any one phase of an axis take. */
-static ptrdiff_t phase_places(const cvl_gather_axis *axis, cvl_map_fn *map, ptrdiff_t count) {
+static ptrdiff_t phase_places(const cvl_gather_axis *axis, cvl_map_fn *map, ptrdiff_t count,
+                              bool inside) {
     ptrdiff_t most = 0;
     for (ptrdiff_t i = 0; i < axis->n_phases; i++) {
         const cvl_phase *p = &axis->phases[i];
-        const ptrdiff_t places = map_places(map(p, 1, count < p->count ? count : p->count));
+        const ptrdiff_t places =
+            map_places(map(p, 1, count < p->count ? count : p->count), axis, inside);
         if (places > most)
             most = places;
     }
@@ -76,24 +81,27 @@ static cvl_status list_slabs(const cvl_gather *g, cvl_blocks *blocks) {
 
 cvl_status cvl_cut(const cvl_gather *g, cvl_map_fn *map, cvl_map_fn *width_map,
                    ptrdiff_t place_bytes, ptrdiff_t budget, ptrdiff_t repeats,
-                   ptrdiff_t enough_tasks, cvl_blocks *blocks) {
+                   ptrdiff_t enough_tasks, bool inside, cvl_blocks *blocks) {
     const cvl_gather_axis *width = &g->axis[2];
     const ptrdiff_t all_rows = largest_count(&g->axis[1]), all_columns = largest_count(width);
-    const ptrdiff_t depth_places = phase_places(&g->axis[0], map, 1);
+    const ptrdiff_t depth_places = phase_places(&g->axis[0], map, 1, inside);
     const ptrdiff_t budget_places = place_bytes ? budget / place_bytes : PTRDIFF_MAX;
 
     ptrdiff_t columns = all_columns;
-    const ptrdiff_t row_places = cvl_scale_bytes(depth_places, phase_places(&g->axis[1], map, 1));
-    while (columns > least_columns &&
-           cvl_scale_bytes(row_places, map_places(width_map(width->phases, width->n_phases,
-                                                            columns))) > budget_places)
+    const ptrdiff_t row_places =
+        cvl_scale_bytes(depth_places, phase_places(&g->axis[1], map, 1, inside));
+    while (
+        columns > least_columns &&
+        cvl_scale_bytes(row_places, map_places(width_map(width->phases, width->n_phases, columns),
+                                               width, inside)) > budget_places)
         columns = even(all_columns, columns - columns / 4);
 
     ptrdiff_t rows = all_rows;
-    const ptrdiff_t width_places = map_places(width_map(width->phases, width->n_phases, columns));
+    const ptrdiff_t width_places =
+        map_places(width_map(width->phases, width->n_phases, columns), width, inside);
     const ptrdiff_t column_places = cvl_scale_bytes(depth_places, width_places);
-    while (rows > 1 &&
-           cvl_scale_bytes(column_places, phase_places(&g->axis[1], map, rows)) > budget_places)
+    while (rows > 1 && cvl_scale_bytes(column_places, phase_places(&g->axis[1], map, rows,
+                                                                   inside)) > budget_places)
         rows = even(all_rows, rows - (rows + 7) / 8);
 
     while (rows > 1 && rows * columns * width->n_phases > 2 * least_positions &&
@@ -107,8 +115,9 @@ cvl_status cvl_cut(const cvl_gather *g, cvl_map_fn *map, cvl_map_fn *width_map,
     blocks->columns = columns;
     blocks->n_columns = ceil_div(all_columns, columns);
     blocks->width = width_map(width->phases, width->n_phases, columns);
-    blocks->places = cvl_scale_bytes(cvl_scale_bytes(depth_places, map_places(blocks->width)),
-                                     phase_places(&g->axis[1], map, rows));
+    blocks->places =
+        cvl_scale_bytes(cvl_scale_bytes(depth_places, map_places(blocks->width, width, inside)),
+                        phase_places(&g->axis[1], map, rows, inside));
     blocks->positions = cvl_scale_bytes(cvl_scale_bytes(rows, columns), width->n_phases);
     return list_slabs(g, blocks);
 }

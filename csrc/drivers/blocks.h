@@ -22,11 +22,11 @@ typedef struct cvl_blocks {
 } cvl_blocks;
 
 /* Cuts the gather so that a tile, at `place_bytes` for each of its places, fits `budget` where one row
- * of a few columns does, and so that `repeats` times the blocks make enough tasks to share out. Which
- * block a position is in has no influence on how it is summed. */
+ * of a few columns does, and so that `repeats` times the blocks make enough tasks to share out. A tile
+ * holds all its places, or only those inside the source. Which block a position is in has no influence on how it is summed. */
 cvl_status cvl_cut(const cvl_gather *g, cvl_map_fn *map, cvl_map_fn *width_map,
                    ptrdiff_t place_bytes, ptrdiff_t budget, ptrdiff_t repeats,
-                   ptrdiff_t enough_tasks, cvl_blocks *blocks);
+                   ptrdiff_t enough_tasks, bool inside, cvl_blocks *blocks);
 void cvl_free_blocks(cvl_blocks *blocks);
 
 /* The last phase of an axis may have fewer positions than the first: the positions of `phase` in

@@ -10,35 +10,24 @@
  * is summed over its taps alone.
  */
 
-enum {
-    /* Steps of the reduction that are summed in registers before they are added to C: so many that the
-     * visits to C cost little, so few that the rounding error of long sums stays low. */
-    longest_cut = CVL_REAL_BYTES == 4 ? 128 : 64,
-};
-
-/* Steps of one cut: the reduction in even parts. */
-static ptrdiff_t even_cut(ptrdiff_t steps) {
-    const ptrdiff_t cuts = (steps + longest_cut - 1) / longest_cut;
-    return cuts ? (steps + cuts - 1) / cuts : 1;
-}
-
-/* Steps of one pass: whole cuts, whose weights, `width` to a step, take about a sixteenth of the level-2
- * cache. */
-static ptrdiff_t pass_steps(ptrdiff_t cut, ptrdiff_t width) {
-    const ptrdiff_t bytes = cut * width * (ptrdiff_t)sizeof(real),
-                    cuts = cvl_l2_bytes() / 16 / bytes;
-    return cuts > 1 ? cuts * cut : cut;
-}
+/* Weights and their strides: the user's, or a copy. */
+typedef struct weight_view {
+    const real *at;
+    ptrdiff_t group, oc, ic, k[CVL_AXES];
+} weight_view;
 
 typedef struct channel_job {
     const cvl_gather *g;
     const kernel_table *kernels;
+    weight_view w;
     cvl_blocks blocks;
     ptrdiff_t images, n_images; /* of a task, and how many such lots there are */
     ptrdiff_t vectors;          /* of output channels */
     ptrdiff_t n_blocks;         /* of output channels */
     ptrdiff_t splits;           /* of the blocks, into tasks of their own */
     ptrdiff_t taps, steps;      /* the most taps of a task, and steps of a pass */
+    bool some_in_place;         /* whether some blocks are summed in dst, */
+    bool some_moved;            /* and some by way of `out` */
     ptrdiff_t pitch;            /* elements of `out` to a position: the widest block */
     ptrdiff_t max_classes;
     char *workspace;
@@ -48,6 +37,11 @@ typedef struct channel_job {
 /* The first lane of an output-channel block; blocks are as even as whole vectors allow. */
 static ptrdiff_t block_lane(const channel_job *job, ptrdiff_t block) {
     return job->vectors * block / job->n_blocks * job->kernels->lanes;
+}
+
+/* Whether a block is summed in dst itself: its channels are contiguous there and fill their vectors. */
+static bool block_in_place(const channel_job *job, ptrdiff_t block) {
+    return job->g->dst_strides.c == 1 && block_lane(job, block + 1) <= job->g->oc;
 }
 
 /* Taps [first, last) of a phase, on every axis. */
@@ -82,7 +76,7 @@ typedef struct channel_task {
  * and where its sums go, in dst or in `out`. */
 typedef struct channel_space {
     real *tile, *weights, *bias, *out;
-    ptrdiff_t *a_row, *dst_row, *out_row, *no_row;
+    ptrdiff_t *a_row, *dst_row, *out_row;
     position_class *classes;
     ptrdiff_t *tap_place, *tap_weight;
     ptrdiff_t *step_row; /* of a step in `weights` */
@@ -117,8 +111,19 @@ static channel_task nth_channel_task(const channel_job *job, ptrdiff_t index) {
     return t;
 }
 
-/* Reads a task's inputs where they stand, if their channels do so together and no step between two
- * of them is much longer than the source itself; else packs them. */
+/* Whether a task's inputs are read where they stand: their channels must do so together, and no step between
+ * two inputs be much longer than the source itself. Few channels of many are packed even so: then the taps
+ * of a row follow one another and are summed as one. */
+static bool inputs_in_place(const cvl_gather *g, const input_tile *tile, const ptrdiff_t in[]) {
+    enum { few_channels = 32 };
+    if (g->src_strides.c != 1 && g->ic != 1)
+        return false;
+    if (g->ic < few_channels && g->axis[2].k > 1 && g->src_strides.s[2] != g->ic)
+        return false;
+    return tile_is_near(tile, in);
+}
+
+/* Brings a task's inputs together. */
 static void bring_inputs(const channel_job *job, channel_task *task, real *room) {
     const cvl_gather *g = job->g;
     const cvl_slab *slab = task->slab;
@@ -132,15 +137,21 @@ static void bring_inputs(const channel_job *job, channel_task *task, real *room)
     tile->shift[0] = slab->depth_q * slab->depth->in_step;
     tile->shift[1] = slab->height_q * slab->height->in_step;
     tile->shift[2] = task->column_block * job->blocks.columns * g->axis[2].phases[0].in_step;
-    if ((g->src_strides.c == 1 || g->ic == 1) && tile_is_near(tile, in)) {
-        tile_in_place(tile, src, &g->src_strides);
+    if (inputs_in_place(g, tile, in)) {
+        tile_in_place(tile, src, &g->src_strides, in);
         task->tile_image = g->src_strides.n;
         return;
     }
+    /* Only places inside the source are packed: no others are read. */
+    ptrdiff_t skipped[CVL_AXES];
+    for (int i = 0; i < CVL_AXES; i++)
+        skipped[i] = clip_map(&tile->map[i], tile->shift[i], in[i]);
     task->tile_image = job->blocks.places * g->ic;
     for (ptrdiff_t i = task->images - 1; i >= 0; i--)
         pack_channels_together(tile, room + i * task->tile_image, g->ic, src + i * g->src_strides.n,
                                &g->src_strides, g->ic, in, job->kernels->copy);
+    for (int i = 0; i < CVL_AXES; i++)
+        unclip_map(tile, i, skipped[i]);
 }
 
 /* The taps of a phase that position q meets inside the source. */
@@ -174,17 +185,22 @@ static ptrdiff_t list_row(const channel_job *job, const channel_task *task,
                           const channel_space *space, const cvl_phase *p, ptrdiff_t image,
                           ptrdiff_t row, ptrdiff_t q, ptrdiff_t end, ptrdiff_t n) {
     const cvl_data_strides *to = &job->g->dst_strides;
-    const ptrdiff_t a = image * task->tile_image + row * task->tile.position[1];
-    const ptrdiff_t dst = image * to->n + row * task->dst_line;
-    const ptrdiff_t out = (image * task->slab->rows + row) * task->columns;
-    for (; q < end; q++, n++) {
-        const ptrdiff_t column = p->out_first + p->out_step * q;
-        space->a_row[n] = a + q * task->tile.position[2];
-        space->dst_row[n] = dst + column * to->s[2];
-        space->out_row[n] = (out + column) * job->pitch;
-        space->no_row[n] = 0;
+    const ptrdiff_t first = p->out_first + p->out_step * q, count = end - q;
+    const ptrdiff_t a_step = task->tile.position[2];
+    const ptrdiff_t a = image * task->tile_image + row * task->tile.position[1] + q * a_step;
+    for (ptrdiff_t i = 0; i < count; i++)
+        space->a_row[n + i] = a + i * a_step;
+    if (job->some_in_place) {
+        const ptrdiff_t dst = image * to->n + row * task->dst_line + first * to->s[2];
+        for (ptrdiff_t i = 0; i < count; i++)
+            space->dst_row[n + i] = dst + i * p->out_step * to->s[2];
     }
-    return n;
+    if (job->some_moved) {
+        const ptrdiff_t out = (image * task->slab->rows + row) * task->columns + first;
+        for (ptrdiff_t i = 0; i < count; i++)
+            space->out_row[n + i] = (out + i * p->out_step) * job->pitch;
+    }
+    return n + count;
 }
 
 /* Lists a task's positions class by class, the classes of one width phase together; returns how many
@@ -220,28 +236,17 @@ static ptrdiff_t list_classes(const channel_job *job, const channel_task *task,
     return n_classes;
 }
 
-/* The smallest box that holds the taps of all classes. */
-static tap_box all_taps(const position_class *classes, ptrdiff_t n) {
-    tap_box all = {{0}, {0}};
-    bool any = false;
-    for (ptrdiff_t i = 0; i < n; i++) {
-        const tap_box *own = &classes[i].taps;
-        if (empty_box(own))
-            continue;
-        for (int axis = 0; axis < CVL_AXES; axis++) {
-            if (!any || own->first[axis] < all.first[axis])
-                all.first[axis] = own->first[axis];
-            if (!any || own->last[axis] > all.last[axis])
-                all.last[axis] = own->last[axis];
-        }
-        any = true;
-    }
-    return all;
+/* All taps that a task's positions of one width phase may meet: at its depth, and all of the other axes, so
+ * that how a reduction is cut does not depend on how the rows and columns are. */
+static tap_box all_taps(const channel_task *task, const position_class *of) {
+    tap_box box = {{of->taps.first[0], 0, 0},
+                   {of->taps.last[0], task->slab->height->taps, of->width->taps}};
+    return box;
 }
 
 /* Where each tap of a box reads in the tile, and where its weights stand; returns how many there are. */
-static ptrdiff_t list_box(const cvl_gather *g, const channel_task *task, const cvl_phase *width,
-                          const tap_box *box, const channel_space *space) {
+static ptrdiff_t list_box(const cvl_gather *g, const weight_view *w, const channel_task *task,
+                          const cvl_phase *width, const tap_box *box, const channel_space *space) {
     const cvl_phase *const phase[] = {task->slab->depth, task->slab->height, width};
     ptrdiff_t n = 0;
     if (empty_box(box))
@@ -254,7 +259,7 @@ static ptrdiff_t list_box(const cvl_gather *g, const channel_task *task, const c
                 for (int i = 0; i < CVL_AXES; i++) {
                     space->tap_place[n] += tap_offset(&task->tile, i, phase[i], j[i]);
                     space->tap_weight[n] +=
-                        g->axis[i].tap_order[phase[i]->tap_first + j[i]] * g->w_k[i];
+                        g->axis[i].tap_order[phase[i]->tap_first + j[i]] * w->k[i];
                 }
             }
     return n;
@@ -303,33 +308,44 @@ static channel_pass pass_size(const channel_job *job, const ptrdiff_t *weight, p
     return pass;
 }
 
+/* Rows from channel to channel of a pass whose weights are packed channel by channel: an odd number, so that
+ * the rows of one tap do not all fall into the same few sets of the level-1 cache. */
+static ptrdiff_t channel_rows(ptrdiff_t taps) {
+    return taps | 1;
+}
+
 /* Packs the weights of a pass as rows of output channels, a block's pitch apart, of which `lanes` exist,
  * and says where each step finds its row. */
 static void pack_pass(const channel_job *job, const real *w, const channel_space *space,
                       const channel_pass *pass, ptrdiff_t lanes) {
-    const cvl_gather *g = job->g;
     copy_kernel *const copy = job->kernels->copy;
     const ptrdiff_t *const weight = space->tap_weight + pass->tap;
-    const ptrdiff_t pitch = job->pitch, taps = pass->taps;
-    const int direction = taps_follow(weight, 0, taps);
-    const real *const from =
-        w + pass->channel * g->w_ic + (direction < 0 ? weight[taps - 1] : weight[0]);
+    const ptrdiff_t pitch = job->pitch, taps = pass->taps, channels = pass->channels;
+    const int direction = taps > 1 ? taps_follow(weight, 0, taps) : 0;
+    const ptrdiff_t channel_row = direction ? channel_rows(taps) : 1;
+    const real *const from = w + pass->channel * job->w.ic;
     if (lanes < pitch)
-        memset(space->weights, 0, (size_t)(pass->channels * taps * pitch) * sizeof(real));
-    if (direction && g->w_ic == taps)
-        copy(space->weights, pitch, 1, from, 1, g->w_oc, pass->channels * taps, lanes);
-    else if (direction && taps > 1)
-        for (ptrdiff_t i = 0; i < pass->channels; i++)
-            copy(space->weights + i * taps * pitch, pitch, 1, from + i * g->w_ic, 1, g->w_oc, taps,
-                 lanes);
-    else
+        memset(space->weights, 0,
+               (size_t)(channels * (direction ? channel_row : taps) * pitch) * sizeof(real));
+    if (!direction)
         for (ptrdiff_t t = 0; t < taps; t++)
-            copy(space->weights + t * pitch, taps * pitch, 1,
-                 w + pass->channel * g->w_ic + weight[t], g->w_ic, g->w_oc, pass->channels, lanes);
+            copy(space->weights + t * channels * pitch, pitch, 1, from + weight[t], job->w.ic,
+                 job->w.oc, channels, lanes);
+    else if (job->w.ic == taps && channel_row == taps)
+        copy(space->weights, pitch, 1, from + weight[direction < 0 ? taps - 1 : 0], 1, job->w.oc,
+             channels * taps, lanes);
+    else
+        for (ptrdiff_t i = 0; i < channels; i++)
+            copy(space->weights + i * channel_row * pitch, pitch, 1,
+                 from + weight[direction < 0 ? taps - 1 : 0] + i * job->w.ic, 1, job->w.oc, taps,
+                 lanes);
     ptrdiff_t *step = space->step_row;
     for (ptrdiff_t t = 0; t < taps; t++)
-        for (ptrdiff_t i = 0; i < pass->channels; i++)
-            *step++ = (i * taps + (direction < 0 ? taps - 1 - t : t)) * pitch;
+        for (ptrdiff_t i = 0; i < channels; i++)
+            *step++ = (direction > 0   ? i * channel_row + t
+                       : direction < 0 ? i * channel_row + taps - 1 - t
+                                       : t * channels + i) *
+                      pitch;
 }
 
 /* The terms of one class in a pass over the box `all`. */
@@ -357,22 +373,6 @@ static ptrdiff_t list_terms(const cvl_gather *g, const tap_box *all, const tap_b
     return n;
 }
 
-/* Runs the product tile over `count` rows of A and a panel of B, `width` wide. */
-static void multiply(const kernel_table *kernels, ptrdiff_t width, real *c, const ptrdiff_t *c_row,
-                     const real *init, const ptrdiff_t *init_row, bool init_splat, const real *a,
-                     const ptrdiff_t *a_row, ptrdiff_t a_step, const real *b,
-                     const ptrdiff_t *b_row, const cvl_term *terms, ptrdiff_t n_terms,
-                     ptrdiff_t count) {
-    const ptrdiff_t vectors = width / kernels->lanes, rows = kernels->rows[vectors - 1];
-    const ptrdiff_t tiles = (count + rows - 1) / rows;
-    for (ptrdiff_t tile = 0, m0 = 0, m1; tile < tiles; tile++, m0 = m1) {
-        m1 = count * (tile + 1) / tiles;
-        kernels->product_tile[vectors - 1][m1 - m0 - 1](
-            c, c_row + m0, init, init ? init_row + m0 : NULL, init_splat, a, a_row + m0, a_step, b,
-            b_row, terms, n_terms);
-    }
-}
-
 /* Moves a block of sums, out[image][row][column][pitch], to dst. */
 static void store_block(const channel_job *job, const channel_task *task, const real *out,
                         real *dst, ptrdiff_t lanes) {
@@ -398,17 +398,26 @@ typedef struct channel_block {
 static void run_pass(const channel_job *job, const channel_task *task, const channel_space *space,
                      const channel_block *block, const tap_box *all, const position_class *classes,
                      ptrdiff_t n_classes, const channel_pass *pass, bool first) {
-    if (pass->taps * pass->channels)
+    if (pass->taps > 0 && pass->channels > 0)
         pack_pass(job, block->w, space, pass, block->lanes);
     for (const position_class *own = classes; own < classes + n_classes; own++) {
         const ptrdiff_t n_terms =
             list_terms(job->g, all, &own->taps, space->tap_place, pass, space->terms);
         const ptrdiff_t *c_row = block->c_row + own->first;
-        if (n_terms > 0 || first)
-            multiply(job->kernels, block->width, block->c, c_row, first ? space->bias : block->c,
-                     first ? space->no_row : c_row, false, task->tile.base,
-                     space->a_row + own->first, 1, space->weights, space->step_row, space->terms,
-                     n_terms, own->count);
+        if (n_terms == 0 && !first)
+            continue;
+        const product sums = {.c = block->c,
+                              .c_row = c_row,
+                              .init = first ? space->bias : block->c,
+                              .init_row = first ? NULL : c_row,
+                              .a = task->tile.base,
+                              .a_row = space->a_row + own->first,
+                              .a_step = 1,
+                              .b = space->weights,
+                              .b_row = space->step_row,
+                              .terms = space->terms,
+                              .n_terms = n_terms};
+        multiply(job->kernels, &sums, own->count, block->width);
     }
 }
 
@@ -417,8 +426,8 @@ static void run_phase(const channel_job *job, const channel_task *task, const ch
                       const channel_block *block, const position_class *classes,
                       ptrdiff_t n_classes) {
     const ptrdiff_t ic = job->g->ic;
-    const tap_box all = all_taps(classes, n_classes);
-    const ptrdiff_t taps = ic ? list_box(job->g, task, classes->width, &all, space) : 0;
+    const tap_box all = all_taps(task, classes);
+    const ptrdiff_t taps = ic ? list_box(job->g, &job->w, task, classes->width, &all, space) : 0;
     if (taps == 0) {
         const channel_pass none = {.cut_taps = 1};
         run_pass(job, task, space, block, &all, classes, n_classes, &none, true);
@@ -437,18 +446,16 @@ static void run_phase(const channel_job *job, const channel_task *task, const ch
         }
 }
 
-/* One block of output channels at all positions: where channels are contiguous and fill their vectors
- * in dst itself, else by way of `out`. */
+/* One block of output channels at all positions, in dst itself or by way of `out`. */
 static void run_block(const channel_job *job, const channel_task *task, const channel_space *space,
                       ptrdiff_t n_classes, ptrdiff_t number) {
     const cvl_gather *g = job->g;
     const ptrdiff_t lane = block_lane(job, number);
     const ptrdiff_t width = block_lane(job, number + 1) - lane;
     const ptrdiff_t lanes = g->oc - lane < width ? g->oc - lane : width;
-    const bool in_place = g->dst_strides.c == 1 && lanes == width;
+    const bool in_place = block_in_place(job, number);
     real *const dst = task->dst + lane * g->dst_strides.c;
-    const channel_block block = {.w =
-                                     (const real *)g->w + task->group * g->w_group + lane * g->w_oc,
+    const channel_block block = {.w = job->w.at + task->group * job->w.group + lane * job->w.oc,
                                  .width = width,
                                  .lanes = lanes,
                                  .c = in_place ? dst : space->out,
@@ -474,13 +481,15 @@ static channel_space channel_layout(const channel_job *job, cvl_arena *memory) {
     const ptrdiff_t places = cvl_scale_bytes(job->blocks.places, job->images);
     channel_space space;
     space.tile = cvl_take(memory, cvl_scale_bytes(places, job->g->ic), sizeof(real));
-    space.weights = cvl_take(memory, cvl_scale_bytes(job->steps, job->pitch), sizeof(real));
+    /* Half as much again is the most that channel_rows adds. */
+    space.weights = cvl_take(memory, cvl_scale_bytes(job->steps + job->steps / 2 + 1, job->pitch),
+                             sizeof(real));
     space.bias = cvl_take(memory, job->pitch, sizeof(real));
-    space.out = cvl_take(memory, cvl_scale_bytes(positions, job->pitch), sizeof(real));
+    space.out = cvl_take(memory, job->some_moved ? cvl_scale_bytes(positions, job->pitch) : 0,
+                         sizeof(real));
     space.a_row = cvl_take(memory, positions, sizeof(ptrdiff_t));
-    space.dst_row = cvl_take(memory, positions, sizeof(ptrdiff_t));
-    space.out_row = cvl_take(memory, positions, sizeof(ptrdiff_t));
-    space.no_row = cvl_take(memory, positions, sizeof(ptrdiff_t));
+    space.dst_row = cvl_take(memory, job->some_in_place ? positions : 0, sizeof(ptrdiff_t));
+    space.out_row = cvl_take(memory, job->some_moved ? positions : 0, sizeof(ptrdiff_t));
     space.classes = cvl_take(memory, job->max_classes, sizeof(position_class));
     space.tap_place = cvl_take(memory, job->taps, sizeof(ptrdiff_t));
     space.tap_weight = cvl_take(memory, job->taps, sizeof(ptrdiff_t));
@@ -519,20 +528,52 @@ static ptrdiff_t images_together(const cvl_gather *g, const cvl_blocks *blocks,
     return (g->n + lots - 1) / lots;
 }
 
+/* Whether the taps of a kernel stand side by side in the weights and those of a phase do not: one phase
+ * alone would use a little of every cache line. */
+static bool taps_scattered(const cvl_gather *g) {
+    /* More than this comes from the system anew for every call, a page at a time. */
+    const double most_bytes = 16 << 20;
+    const ptrdiff_t *const k[] = {&g->axis[0].k, &g->axis[1].k, &g->axis[2].k};
+    const bool phases =
+        g->axis[0].n_phases > 1 || g->axis[1].n_phases > 1 || g->axis[2].n_phases > 1;
+    const bool follow = (*k[2] == 1 || g->w_k[2] == 1) && (*k[1] == 1 || g->w_k[1] == *k[2]) &&
+                        (*k[0] == 1 || g->w_k[0] == *k[1] * *k[2]);
+    const double taps = (double)*k[0] * (double)*k[1] * (double)*k[2];
+    const double weights = taps * (double)g->ic * (double)g->oc * (double)g->groups;
+    return phases && follow && taps > 1 && weights * (double)sizeof(real) <= most_bytes;
+}
+
+/* Copies the weights tap by tap, [group][tap][ic][oc], one input channel after another. */
+static void copy_taps(void *context, ptrdiff_t begin, ptrdiff_t end, int thread) {
+    const channel_job *job = context;
+    const cvl_gather *g = job->g;
+    const ptrdiff_t taps = g->axis[0].k * g->axis[1].k * g->axis[2].k;
+    (void)thread;
+    for (ptrdiff_t index = begin; index < end; index++) {
+        const ptrdiff_t group = index / g->ic, i = index % g->ic;
+        job->kernels->copy((real *)job->w.at + group * job->w.group + i * job->w.ic, 1, job->w.k[2],
+                           (const real *)g->w + group * g->w_group + i * g->w_ic, g->w_oc, 1, g->oc,
+                           taps);
+    }
+}
+
 cvl_status CVL_TYPED(cvl_gather_channels)(const cvl_gather *g, const cvl_kernels *all_kernels) {
     const kernel_table *kernels = all_kernels->CVL_DTYPE;
     channel_job job = {.g = g, .kernels = kernels};
     const ptrdiff_t lanes = kernels->lanes;
     const ptrdiff_t *const k[] = {&g->axis[0].k, &g->axis[1].k, &g->axis[2].k};
+    job.w = (weight_view){g->w, g->w_group, g->w_oc, g->w_ic, {g->w_k[0], g->w_k[1], g->w_k[2]}};
     job.vectors = (g->oc + lanes - 1) / lanes;
     job.n_blocks = (job.vectors + kernels->vectors - 1) / kernels->vectors;
     job.pitch = (job.vectors + job.n_blocks - 1) / job.n_blocks * lanes;
     job.taps = *k[0] * *k[1] * *k[2];
+    job.some_in_place = block_in_place(&job, 0);
+    job.some_moved = !block_in_place(&job, job.n_blocks - 1);
     const ptrdiff_t place_bytes = g->ic * (ptrdiff_t)sizeof(real);
     const ptrdiff_t tasks_wanted = cvl_enough_tasks(g->work);
     cvl_status status =
         cvl_cut(g, cvl_channel_map, cvl_channel_map, place_bytes, cvl_l2_bytes() / 2,
-                g->n * g->groups * job.n_blocks, tasks_wanted, &job.blocks);
+                g->n * g->groups * job.n_blocks, tasks_wanted, true, &job.blocks);
     if (status != CVL_OK)
         return status;
     const cvl_blocks *blocks = &job.blocks;
@@ -551,12 +592,21 @@ cvl_status CVL_TYPED(cvl_gather_channels)(const cvl_gather *g, const cvl_kernels
     job.workspace_bytes = size.bytes;
     const ptrdiff_t tasks = areas * job.n_images * job.splits;
     const int threads = cvl_threads_for(tasks, g->work);
-    job.workspace = cvl_alloc((size_t)cvl_scale_bytes(job.workspace_bytes, threads));
-    if (job.workspace)
+    const bool scattered = taps_scattered(g);
+    const ptrdiff_t copied = scattered ? job.taps * g->ic * g->oc * g->groups : 0;
+    char *const memory = cvl_alloc((size_t)cvl_add_bytes(
+        cvl_part_bytes(copied, sizeof(real)), cvl_scale_bytes(job.workspace_bytes, threads)));
+    status = memory ? CVL_OK : CVL_NO_MEMORY;
+    if (memory && scattered) {
+        const ptrdiff_t tap = g->ic * g->oc, row = g->axis[2].k * tap;
+        job.w =
+            (weight_view){(real *)memory, job.taps * tap, 1, g->oc, {g->axis[1].k * row, row, tap}};
+        cvl_parallel_for(g->groups * g->ic, 8, threads, copy_taps, &job);
+    }
+    job.workspace = memory ? memory + cvl_part_bytes(copied, sizeof(real)) : NULL;
+    if (memory)
         cvl_parallel_for(tasks, 1, threads, channel_tasks, &job);
-    else
-        status = CVL_NO_MEMORY;
-    cvl_free(job.workspace);
+    cvl_free(memory);
     cvl_free_blocks(&job.blocks);
     return status;
 }

@@ -122,6 +122,12 @@ static chunk_operand pack_pieces(const reduce_job *job, bool of_x, const cvl_chu
                        .image = places * pitch,
                        .row = chunk->columns * pitch,
                        .column = pitch};
+    if (!of_x && s->c == 1 && s->s[2] == pitch && channels == pitch) { /* packed as it stands */
+        o.base = chunk_dy(r, chunk, group, first);
+        o.image = s->n;
+        o.row = s->s[1];
+        return o;
+    }
     if (of_x)
         o.tile = chunk_tile(job, chunk, false);
     for (ptrdiff_t c = 0; c < channels; c += pitch)
@@ -157,14 +163,19 @@ static chunk_operand bring_x_rows(const reduce_job *job, const cvl_chunk *chunk,
                        .tile = chunk_tile(job, chunk, true)};
     bool packed = true;
     if (tile_is_inside(&o.tile, in)) {
-        tile_in_place(&o.tile, x, &r->x_strides);
+        tile_in_place(&o.tile, x, &r->x_strides, in);
         packed = chunk->columns > 1 && o.tile.position[2] != 1;
     }
     if (packed) {
+        /* Rows outside the source are not packed: no term reaches them. */
+        const ptrdiff_t skipped[] = {clip_map(&o.tile.map[0], o.tile.shift[0], in[0]),
+                                     clip_map(&o.tile.map[1], o.tile.shift[1], in[1])};
         o.image = channel_room(job->chunks.places) * channels;
         for (ptrdiff_t i = chunk->images - 1; i >= 0; i--)
             o.channel = pack_positions_together(&o.tile, room + i * o.image, x + i * r->x_strides.n,
                                                 &r->x_strides, channels, in, job->kernels->copy);
+        for (int i = 0; i < 2; i++)
+            unclip_map(&o.tile, i, skipped[i]);
     }
     o.base = o.tile.base;
     o.row = o.tile.position[1];
@@ -277,15 +288,47 @@ static void add_part(const reduce_job *job, const reduce_block *block, const cvl
     if (n_terms == 0)
         return;
     const ptrdiff_t n_rows = list_rows(job, block, &o->a, tap, end, space);
-    const real *b = o->b.base + (job->lanes_of_x ? space->tap_offset[tap] : 0);
-    for (ptrdiff_t lane = 0; lane < block->width; lane += job->strip, b += o->b.piece)
-        multiply(job->kernels, least(job->strip, block->width - lane), sums + lane, space->c_row,
-                 sums + lane, space->c_row, false, o->a.base, space->a_row, o->a.column, b,
-                 space->b_row, space->terms, n_terms, n_rows);
+    product p = {.c_row = space->c_row,
+                 .init_row = space->c_row,
+                 .a = o->a.base,
+                 .a_row = space->a_row,
+                 .a_step = o->a.column,
+                 .b = o->b.base + (job->lanes_of_x ? space->tap_offset[tap] : 0),
+                 .b_row = space->b_row,
+                 .terms = space->terms,
+                 .n_terms = n_terms};
+    for (ptrdiff_t lane = 0; lane < block->width; lane += job->strip, p.b += o->b.piece) {
+        p.c = sums + lane;
+        p.init = p.c;
+        multiply(job->kernels, &p, n_rows, least(job->strip, block->width - lane));
+    }
 }
 
-/* Adds one chunk. Each tap is summed over the rows at which it lies inside x and, unless a term is several
- * rows long, over such columns; taps of the same rows and columns share their terms. */
+/* Whether more than an eighth of a chunk's columns, over all taps of a row, meet padding, and terms of one
+ * row are long enough to leave them out. */
+static bool wide_padding(const reduce_job *job, const cvl_chunk *chunk) {
+    enum { long_term = 16 };
+    const cvl_gather_axis *axis = &job->r->axis[2];
+    const cvl_phase *p = axis->phases;
+    ptrdiff_t inside = 0, first, last;
+    for (ptrdiff_t j = 0; j < p->taps; j++) {
+        positions_inside(p, j, axis->in, chunk->column, chunk->columns, &first, &last);
+        inside += last - first;
+    }
+    return chunk->columns >= long_term && 8 * inside < 7 * p->taps * chunk->columns;
+}
+
+/* How many taps share their terms, as the rows of one product: one, if it has channels enough, or one row of
+ * the kernel, where a term is several rows of positions long or one tap has too few channels. */
+static ptrdiff_t reduce_taps_together(const reduce_job *job, const reduce_block *block,
+                                      const cvl_chunk *chunk, bool rows_follow) {
+    enum { enough_rows = 16 };
+    const bool apart = block->rows >= enough_rows && (!rows_follow || wide_padding(job, chunk));
+    return job->lanes_of_x || apart ? 1 : job->r->axis[2].phases->taps;
+}
+
+/* Adds one chunk. Each tap is summed over the rows at which it lies inside x and, if it shares its terms with
+ * no other, over such columns. */
 static void reduce_chunk(const reduce_job *job, const reduce_block *block, const cvl_chunk *chunk,
                          const reduce_space *space, real *sums) {
     const cvl_gather_axis *const axis = job->r->axis;
@@ -293,7 +336,7 @@ static void reduce_chunk(const reduce_job *job, const reduce_block *block, const
     const cvl_phase *const width = axis[2].phases;
     const chunk_operands o = bring_operands(job, block, chunk, space);
     const bool rows_follow = o.a.row == chunk->columns * o.a.column;
-    const ptrdiff_t taps_together = rows_follow && !job->lanes_of_x ? width->taps : 1;
+    const ptrdiff_t taps_together = reduce_taps_together(job, block, chunk, rows_follow);
     ptrdiff_t tap = 0;
     for (ptrdiff_t jd = 0; jd < depth->taps; jd++)
         for (ptrdiff_t jh = 0; jh < height->taps; jh++)
@@ -303,7 +346,7 @@ static void reduce_chunk(const reduce_job *job, const reduce_block *block, const
                 positions_inside(depth, jd, axis[0].in, chunk->depth, 1, &first_depth, &last_depth);
                 positions_inside(height, jh, axis[1].in, chunk->row, chunk->rows, &part.first_row,
                                  &part.last_row);
-                if (!rows_follow)
+                if (taps_together == 1 && (!rows_follow || wide_padding(job, chunk)))
                     positions_inside(width, jw, axis[2].in, chunk->column, chunk->columns,
                                      &part.first_column, &part.last_column);
                 if (first_depth < last_depth)
@@ -441,8 +484,9 @@ static void cut_chunks(reduce_job *job) {
     for (;;) {
         const ptrdiff_t x_channels = job->lanes_of_x ? job->most_wide : job->most_rows;
         const ptrdiff_t dy_channels = job->lanes_of_x ? job->most_rows : job->most_wide;
-        job->chunks = cvl_cut_reduce(job->r, map, job->width_map, x_channels * size,
-                                     dy_channels * size, cvl_l2_bytes() / 2, chunk_positions);
+        job->chunks =
+            cvl_cut_reduce(job->r, map, job->width_map, x_channels * size, dy_channels * size,
+                           cvl_l2_bytes() / 2, chunk_positions, job->together && !job->lanes_of_x);
         job->positions = job->chunks.images * job->chunks.rows * job->chunks.columns;
         if (job->most_rows <= least_rows || job->positions >= chunk_positions / 2 ||
             job->chunks.count == job->chunks.n_images)

@@ -15,23 +15,25 @@ static ptrdiff_t even(ptrdiff_t whole, ptrdiff_t size) {
 }
 
 static ptrdiff_t places(const cvl_reduce *r, cvl_map_fn *map, cvl_map_fn *width_map, ptrdiff_t rows,
-                        ptrdiff_t columns) {
+                        ptrdiff_t columns, bool inside) {
     const ptrdiff_t count[] = {1, rows, columns};
     ptrdiff_t n = 1;
     for (int i = 0; i < CVL_AXES; i++) {
         const cvl_map m = (i == CVL_AXES - 1 ? width_map : map)(r->axis[i].phases, 1, count[i]);
-        n = cvl_scale_bytes(n, cvl_scale_bytes(m.runs, m.length));
+        const bool clipped = inside && i < CVL_AXES - 1 && m.kind == CVL_SHARED && m.runs == 1;
+        const ptrdiff_t length = clipped && m.length > r->axis[i].in ? r->axis[i].in : m.length;
+        n = cvl_scale_bytes(n, cvl_scale_bytes(m.runs, length));
     }
     return n;
 }
 
 cvl_chunks cvl_cut_reduce(const cvl_reduce *r, cvl_map_fn *map, cvl_map_fn *width_map,
                           ptrdiff_t x_bytes, ptrdiff_t dy_bytes, ptrdiff_t budget,
-                          ptrdiff_t enough_positions) {
+                          ptrdiff_t enough_positions, bool inside) {
     const ptrdiff_t all_rows = r->axis[1].out, all_columns = r->axis[2].out;
     ptrdiff_t rows = all_rows, columns = all_columns, images = 1;
 #define CHUNK_BYTES                                                                                \
-    cvl_add_bytes(cvl_scale_bytes(places(r, map, width_map, rows, columns), x_bytes),              \
+    cvl_add_bytes(cvl_scale_bytes(places(r, map, width_map, rows, columns, inside), x_bytes),      \
                   cvl_scale_bytes(rows *columns, dy_bytes))
     while (rows > 1 && (CHUNK_BYTES > budget || rows * columns > 2 * enough_positions))
         rows = even(all_rows, rows - (rows + 7) / 8);
@@ -51,7 +53,7 @@ cvl_chunks cvl_cut_reduce(const cvl_reduce *r, cvl_map_fn *map, cvl_map_fn *widt
     c.n_columns = ceil_div(all_columns, columns);
     c.depths = r->axis[0].out;
     c.count = c.n_images * c.n_rows * c.n_columns * c.depths;
-    c.places = places(r, map, width_map, rows, columns);
+    c.places = places(r, map, width_map, rows, columns, inside);
     return c;
 }
 

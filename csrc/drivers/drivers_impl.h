@@ -7,6 +7,7 @@
 #include "drivers/blocks.h"
 #include "drivers/gather.h"
 #include "drivers/reduce.h"
+#include "drivers/small.h"
 #include "kernels/kernels.h"
 #include "support/memory.h"
 #include "support/threads.h"
@@ -21,14 +22,18 @@ static ptrdiff_t least(ptrdiff_t a, ptrdiff_t b) {
 /* Each of these builds on those above it. */
 #include "drivers/tile_impl.h"
 
+#include "drivers/small_tile_impl.h"
 #include "drivers/taps_impl.h"
-#include "drivers/weights_impl.h"
+
+#include "drivers/product_impl.h"
 
 #include "drivers/channel_gather_impl.h"
 #include "drivers/lane_gather_impl.h"
 #include "drivers/panel_gather_impl.h"
 #include "drivers/pixel_gather_impl.h"
+#include "drivers/small_gather_impl.h"
 
 #include "drivers/channel_reduce_impl.h"
 #include "drivers/lane_reduce_impl.h"
 #include "drivers/pixel_reduce_impl.h"
+#include "drivers/small_reduce_impl.h"

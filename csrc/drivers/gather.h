@@ -15,7 +15,7 @@
 
 typedef struct cvl_gather {
     ptrdiff_t n, groups, ic, oc;
-    cvl_gather_axis axis[CVL_AXES];
+    cvl_gather_axis *axis; /* CVL_AXES of them */
     const void *src, *w, *bias;
     void *dst;
     cvl_data_strides src_strides, dst_strides;

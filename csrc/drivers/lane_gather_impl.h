@@ -157,12 +157,13 @@ static ptrdiff_t lane_distance(const lane_view *view, int axis, ptrdiff_t distan
     return (step == 1 ? distance : distance / step) * view->stride[axis];
 }
 
-/* Reads a block of channels where it stands. */
-static lane_view view_in_place(const cvl_gather *g, const lane_task *task) {
-    const cvl_data_strides *s = &g->src_strides;
-    return (lane_view){.base = (const real *)g->src + task->n * s->n + task->first * s->c,
-                       .step = {1, 1, 1},
-                       .stride = {s->s[0], s->s[1], s->s[2]}};
+/* Reads a block of channels where it stands, from base on. */
+static lane_view view_in_place(const real *base, const cvl_data_strides *s,
+                               const cvl_gather_axis *axis) {
+    lane_view view = {.base = base, .step = {1, 1, 1}};
+    for (int i = 0; i < CVL_AXES; i++)
+        view.stride[i] = axis[i].in > 1 ? s->s[i] : 0; /* of one element it may be anything */
+    return view;
 }
 
 /* The sources that positions q to q + count of some phases meet, none of them padding. */
@@ -400,7 +401,9 @@ static void run_lane_phases(const lane_job *job, lane_space *space, const lane_t
                       slab.dst_origin * to->s[2];
     const ptrdiff_t dst_row = height->out_step * to->s[1];
     if (job->in_place) {
-        slab.view = view_in_place(g, task);
+        slab.view = view_in_place((const real *)g->src + task->n * g->src_strides.n +
+                                      task->first * g->src_strides.c,
+                                  &g->src_strides, g->axis);
         slab.channels = task->lanes;
         slab.dst = dst;
         slab.dst_row = dst_row;

@@ -121,12 +121,11 @@ static lane_operands bring_lane_operands(const lane_reduce_job *job, const lane_
     const real *dy = (const real *)r->dy + image * s->n + chunk->depth * s->s[0] +
                      chunk->row * s->s[1] + chunk->column * s->s[2];
     if (job->in_place)
-        return (lane_operands){
-            .x = {.base = x + first, .step = {1, 1, 1}, .stride = {xs->s[0], xs->s[1], xs->s[2]}},
-            .dy = dy + first,
-            .dy_row = s->s[1],
-            .dy_step = s->s[2],
-            .back = task->last == job->vectors ? vector_back(job) : 0};
+        return (lane_operands){.x = view_in_place(x + first, xs, r->axis),
+                               .dy = dy + first,
+                               .dy_row = s->s[1],
+                               .dy_step = s->s[2],
+                               .back = task->last == job->vectors ? vector_back(job) : 0};
     const ptrdiff_t pitch = (task->last - task->first) * lanes;
     bring_lane_rows(job, task, space->dy, dy, s->s[1], s->s[2], s->c, chunk->rows, chunk->columns);
     return (lane_operands){.x = reduce_tile(job, task, chunk, x, space->x),
@@ -299,7 +298,7 @@ static cvl_chunks cut_lane_chunks(const lane_reduce_job *job, ptrdiff_t lanes) {
     enum { enough_positions = 1024 };
     const ptrdiff_t bytes = lanes * (ptrdiff_t)sizeof(real);
     return cvl_cut_reduce(job->r, cvl_dense_map, cvl_dense_map, bytes, bytes,
-                          cvl_l2_bytes() / (job->in_place ? 8 : 2), enough_positions);
+                          cvl_l2_bytes() / (job->in_place ? 8 : 2), enough_positions, false);
 }
 
 /* Blocks of channels: where they are read in place, wide, so that memory is read in long runs; in tiles,

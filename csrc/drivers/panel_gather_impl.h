@@ -82,7 +82,7 @@ static input_tile bring_pass(const panel_job *job, const panel_task *t, ptrdiff_
                   t->column_q * t->width->in_step}};
     pass->packed = true;
     if (tile_is_inside(&tile, in)) {
-        tile_in_place(&tile, src, &g->src_strides);
+        tile_in_place(&tile, src, &g->src_strides, in);
         const bool columns_follow = t->columns == 1 || tile.position[2] == 1;
         const bool rows_follow = slab->rows == 1 || tile.position[1] == t->columns;
         pass->packed = !columns_follow || !rows_follow;
@@ -153,18 +153,27 @@ static void pack_panel(const panel_job *job, const panel_task *t, const panel_sp
         memset(space->panel + k * width + count, 0, (size_t)(width - count) * sizeof(real));
 }
 
-/* Moves the sums of positions [first, first + count), sums[channel][width], to dst. */
-static void store_panel(const panel_job *job, const panel_task *t, const real *sums,
-                        ptrdiff_t first, ptrdiff_t count, ptrdiff_t width) {
+/* Positions [first, first + count) of a task, `width` lanes, and output channels [row, row + rows) of it; their
+ * sums, while they are not complete or cannot be summed in dst. */
+typedef struct task_panel {
+    ptrdiff_t first, count, width;
+    ptrdiff_t row, rows;
+    real *sums; /* of row 0 */
+} task_panel;
+
+/* Moves the sums of a panel, sums[channel][width], to dst. */
+static void store_panel(const panel_job *job, const panel_task *t, const task_panel *p) {
     const cvl_data_strides *to = &job->g->dst_strides;
     const bool rows_follow = t->dst_line == t->columns * t->dst_step;
     const ptrdiff_t line = rows_follow ? t->positions : t->columns;
-    for (ptrdiff_t done = 0, n; done < count; done += n) {
-        const ptrdiff_t image = (first + done) / t->positions, at = (first + done) % t->positions;
-        n = line - at % line < count - done ? line - at % line : count - done;
-        job->kernels->copy(t->dst + image * to->n + at / line * t->dst_line +
-                               at % line * t->dst_step,
-                           to->c, t->dst_step, sums + done, width, 1, t->rows, n);
+    for (ptrdiff_t done = 0, n; done < p->count; done += n) {
+        const ptrdiff_t image = (p->first + done) / t->positions;
+        const ptrdiff_t at = (p->first + done) % t->positions;
+        n = least(line - at % line, p->count - done);
+        real *const dst =
+            t->dst + image * to->n + at / line * t->dst_line + at % line * t->dst_step;
+        job->kernels->copy(dst + p->row * to->c, to->c, t->dst_step,
+                           p->sums + p->row * p->width + done, p->width, 1, p->rows, n);
     }
 }
 
@@ -216,35 +225,60 @@ static panel_pass start_pass(const panel_job *job, const panel_task *t, const pa
     return pass;
 }
 
-/* The sums of one pass at positions [first, first + count), `width` lanes, into `sums` or, at the end, dst. */
+/* The sums of one pass over a panel, into its own place or, at the end, dst. */
 static void run_panel(const panel_job *job, const panel_task *t, const panel_space *space,
-                      const panel_pass *pass, ptrdiff_t first, ptrdiff_t count, ptrdiff_t width,
-                      real *sums) {
+                      const panel_pass *pass, const task_panel *p) {
+    /* A panel of inputs that stand far apart repays its packing if many rows meet it. */
+    enum { few_rows = 32 };
     const cvl_gather *g = job->g;
-    const ptrdiff_t steps = pass->end - pass->first;
-    const bool last = pass->end == t->steps,
-               in_place = last && panel_in_place(job, t, first, count);
+    const ptrdiff_t steps = pass->end - pass->first, at = p->first % t->positions;
+    const bool last = pass->end == t->steps;
+    const bool in_place = last && panel_in_place(job, t, p->first, p->count);
+    /* Within one image, and not beyond what there is to read: what stands behind the positions of a tile, less
+     * than a vector, is not kept. */
+    const bool near = pass->packed || (p->count == p->width && p->rows <= few_rows);
+    const bool read_in_place = near && at + p->count <= t->positions;
+    const real *b = NULL; /* without steps nothing is read */
+    if (steps)
+        b = pass->base + p->first / t->positions * pass->image_step + at;
     ptrdiff_t n_terms = 0;
-    /* Within one image; what is read beyond its positions, less than a vector, is not kept. */
-    const bool read_in_place = pass->packed && first % t->positions + count <= t->positions;
-    const real *b = pass->base + first / t->positions * pass->image_step + first % t->positions;
     if (steps && !read_in_place)
-        pack_panel(job, t, space, pass, first, count);
+        pack_panel(job, t, space, pass, p->first, p->count);
     for (ptrdiff_t i = 0; i < steps; i += t->cut)
-        space->terms[n_terms++] = (cvl_term){
-            .a = i, .b = i, .length = steps - i < t->cut ? steps - i : t->cut, .flush = true};
-    for (ptrdiff_t o = 0; o < t->rows; o++)
-        space->sum_row[o] = o * width;
-    const real *init = pass->first ? sums : g->bias ? space->bias : NULL;
-    const ptrdiff_t at = first % t->positions;
-    real *const dst = t->dst + first / t->positions * g->dst_strides.n +
+        space->terms[n_terms++] =
+            (cvl_term){.a = i, .b = i, .length = least(steps - i, t->cut), .flush = true};
+    for (ptrdiff_t o = p->row; o < p->row + p->rows; o++)
+        space->sum_row[o] = o * p->width;
+    real *const dst = t->dst + p->first / t->positions * g->dst_strides.n +
                       at / t->columns * t->dst_line + at % t->columns * t->dst_step;
-    multiply(job->kernels, width, in_place ? dst : sums, in_place ? space->dst_row : space->sum_row,
-             init, pass->first ? space->sum_row : space->bias_row, pass->first == 0, pass->a,
-             space->a_row, 1, read_in_place ? b : space->panel,
-             read_in_place ? space->step_offset : space->step_row, space->terms, n_terms, t->rows);
+    const ptrdiff_t *const c_row = in_place ? space->dst_row : space->sum_row;
+    const ptrdiff_t *const init_row = pass->first ? space->sum_row : space->bias_row;
+    const real *const bias = g->bias ? space->bias : NULL;
+    const product products = {.c = in_place ? dst : p->sums,
+                              .c_row = c_row + p->row,
+                              .init = pass->first ? p->sums : bias,
+                              .init_row = init_row + p->row,
+                              .init_splat = pass->first == 0,
+                              .a = pass->a,
+                              .a_row = space->a_row + p->row,
+                              .a_step = 1,
+                              .b = read_in_place ? b : space->panel,
+                              .b_row = read_in_place ? space->step_offset : space->step_row,
+                              .terms = space->terms,
+                              .n_terms = n_terms};
+    multiply(job->kernels, &products, p->rows, p->width);
     if (last && !in_place)
-        store_panel(job, t, sums, first, count, width);
+        store_panel(job, t, p);
+}
+
+/* How many panels stay in half of the level-1 cache together, where a reduction is short enough for one pass:
+ * then a few rows pass over all of them, so that long pieces of dst are written at once. */
+static ptrdiff_t panels_together(const panel_task *t, const panel_pass *pass, ptrdiff_t width) {
+    enum { half_level1 = 24 * 1024, worth_it = 4 };
+    const ptrdiff_t bytes = t->steps * width * (ptrdiff_t)sizeof(real);
+    if (t->images > 1 || pass->first > 0 || pass->end < t->steps || bytes == 0)
+        return 1;
+    return half_level1 / bytes >= worth_it ? half_level1 / bytes : 1;
 }
 
 /* One width phase of a task, pass by pass, all panels in each. */
@@ -255,12 +289,21 @@ static void run_panels(const panel_job *job, const panel_task *t, const panel_sp
     ptrdiff_t k = 0;
     do {
         const panel_pass pass = start_pass(job, t, space, k);
-        for (ptrdiff_t i = 0; i < n_panels; i++) {
-            const ptrdiff_t first = vectors * i / n_panels * lanes;
-            const ptrdiff_t width = vectors * (i + 1) / n_panels * lanes - first;
-            run_panel(job, t, space, &pass, first, least(all - first, width), width,
-                      space->sums + first * t->rows);
-        }
+        const ptrdiff_t together = panels_together(t, &pass, most * lanes);
+        const ptrdiff_t rows = together > 1 ? job->kernels->rows[most - 1] : t->rows;
+        for (ptrdiff_t lot = 0; lot < n_panels; lot += together)
+            for (ptrdiff_t row = 0; row < t->rows; row += rows)
+                for (ptrdiff_t i = lot; i < least(lot + together, n_panels); i++) {
+                    const ptrdiff_t first = vectors * i / n_panels * lanes;
+                    const ptrdiff_t width = vectors * (i + 1) / n_panels * lanes - first;
+                    const task_panel panel = {.first = first,
+                                              .count = least(all - first, width),
+                                              .width = width,
+                                              .row = row,
+                                              .rows = least(rows, t->rows - row),
+                                              .sums = space->sums + first * t->rows};
+                    run_panel(job, t, space, &pass, &panel);
+                }
         k = pass.end;
     } while (k < t->steps);
 }
@@ -374,7 +417,7 @@ cvl_status CVL_TYPED(cvl_gather_panels)(const cvl_gather *g, const cvl_kernels *
     const ptrdiff_t most_parts = g->oc / least_rows > parts ? g->oc / least_rows : parts;
     cvl_status status =
         cvl_cut(g, cvl_pixel_map, job.width_map, job.channels * size, cvl_l2_bytes() / 2,
-                g->n * g->groups * most_parts, tasks_wanted, &job.blocks);
+                g->n * g->groups * most_parts, tasks_wanted, false, &job.blocks);
     if (status != CVL_OK)
         return status;
     const cvl_blocks *blocks = &job.blocks;

@@ -10,6 +10,7 @@ typedef struct pixel_job {
     const cvl_gather *g;
     const kernel_table *kernels;
     cvl_blocks blocks;
+    bool interleaved;            /* whether the channels of dst are contiguous, and not its rows */
     ptrdiff_t bundle, n_bundles; /* groups of a task, and how many such bundles there are */
     ptrdiff_t steps;             /* the most steps of a reduction, over all width phases together */
     ptrdiff_t line_room;         /* elements of the longest line of positions, in whole vectors */
@@ -17,7 +18,8 @@ typedef struct pixel_job {
     ptrdiff_t workspace_bytes; /* per thread */
 } pixel_job;
 
-/* A thread's workspace, and what it still holds of the task before. */
+/* The parts of a thread's workspace, and what it still holds of the task before. Without memory, only its
+ * size is counted. */
 typedef struct pixel_space {
     real *tile, *out, *weights, *bias;
     ptrdiff_t *offset, *tap_offset, *tap_weight;
@@ -25,20 +27,19 @@ typedef struct pixel_space {
     const cvl_phase *depth, *height; /* weights and offset are those of this bundle and phases */
 } pixel_space;
 
-static pixel_space pixel_layout(const pixel_job *job, char *memory) {
+static pixel_space pixel_layout(const pixel_job *job, cvl_arena *memory) {
     const cvl_gather *g = job->g;
     pixel_space space = {.bundle = -1};
     const ptrdiff_t taps = g->axis[0].k * g->axis[1].k * g->axis[2].k;
-    cvl_arena arena = {.memory = memory};
-    space.tile =
-        cvl_take(&arena, job->bundle * channel_room(job->blocks.places) * g->ic + CVL_MAX_LANES,
-                 sizeof(real));
-    space.out = cvl_take(&arena, job->line_room * job->kernels->pixel_rows, sizeof(real));
-    space.weights = cvl_take(&arena, job->bundle * job->steps * g->oc, sizeof(real));
-    space.bias = cvl_take(&arena, job->bundle * g->oc, sizeof(real));
-    space.offset = cvl_take(&arena, job->steps, sizeof(ptrdiff_t));
-    space.tap_offset = cvl_take(&arena, taps, sizeof(ptrdiff_t));
-    space.tap_weight = cvl_take(&arena, taps, sizeof(ptrdiff_t));
+    const ptrdiff_t lines = job->interleaved ? job->bundle * g->oc : job->kernels->pixel_rows;
+    const ptrdiff_t room = cvl_scale_bytes(channel_room(job->blocks.places), job->bundle * g->ic);
+    space.tile = cvl_take(memory, cvl_add_bytes(room, CVL_MAX_LANES), sizeof(real));
+    space.out = cvl_take(memory, cvl_scale_bytes(job->line_room, lines), sizeof(real));
+    space.weights = cvl_take(memory, job->bundle * job->steps * g->oc, sizeof(real));
+    space.bias = cvl_take(memory, job->bundle * g->oc, sizeof(real));
+    space.offset = cvl_take(memory, job->steps, sizeof(ptrdiff_t));
+    space.tap_offset = cvl_take(memory, taps, sizeof(ptrdiff_t));
+    space.tap_weight = cvl_take(memory, taps, sizeof(ptrdiff_t));
     return space;
 }
 
@@ -76,39 +77,108 @@ static void bring_pixel_weights(const pixel_job *job, pixel_space *space, ptrdif
     space->height = slab->height;
 }
 
-/* One width phase of one group: a line of positions for every output channel, kept row by row. */
-static void pixel_phase(const pixel_job *job, const cvl_slab *slab, ptrdiff_t columns,
-                        const real *src, ptrdiff_t line, const real *weights,
-                        const ptrdiff_t *offset, ptrdiff_t steps, const real *bias, real *out,
-                        real *dst, ptrdiff_t dst_step) {
-    enum {
-        cut = CVL_REAL_BYTES == 4 ? 128 : 64
-    }; /* steps between two visits to the sums in memory, for their accuracy */
+/* Where the results of a width phase go. */
+typedef struct pixel_target {
+    real *dst; /* of the first channel */
+    ptrdiff_t rows, columns, line, step;
+} pixel_target;
+
+/* Moves `channels` lines of sums, row by row, to dst: all channels of a row together, or of one channel
+ * all rows. */
+static void store_lines(const pixel_job *job, const pixel_target *to, const real *out,
+                        ptrdiff_t line, ptrdiff_t first, ptrdiff_t channels) {
+    const ptrdiff_t c = job->g->dst_strides.c;
+    real *const dst = to->dst + first * c;
+    if (channels == 1)
+        job->kernels->copy(dst, to->line, to->step, out, line, 1, to->rows, to->columns);
+    else
+        for (ptrdiff_t row = 0; row < to->rows; row++)
+            job->kernels->copy(dst + row * to->line, c, to->step, out + row * line, job->line_room,
+                               1, channels, to->columns);
+}
+
+/* What one width phase of one group reads: its channels, rows `line` apart, and where each step of the
+ * reduction does so. */
+typedef struct pixel_source {
+    const real *at;
+    ptrdiff_t line;
+    const ptrdiff_t *offset;
+    ptrdiff_t steps, cut;            /* a cut is whole rows of taps, if they are not too long */
+    ptrdiff_t row_taps, column_taps; /* where the steps are a grid over neighbouring rows; else 0 */
+} pixel_source;
+
+/* As many whole rows of taps as one cut holds; taps row by row, or one after another, are summed alike. */
+static ptrdiff_t whole_rows(ptrdiff_t column_taps) {
+    return column_taps > 0 && column_taps <= longest_cut ? longest_cut / column_taps * column_taps
+                                                         : longest_cut;
+}
+
+/* Whether the steps are taps in a row, for each of several rows that follow one another as positions do. */
+static void find_grid(pixel_source *from, ptrdiff_t column_taps) {
+    from->row_taps = from->steps / column_taps;
+    from->column_taps = column_taps;
+    bool grid = from->row_taps > 1 && column_taps <= longest_cut;
+    for (ptrdiff_t k = column_taps; k < from->steps && grid; k++)
+        grid = from->offset[k] == from->offset[k - column_taps] + from->line;
+    if (!grid)
+        from->row_taps = from->column_taps = 0;
+}
+
+/* Output channels [first, first + m) as one long line of positions: what it computes between the end of a row
+ * and the start of the next is not kept. */
+static void sum_as_line(const pixel_job *job, const pixel_target *to, const pixel_source *from,
+                        const real *weights, const real *bias, ptrdiff_t m, real *sums) {
+    const ptrdiff_t lanes = job->kernels->lanes;
+    const ptrdiff_t vectors = ((to->rows - 1) * from->line + to->columns + lanes - 1) / lanes;
+    ptrdiff_t done = 0;
+    do {
+        const ptrdiff_t length = least(from->steps - done, from->cut);
+        job->kernels->pixel_tile[m - 1](sums, job->line_room, weights + done, from->steps, from->at,
+                                        from->offset + done, length, vectors,
+                                        done == 0 ? bias : NULL);
+        done += length;
+    } while (done < from->steps);
+}
+
+/* One output channel row by row, a few rows at a time. */
+static void sum_as_rows(const pixel_job *job, const pixel_target *to, const pixel_source *from,
+                        const real *weights, const real *bias, ptrdiff_t out_line, real *sums) {
+    const ptrdiff_t lanes = job->kernels->lanes, vectors = (to->columns + lanes - 1) / lanes;
+    const ptrdiff_t most = from->cut / from->column_taps;
+    for (ptrdiff_t h = 0; h < from->row_taps; h += most)
+        job->kernels->row_tile(sums, out_line, weights + h * from->column_taps,
+                               least(most, from->row_taps - h), from->column_taps,
+                               from->at + h * from->line, from->line, from->offset, to->rows,
+                               vectors, h == 0 ? bias : NULL);
+}
+
+/* One width phase of one group. Where channels are interleaved their sums are kept until those of all groups
+ * are there, else stored tile by tile. */
+static void pixel_phase(const pixel_job *job, const pixel_target *to, ptrdiff_t channel,
+                        const pixel_source *from, const real *weights, const real *bias,
+                        ptrdiff_t out_line, real *out) {
     const cvl_gather *g = job->g;
-    const kernel_table *kernels = job->kernels;
-    const ptrdiff_t lanes = kernels->lanes;
-    const ptrdiff_t vectors = ((slab->rows - 1) * line + columns + lanes - 1) / lanes;
-    const ptrdiff_t dst_line = slab->height->out_step * g->dst_strides.s[1];
-    const ptrdiff_t tiles = (g->oc + kernels->pixel_rows - 1) / kernels->pixel_rows;
+    const ptrdiff_t most = from->row_taps ? 1 : job->kernels->pixel_rows;
+    const ptrdiff_t tiles = (g->oc + most - 1) / most;
     for (ptrdiff_t i = 0; i < tiles; i++) {
         const ptrdiff_t first = g->oc * i / tiles, m = g->oc * (i + 1) / tiles - first;
-        ptrdiff_t done = 0;
-        do {
-            const ptrdiff_t length = steps - done < cut ? steps - done : cut;
-            kernels->pixel_tile[m - 1](out, job->line_room, weights + first * steps + done, steps,
-                                       src, offset + done, length, vectors,
-                                       done == 0 ? bias + first : NULL);
-            done += length;
-        } while (done < steps);
-
-        real *to = dst + first * g->dst_strides.c;
-        if (m == 1)
-            kernels->copy(to, dst_line, dst_step, out, line, 1, slab->rows, columns);
+        real *const sums = job->interleaved ? out + (channel + first) * job->line_room : out;
+        if (from->row_taps)
+            sum_as_rows(job, to, from, weights + first * from->steps, bias + first, out_line, sums);
         else
-            for (ptrdiff_t row = 0; row < slab->rows; row++)
-                kernels->copy(to + row * dst_line, g->dst_strides.c, dst_step, out + row * line,
-                              job->line_room, 1, m, columns);
+            sum_as_line(job, to, from, weights + first * from->steps, bias + first, m, sums);
+        if (!job->interleaved)
+            store_lines(job, to, sums, out_line, channel + first, m);
     }
+}
+
+/* Whether to sum row by row: one input channel and one or two output channels, which share few loads, rows that
+ * fill their vectors, and enough of them or enough taps to use each vector often. */
+static bool rows_pay(const pixel_job *job, const pixel_target *to, ptrdiff_t steps) {
+    enum { many_steps = 25 };
+    const ptrdiff_t lanes = job->kernels->lanes, filled = (to->columns + lanes - 1) / lanes * lanes;
+    return job->g->ic == 1 && job->g->oc <= 2 && to->rows > 1 && 4 * to->columns >= 3 * filled &&
+           (to->columns >= 2 * lanes || steps >= many_steps);
 }
 
 static void pixel_task(const pixel_job *job, ptrdiff_t index, pixel_space *space) {
@@ -143,13 +213,26 @@ static void pixel_task(const pixel_job *job, ptrdiff_t index, pixel_space *space
     const ptrdiff_t *offset = space->offset;
     for (const cvl_phase *p = width->phases; p < width->phases + width->n_phases; p++) {
         const ptrdiff_t steps = slab->depth->taps * slab->height->taps * p->taps * g->ic;
-        const ptrdiff_t columns = cvl_block_columns(blocks, p, column_block);
         const ptrdiff_t first = p->out_first + p->out_step * column_block * blocks->columns;
-        for (ptrdiff_t i = 0; i < groups && columns > 0; i++)
-            pixel_phase(job, slab, columns, tile.base + i * g->ic * channel_size, tile.position[1],
-                        weights + i * g->oc * steps, offset, steps, space->bias + i * g->oc,
-                        space->out, dst + i * g->oc * to->c + first * to->s[2],
-                        p->out_step * to->s[2]);
+        const pixel_target target = {.dst = dst + first * to->s[2],
+                                     .rows = slab->rows,
+                                     .columns = cvl_block_columns(blocks, p, column_block),
+                                     .line = slab->height->out_step * to->s[1],
+                                     .step = p->out_step * to->s[2]};
+        const ptrdiff_t lanes = job->kernels->lanes;
+        pixel_source source = {
+            .line = tile.position[1], .offset = offset, .steps = steps, .cut = whole_rows(p->taps)};
+        if (steps > 0 && rows_pay(job, &target, steps))
+            find_grid(&source, p->taps);
+        const ptrdiff_t out_line =
+            source.row_taps ? (target.columns + lanes - 1) / lanes * lanes : source.line;
+        for (ptrdiff_t i = 0; i < groups && target.columns > 0; i++) {
+            source.at = tile.base + i * g->ic * channel_size;
+            pixel_phase(job, &target, i * g->oc, &source, weights + i * g->oc * steps,
+                        space->bias + i * g->oc, out_line, space->out);
+        }
+        if (job->interleaved && target.columns > 0)
+            store_lines(job, &target, space->out, out_line, 0, groups * g->oc);
         weights += groups * g->oc * steps;
         offset += steps;
     }
@@ -157,7 +240,8 @@ static void pixel_task(const pixel_job *job, ptrdiff_t index, pixel_space *space
 
 static void pixel_tasks(void *context, ptrdiff_t begin, ptrdiff_t end, int thread) {
     const pixel_job *job = context;
-    pixel_space space = pixel_layout(job, job->workspace + thread * job->workspace_bytes);
+    cvl_arena memory = {.memory = job->workspace + thread * job->workspace_bytes};
+    pixel_space space = pixel_layout(job, &memory);
     for (ptrdiff_t i = begin; i < end; i++)
         pixel_task(job, i, &space);
 }
@@ -168,37 +252,34 @@ cvl_status CVL_TYPED(cvl_gather_pixels)(const cvl_gather *g, const cvl_kernels *
     const ptrdiff_t taps = g->axis[0].k * g->axis[1].k * g->axis[2].k;
     /* One channel's rows shall stay in the level-1 cache; those of many only fit the next. */
     const ptrdiff_t budget = cvl_l2_bytes() / (g->ic == 1 ? 8 : 2);
-    cvl_status status = cvl_cut(g, cvl_pixel_map, cvl_pixel_map, g->ic * (ptrdiff_t)sizeof(real),
-                                budget, g->n * g->groups, cvl_enough_tasks(g->work), &job.blocks);
+    cvl_status status =
+        cvl_cut(g, cvl_pixel_map, cvl_pixel_map, g->ic * (ptrdiff_t)sizeof(real), budget,
+                g->n * g->groups, cvl_enough_tasks(g->work), false, &job.blocks);
     if (status != CVL_OK)
         return status;
     job.steps = taps * g->ic;
+    job.interleaved = g->dst_strides.c == 1 && g->dst_strides.s[2] != 1 && g->groups * g->oc > 1;
 
-    /* Small groups share a task, as long as their tiles fit the cache and tasks remain. */
+    /* Small groups share a task, as long as their tiles fit the cache and tasks remain: a few, or, where
+     * channels are interleaved, as many as can be transposed together. */
     const ptrdiff_t places =
         cvl_scale_bytes(channel_room(job.blocks.places), g->ic * (ptrdiff_t)sizeof(real));
     const ptrdiff_t areas = g->n * job.blocks.n_slabs * job.blocks.n_columns;
-    job.bundle = budget / (places + 1);
-    if (job.bundle > g->groups * areas / 16)
-        job.bundle = g->groups * areas / 16;
+    const ptrdiff_t parts = job.interleaved ? cvl_enough_tasks(g->work) : 16;
+    job.bundle = least(budget / (places + 1), g->groups * areas / parts);
     job.bundle = job.bundle < 1 ? 1 : job.bundle > g->groups ? g->groups : job.bundle;
     job.n_bundles = (g->groups + job.bundle - 1) / job.bundle;
 
     /* A line of positions is no longer than the part of the tile that one tap reads. */
     const ptrdiff_t line =
         job.blocks.width.length > job.blocks.columns ? job.blocks.width.length : job.blocks.columns;
-    job.line_room = cvl_add_bytes(cvl_scale_bytes(line, job.blocks.rows), kernels->lanes);
+    const ptrdiff_t lanes = kernels->lanes, filled = cvl_add_bytes(job.blocks.columns, lanes);
+    job.line_room =
+        cvl_add_bytes(cvl_scale_bytes(line > filled ? line : filled, job.blocks.rows), lanes);
 
-    ptrdiff_t bytes = cvl_part_bytes(
-        cvl_add_bytes(cvl_scale_bytes(channel_room(job.blocks.places), job.bundle * g->ic),
-                      CVL_MAX_LANES),
-        sizeof(real));
-    bytes = cvl_add_bytes(
-        bytes, cvl_part_bytes(cvl_scale_bytes(job.line_room, kernels->pixel_rows), sizeof(real)));
-    bytes = cvl_add_bytes(bytes, cvl_part_bytes(job.bundle * job.steps * g->oc, sizeof(real)));
-    bytes = cvl_add_bytes(bytes, cvl_part_bytes(job.bundle * g->oc, sizeof(real)));
-    bytes = cvl_add_bytes(bytes, cvl_part_bytes(job.steps, sizeof(ptrdiff_t)));
-    job.workspace_bytes = cvl_add_bytes(bytes, 2 * cvl_part_bytes(taps, sizeof(ptrdiff_t)));
+    cvl_arena size = {0};
+    pixel_layout(&job, &size);
+    job.workspace_bytes = size.bytes;
 
     const ptrdiff_t tasks = areas * job.n_bundles;
     const int threads = cvl_threads_for(tasks, g->work);

@@ -14,15 +14,29 @@ typedef struct pixel_reduce_job {
     ptrdiff_t bundle, n_bundles; /* groups of a task, and how many such bundles there are */
     real *partial;               /* [split][group][oc][ic][tap] */
     char *workspace;
+    ptrdiff_t lot;             /* channels of dy that are laid out together */
     ptrdiff_t line_room;       /* elements of dy's rows of one channel, joined */
     ptrdiff_t workspace_bytes; /* per thread */
 } pixel_reduce_job;
+
+/* The sums of one filter, cut for accuracy: what a lane has summed is added to `sums` now and then. */
+static void sum_taps(const kernel_table *kernels, real *sums, const real *dy, ptrdiff_t dy_row,
+                     const real *x, ptrdiff_t x_row, const ptrdiff_t *offset, ptrdiff_t taps,
+                     ptrdiff_t rows, ptrdiff_t columns) {
+    const ptrdiff_t lanes = kernels->lanes, vectors = (columns + lanes - 1) / lanes;
+    const ptrdiff_t vectors_cut = least(vectors, longest_cut), rows_cut = longest_cut / vectors_cut;
+    for (ptrdiff_t r = 0; r < rows; r += rows_cut)
+        for (ptrdiff_t j = 0; j < columns; j += vectors_cut * lanes)
+            kernels->tap_sums(sums, dy + r * dy_row + j, dy_row, x + r * x_row + j, x_row, offset,
+                              taps, least(rows_cut, rows - r),
+                              least(vectors_cut * lanes, columns - j));
+}
 
 /* The sums of one filter over a chunk, rows apart: what lies between rows takes no part. */
 static void sum_rows(const kernel_table *kernels, real *sums, const real *dy, ptrdiff_t dy_row,
                      const real *x, ptrdiff_t x_row, const ptrdiff_t *offset, ptrdiff_t taps,
                      const cvl_chunk *chunk) {
-    kernels->tap_sums(sums, dy, dy_row, x, x_row, offset, taps, chunk->rows, chunk->columns);
+    sum_taps(kernels, sums, dy, dy_row, x, x_row, offset, taps, chunk->rows, chunk->columns);
 }
 
 /* The same with the rows joined. Zeros of dy meet values of x that belong to no window; should one of
@@ -35,8 +49,8 @@ static void sum_line(const kernel_table *kernels, real *sums, const real *dy, pt
     for (ptrdiff_t t = 0; t < taps; t += strip) {
         const ptrdiff_t n = taps - t < strip ? taps - t : strip;
         memset(sum, 0, sizeof sum);
-        kernels->tap_sums(sum, dy, 0, x, 0, offset + t, n, 1,
-                          (chunk->rows - 1) * line + chunk->columns);
+        sum_taps(kernels, sum, dy, 0, x, 0, offset + t, n, 1,
+                 (chunk->rows - 1) * line + chunk->columns);
         real total = 0;
         for (ptrdiff_t k = 0; k < n; k++)
             total += sum[k] * 0;
@@ -48,6 +62,37 @@ static void sum_line(const kernel_table *kernels, real *sums, const real *dy, pt
     }
 }
 
+/* The parts of a thread's workspace; without memory, only its size. */
+typedef struct pixel_reduce_space {
+    real *x, *lines;
+    ptrdiff_t *offset;
+} pixel_reduce_space;
+
+static pixel_reduce_space pixel_reduce_layout(const pixel_reduce_job *job, cvl_arena *memory) {
+    const ptrdiff_t room =
+        cvl_scale_bytes(channel_room(job->chunks.places), job->bundle * job->r->ic);
+    pixel_reduce_space space;
+    space.x = cvl_take(memory, cvl_add_bytes(room, CVL_MAX_LANES), sizeof(real));
+    space.lines = cvl_take(memory, cvl_scale_bytes(job->line_room, job->lot), sizeof(real));
+    space.offset = cvl_take(memory, job->taps, sizeof(ptrdiff_t));
+    return space;
+}
+
+/* Lays out the rows of some channels of dy, `dy_row` apart, one line to a channel; between its rows a line is
+ * zero. */
+static void bring_lines(const pixel_reduce_job *job, const cvl_chunk *chunk, const real *dy,
+                        ptrdiff_t channels, ptrdiff_t dy_row, real *lines) {
+    const cvl_data_strides *s = &job->r->dy_strides;
+    const ptrdiff_t room = job->line_room;
+    memset(lines, 0, (size_t)(channels * room) * sizeof(real));
+    if (channels == 1)
+        job->kernels->copy(lines, dy_row, 1, dy, s->s[1], s->s[2], chunk->rows, chunk->columns);
+    else
+        for (ptrdiff_t row = 0; row < chunk->rows; row++)
+            job->kernels->copy(lines + row * dy_row, room, 1, dy + row * s->s[1], s->c, s->s[2],
+                               channels, chunk->columns);
+}
+
 /* One image of a chunk, for a bundle of groups from `group` on. */
 static void pixel_reduce_image(const pixel_reduce_job *job, const cvl_chunk *chunk, ptrdiff_t image,
                                ptrdiff_t group, ptrdiff_t groups, real *sums, char *memory) {
@@ -56,11 +101,7 @@ static void pixel_reduce_image(const pixel_reduce_job *job, const cvl_chunk *chu
     const ptrdiff_t in[] = {r->axis[0].in, r->axis[1].in, r->axis[2].in};
     const ptrdiff_t lanes = job->kernels->lanes;
     cvl_arena arena = {.memory = memory};
-    real *x_space =
-        cvl_take(&arena, channel_room(job->chunks.places) * job->bundle * r->ic + CVL_MAX_LANES,
-                 sizeof(real));
-    real *dy_space = cvl_take(&arena, job->line_room, sizeof(real));
-    ptrdiff_t *offset = cvl_take(&arena, job->taps, sizeof *offset);
+    const pixel_reduce_space space = pixel_reduce_layout(job, &arena);
 
     input_tile tile = {.map = {cvl_pixel_map(phase[0], 1, 1),
                                cvl_pixel_map(phase[1], 1, chunk->rows),
@@ -68,10 +109,10 @@ static void pixel_reduce_image(const pixel_reduce_job *job, const cvl_chunk *chu
                        .shift = {chunk->depth * phase[0]->in_step, chunk->row * phase[1]->in_step,
                                  chunk->column * phase[2]->in_step}};
     const real *x = (const real *)r->x + image * r->x_strides.n + group * r->ic * r->x_strides.c;
-    const ptrdiff_t size = pack_positions_together(&tile, x_space, x, &r->x_strides, groups * r->ic,
+    const ptrdiff_t size = pack_positions_together(&tile, space.x, x, &r->x_strides, groups * r->ic,
                                                    in, job->kernels->copy);
-    memset(x_space + size * groups * r->ic, 0, CVL_MAX_LANES * sizeof(real));
-    const ptrdiff_t taps = list_tap_offsets(phase, &tile, offset);
+    memset(space.x + size * groups * r->ic, 0, CVL_MAX_LANES * sizeof(real));
+    const ptrdiff_t taps = list_tap_offsets(phase, &tile, space.offset);
 
     const ptrdiff_t line = tile.position[1];
     const ptrdiff_t joined = ((chunk->rows - 1) * line + chunk->columns + lanes - 1) / lanes;
@@ -81,20 +122,21 @@ static void pixel_reduce_image(const pixel_reduce_job *job, const cvl_chunk *chu
     const real *dy = (const real *)r->dy + image * from->n + group * r->oc * from->c +
                      chunk->depth * from->s[0] + chunk->row * from->s[1] +
                      chunk->column * from->s[2];
-    memset(dy_space, 0, (size_t)job->line_room * sizeof(real));
-    for (ptrdiff_t o = 0; o < groups * r->oc; o++) {
-        /* What stands between the rows stays zero: every channel is laid out alike. */
-        job->kernels->copy(dy_space, dy_row, 1, dy + o * from->c, from->s[1], from->s[2],
-                           chunk->rows, chunk->columns);
-        for (ptrdiff_t i = 0; i < r->ic; i++) {
-            real *filter = sums + (o * r->ic + i) * job->taps;
-            const real *channel = x_space + (o / r->oc * r->ic + i) * size;
-            if (join)
-                sum_line(job->kernels, filter, dy_space, line, channel, offset, taps, chunk);
-            else
-                sum_rows(job->kernels, filter, dy_space, dy_row, channel, line, offset, taps,
-                         chunk);
-        }
+    const ptrdiff_t channels = groups * r->oc;
+    for (ptrdiff_t first = 0; first < channels; first += job->lot) {
+        const ptrdiff_t last = least(first + job->lot, channels);
+        bring_lines(job, chunk, dy + first * from->c, last - first, dy_row, space.lines);
+        for (ptrdiff_t o = first; o < last; o++)
+            for (ptrdiff_t i = 0; i < r->ic; i++) {
+                real *filter = sums + (o * r->ic + i) * job->taps;
+                const real *channel = space.x + (o / r->oc * r->ic + i) * size;
+                const real *row = space.lines + (o - first) * job->line_room;
+                if (join)
+                    sum_line(job->kernels, filter, row, line, channel, space.offset, taps, chunk);
+                else
+                    sum_rows(job->kernels, filter, row, dy_row, channel, line, space.offset, taps,
+                             chunk);
+            }
     }
 }
 
@@ -149,7 +191,7 @@ cvl_status CVL_TYPED(cvl_reduce_pixels)(const cvl_reduce *r, const cvl_kernels *
     const ptrdiff_t size = (ptrdiff_t)sizeof(real);
     job.taps = r->axis[0].phases->taps * r->axis[1].phases->taps * r->axis[2].phases->taps;
     job.chunks = cvl_cut_reduce(r, cvl_pixel_map, cvl_pixel_map, r->ic * size, size,
-                                cvl_l2_bytes() / 4, 4096);
+                                cvl_l2_bytes() / 4, 4096, false);
     const ptrdiff_t sums = cvl_scale_bytes(r->groups * r->oc * r->ic, job.taps);
 
     /* Small groups share a task, as long as their tiles fit the cache and tasks remain. */
@@ -165,12 +207,13 @@ cvl_status CVL_TYPED(cvl_reduce_pixels)(const cvl_reduce *r, const cvl_kernels *
     const cvl_map width = cvl_pixel_map(r->axis[2].phases, 1, job.chunks.columns);
     const ptrdiff_t line = width.length > job.chunks.columns ? width.length : job.chunks.columns;
     job.line_room = cvl_scale_bytes(line, job.chunks.rows) + CVL_MAX_LANES;
-    ptrdiff_t bytes = cvl_part_bytes(
-        cvl_add_bytes(cvl_scale_bytes(channel_room(job.chunks.places), job.bundle * r->ic),
-                      CVL_MAX_LANES),
-        sizeof(real));
-    bytes = cvl_add_bytes(bytes, cvl_part_bytes(job.line_room, sizeof(real)));
-    job.workspace_bytes = cvl_add_bytes(bytes, cvl_part_bytes(job.taps, sizeof(ptrdiff_t)));
+    /* Channels that are interleaved are laid out together, others just before they are used. */
+    const bool interleaved = r->dy_strides.c == 1 && r->dy_strides.s[2] != 1;
+    const ptrdiff_t fitting = cvl_l2_bytes() / 8 / (job.line_room * size);
+    job.lot = interleaved && fitting > 1 ? least(fitting, job.bundle * r->oc) : 1;
+    cvl_arena arena = {0};
+    pixel_reduce_layout(&job, &arena);
+    job.workspace_bytes = arena.bytes;
 
     const ptrdiff_t tasks = job.n_bundles * job.splits;
     const int threads = cvl_threads_for(tasks, r->work);

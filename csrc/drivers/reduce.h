@@ -15,7 +15,8 @@
 
 typedef struct cvl_reduce {
     ptrdiff_t n, groups, ic, oc;
-    cvl_gather_axis axis[CVL_AXES]; /* one phase each; taps that meet only padding are left out */
+    /* CVL_AXES of them, of one phase each; taps that meet only padding are left out. */
+    const cvl_gather_axis *axis;
     const void *dy, *x;
     void *dw;
     cvl_data_strides dy_strides, x_strides;
@@ -32,10 +33,10 @@ typedef struct cvl_chunks {
 } cvl_chunks;
 
 /* Cuts so that x, at x_bytes per place, and dy, at dy_bytes per position, fit the budget, and a chunk has
- * about enough positions. */
+ * about enough positions. With `inside` a tile has no rows outside x. */
 cvl_chunks cvl_cut_reduce(const cvl_reduce *r, cvl_map_fn *map, cvl_map_fn *width_map,
                           ptrdiff_t x_bytes, ptrdiff_t dy_bytes, ptrdiff_t budget,
-                          ptrdiff_t enough_positions);
+                          ptrdiff_t enough_positions, bool inside);
 
 typedef struct cvl_chunk {
     ptrdiff_t image, images, depth, row, rows, column, columns;

@@ -43,18 +43,37 @@ static bool tile_is_near(const input_tile *tile, const ptrdiff_t in[CVL_AXES]) {
     return true;
 }
 
-/* Reads the source where it stands. A step that is never taken may be too long to be multiplied: only
- * steps between two places inside the source are. */
-static void tile_in_place(input_tile *tile, const real *src, const cvl_data_strides *strides) {
+/* Reads the source where it stands. A step that is never taken may be too long to be multiplied: only steps
+ * between two places are, and none along an axis of one element, whose stride may be anything. */
+static void tile_in_place(input_tile *tile, const real *src, const cvl_data_strides *strides,
+                          const ptrdiff_t in[CVL_AXES]) {
     tile->base = src;
     for (int i = 0; i < CVL_AXES; i++) {
         const cvl_map *m = &tile->map[i];
-        tile->base += (m->first + tile->shift[i]) * strides->s[i];
-        tile->index_step[i] = m->length > 1 ? m->step * strides->s[i] : 0;
-        tile->run_step[i] = m->runs > 1 ? m->run_step * strides->s[i] : 0;
+        const ptrdiff_t stride = in[i] > 1 ? strides->s[i] : 0;
+        tile->base += (m->first + tile->shift[i]) * stride;
+        tile->index_step[i] = m->length > 1 ? m->step * stride : 0;
+        tile->run_step[i] = m->runs > 1 ? m->run_step * stride : 0;
         tile->position[i] =
             m->kind == CVL_RUN_PER_POSITION ? tile->run_step[i] : m->q_step * tile->index_step[i];
     }
+}
+
+/* Leaves out the places of a shared run that lie outside the source; returns how many of them are at its start. */
+static ptrdiff_t clip_map(cvl_map *map, ptrdiff_t shift, ptrdiff_t in) {
+    ptrdiff_t begin, end;
+    if (map->kind != CVL_SHARED || map->runs != 1)
+        return 0;
+    cvl_inside(map, 0, shift, in, &begin, &end);
+    map->first += begin * map->step;
+    map->length = end - begin;
+    return begin;
+}
+
+/* Counts places as before the map was clipped. */
+static void unclip_map(input_tile *tile, int axis, ptrdiff_t skipped) {
+    tile->base -= skipped * tile->index_step[axis];
+    tile->map[axis].first -= skipped * tile->map[axis].step;
 }
 
 /* Packs with the channels together: tile[depth][height][width][channels], each place `pitch` apart. */

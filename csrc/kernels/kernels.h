@@ -17,6 +17,7 @@ enum {
     CVL_MAX_ROWS = 8,    /* the most rows any tile has */
     CVL_MAX_VECTORS = 4, /* the most vectors any product tile has */
     CVL_MAX_LANES = 16,  /* the most lanes any vector has */
+    CVL_ROW_TILE = 4,    /* output rows that a row tile holds at once */
     CVL_MAX_RUN = 7,     /* the most taps of a run of a lane tile */
 };
 
@@ -52,6 +53,10 @@ typedef struct cvl_places {
     typedef void cvl_pixel_tile_##suffix(real *c, ptrdiff_t c_row, const real *a, ptrdiff_t a_row, \
                                          const real *b, const ptrdiff_t *b_offset,                 \
                                          ptrdiff_t length, ptrdiff_t vectors, const real *init);   \
+    typedef void cvl_row_tile_##suffix(real *c, ptrdiff_t c_row, const real *a, ptrdiff_t a_rows,  \
+                                       ptrdiff_t a_columns, const real *b, ptrdiff_t b_row,        \
+                                       const ptrdiff_t *b_column, ptrdiff_t rows,                  \
+                                       ptrdiff_t vectors, const real *init);                       \
     typedef void cvl_lane_tile_##suffix(                                                           \
         real *c, ptrdiff_t c_row, ptrdiff_t c_step, const real *init, const real *x,               \
         ptrdiff_t x_row, ptrdiff_t x_step, const real *w, ptrdiff_t w_step,                        \
@@ -78,6 +83,7 @@ typedef struct cvl_places {
         cvl_product_tile_##suffix *product_tile[CVL_MAX_VECTORS][CVL_MAX_ROWS];                    \
         int pixel_rows;                                                                            \
         cvl_pixel_tile_##suffix *pixel_tile[CVL_MAX_ROWS];                                         \
+        cvl_row_tile_##suffix *row_tile;                                                           \
         cvl_lane_tile_##suffix *lane_tile;                                                         \
         cvl_tap_sums_##suffix *tap_sums;                                                           \
         cvl_lane_sums_##suffix *lane_sums;                                                         \
@@ -108,6 +114,14 @@ CVL_DECLARE_KERNELS(double, f64)
  *
  * is stored at c[i*c_row + j]; with init NULL it is added to what stands there. Reads b up to
  * max(b_offset) + vectors*L.
+ *
+ * row_tile: lanes are neighbouring output positions, for several rows of them and one filter.
+ *
+ *     C[i][j] = init[0] + sum over h < a_rows, w < a_columns of
+ *               a[h*a_columns + w] * b[(i + h)*b_row + b_column[w] + j],   i < rows, j < vectors*L
+ *
+ * is stored at c[i*c_row + j]; with init NULL it is added to what stands there. Each vector of b is loaded
+ * once for all rows that it reaches, of CVL_ROW_TILE at a time.
  *
  * lane_tile: lanes are channels, each with weights of its own (depthwise).
  *

@@ -10,8 +10,6 @@
  *
  * A tile is an always-inlined body whose row and vector counts are constants at each place it is used:
  * the loops over them vanish and the sums stay in registers. */
-#include <stdint.h>
-
 #include "kernels/kernels.h"
 #include "kernels/vector.h"
 
@@ -173,6 +171,89 @@ PIXEL_TILE(7)
 PIXEL_TILE(8)
 #endif
 
+/* ---- row tile ------------------------------------------------------------------------------- */
+
+#if CVL_REGISTERS >= 32
+#define ROW_VECTORS 4
+#else
+#define ROW_VECTORS 2
+#endif
+
+/* One row of inputs for output rows lo..hi; a points at the row of weights that output row 0 would have. */
+static inline CVL_INLINE void row_steps(const int lo, const int hi, const int v,
+                                        vec sum[CVL_ROW_TILE][ROW_VECTORS], const real *a,
+                                        ptrdiff_t a_columns, const real *b,
+                                        const ptrdiff_t *b_column) {
+    for (ptrdiff_t w = 0; w < a_columns; w++) {
+        const real *bw = b + b_column[w];
+        vec bv[ROW_VECTORS];
+        CVL_UNROLL for (int j = 0; j < v; j++) bv[j] = load(bw + j * L);
+        CVL_UNROLL for (int i = lo; i <= hi; i++) {
+            const vec av = splat(a[w - i * a_columns]);
+            CVL_UNROLL for (int j = 0; j < v; j++) sum[i][j] += av * bv[j];
+        }
+    }
+}
+
+static inline CVL_INLINE void row_body(const int v, real *c, ptrdiff_t c_row, const real *a,
+                                       ptrdiff_t a_rows, ptrdiff_t a_columns, const real *b,
+                                       ptrdiff_t b_row, const ptrdiff_t *b_column, ptrdiff_t rows,
+                                       const real *init) {
+    vec sum[CVL_ROW_TILE][ROW_VECTORS];
+    CVL_UNROLL for (int i = 0; i < CVL_ROW_TILE; i++)
+        CVL_UNROLL for (int j = 0; j < v; j++) sum[i][j] = (vec){0};
+
+    for (ptrdiff_t r = 0; r < rows + a_rows - 1; r++, a += a_columns, b += b_row) {
+        const ptrdiff_t lo = r < a_rows ? 0 : r - a_rows + 1, hi = r < rows ? r : rows - 1;
+#define ROW_STEPS(lo, hi)                                                                          \
+    case lo * CVL_ROW_TILE + hi: row_steps(lo, hi, v, sum, a, a_columns, b, b_column); break;
+        switch (lo * CVL_ROW_TILE + hi) {
+            ROW_STEPS(0, 0)
+            ROW_STEPS(0, 1)
+            ROW_STEPS(0, 2)
+            ROW_STEPS(0, 3)
+            ROW_STEPS(1, 1)
+            ROW_STEPS(1, 2)
+            ROW_STEPS(1, 3)
+            ROW_STEPS(2, 2)
+            ROW_STEPS(2, 3)
+            ROW_STEPS(3, 3)
+        default: break;
+        }
+#undef ROW_STEPS
+    }
+
+    CVL_UNROLL for (int i = 0; i < CVL_ROW_TILE; i++) {
+        real *to = c + i * c_row;
+        if (i < rows)
+            CVL_UNROLL for (int j = 0; j < v; j++)
+                store(to + j * L, sum[i][j] + (init ? splat(*init) : load(to + j * L)));
+    }
+}
+
+static void row_tile(real *c, ptrdiff_t c_row, const real *a, ptrdiff_t a_rows, ptrdiff_t a_columns,
+                     const real *b, ptrdiff_t b_row, const ptrdiff_t *b_column, ptrdiff_t rows,
+                     ptrdiff_t vectors, const real *init) {
+#define ROW_BODY(v) row_body(v, to, c_row, a, a_rows, a_columns, from, b_row, b_column, n, init)
+    for (ptrdiff_t i = 0; i < rows; i += CVL_ROW_TILE) {
+        const ptrdiff_t n = rows - i < CVL_ROW_TILE ? rows - i : CVL_ROW_TILE;
+        real *to = c + i * c_row;
+        const real *from = b + i * b_row;
+        ptrdiff_t left = vectors;
+        for (; left >= ROW_VECTORS; left -= ROW_VECTORS, to += ROW_VECTORS * L, from += ROW_VECTORS * L)
+            ROW_BODY(ROW_VECTORS);
+        if (left == 1)
+            ROW_BODY(1);
+#if ROW_VECTORS > 2
+        else if (left == 2)
+            ROW_BODY(2);
+        else if (left == 3)
+            ROW_BODY(3);
+#endif
+    }
+#undef ROW_BODY
+}
+
 /* The start of the next vector of a line of `length` >= L: the last one may overlap its neighbour, and
  * writes again what stands there. */
 static inline ptrdiff_t next_vector(ptrdiff_t i, ptrdiff_t length) {
@@ -191,7 +272,7 @@ static inline CVL_INLINE void lane_run(const int m, const int n, const bool insi
     CVL_UNROLL for (int k = 0; k < n; k++, w += w_step) wv[k] = load(w);
     CVL_UNROLL for (int i = 0; i < m + n - 1; i++, x += x_step, place += places->step) {
         if (inside || (size_t)place < (size_t)places->count) {
-            const vec xv = inside ? load_once(x) : load(x);
+            const vec xv = load_once(x);
             CVL_UNROLL for (int k = 0; k < n; k++)
                 if (i >= k && i - k < m)
                     sum[i - k] += xv * wv[k];
@@ -240,34 +321,20 @@ enum {
     lane_strip = 8 * CVL_VECTOR_BYTES / CVL_REAL_BYTES,
 };
 
-/* The first of the channels after which the vectors of all pixels of C are aligned, so that none is stored into
- * two cache lines; 0 where that cannot be, or is not worth the vector more that it takes. */
-static ptrdiff_t lane_lead(const real *c, ptrdiff_t c_row, ptrdiff_t c_step, ptrdiff_t taps,
-                           ptrdiff_t channels) {
-    enum { few = 4 };
-    if (c_row % L || c_step % L || channels < few * L || taps * L > 2 * channels)
-        return 0;
-    return (ptrdiff_t)(-(uintptr_t)c % CVL_VECTOR_BYTES / sizeof(real));
-}
-
-static inline ptrdiff_t next_lane(ptrdiff_t j, ptrdiff_t lead, ptrdiff_t channels) {
-    return j == 0 && lead > 0 ? lead : next_vector(j, channels);
-}
-
 /* m pixels of some rows, all channels: a strip of them for all rows, whose inputs overlap, before the next. */
 #define LANE_TILE(m)                                                                               \
     static void lane_##m(real *c, ptrdiff_t c_row, ptrdiff_t c_step, const real *init,             \
                          const real *x, ptrdiff_t x_row, ptrdiff_t x_step, const real *w,          \
                          ptrdiff_t w_step, const cvl_lane_run *runs, const cvl_lane_run *end,      \
                          const cvl_places *places, ptrdiff_t first, bool inside, ptrdiff_t rows,   \
-                         ptrdiff_t begin, ptrdiff_t until, ptrdiff_t lead, ptrdiff_t channels) {   \
+                         ptrdiff_t begin, ptrdiff_t until, ptrdiff_t channels) {   \
         for (ptrdiff_t r = 0; r < rows; r++, c += c_row, x += x_row)                               \
             if (inside)                                                                            \
-                for (ptrdiff_t j = begin; j < until; j = next_lane(j, lead, channels))               \
+                for (ptrdiff_t j = begin; j < until; j = next_vector(j, channels))               \
                     lane_body(m, true, c + j, c_step, init + j, x + j, x_step, w + j, w_step,      \
                               runs, end, places, first);                                           \
             else                                                                                   \
-                for (ptrdiff_t j = begin; j < until; j = next_lane(j, lead, channels))               \
+                for (ptrdiff_t j = begin; j < until; j = next_vector(j, channels))               \
                     lane_body(m, false, c + j, c_step, init + j, x + j, x_step, w + j, w_step,     \
                               runs, end, places, first);                                           \
     }
@@ -279,24 +346,22 @@ static void lane_tile(real *c, ptrdiff_t c_row, ptrdiff_t c_step, const real *in
                       const cvl_lane_run *runs, ptrdiff_t n_runs, const cvl_places *places,
                       ptrdiff_t rows, ptrdiff_t pixels, ptrdiff_t channels) {
     const ptrdiff_t tiles = (pixels + lane_pixels - 1) / lane_pixels, step = places->step;
-    ptrdiff_t taps = 0, least = 0, reach = 0; /* of the places of all runs, for the first pixel */
+    ptrdiff_t least = 0, reach = 0; /* of the places of all runs, for the first pixel */
     for (ptrdiff_t r = 0; r < n_runs; r++) {
         const ptrdiff_t last = runs[r].place + (runs[r].taps - 1) * step;
         least = r == 0 || runs[r].place < least ? runs[r].place : least;
         reach = r == 0 || last > reach ? last : reach;
-        taps += runs[r].taps;
     }
-    const ptrdiff_t lead = lane_lead(c, c_row, c_step, taps, channels);
     for (ptrdiff_t done = 0, left = tiles, m; left > 0; left--, done += m) {
         m = left == 1 ? pixels - done : (pixels - done) / left;
         const ptrdiff_t first = places->first + done * step;
         const bool inside = first + least >= 0 && first + reach + (m - 1) * step < places->count;
         for (ptrdiff_t j = 0, next; j < channels; j = next) {
-            next = channels - j < lane_strip + 2 * L ? channels : (j ? j : lead) + lane_strip;
+            next = channels - j < lane_strip + L ? channels : j + lane_strip;
 #define LANE_CASE(m)                                                                               \
     case m:                                                                                        \
         lane_##m(c + done * c_step, c_row, c_step, init, x + done * x_step, x_row, x_step, w,      \
-                 w_step, runs, runs + n_runs, places, first, inside, rows, j, next, lead, channels);     \
+                 w_step, runs, runs + n_runs, places, first, inside, rows, j, next, channels);     \
         break;
             switch (m) {
                 LANE_PIXELS(LANE_CASE)
@@ -615,31 +680,41 @@ static inline void copy_short(real *dst, const real *src, ptrdiff_t n) {
         *dst = *src;
 }
 
+/* One row of at least a vector. */
+static inline void copy_row(real *dst, const real *src, ptrdiff_t columns) {
+    ptrdiff_t s = 0;
+    for (; s + 4 * L <= columns; s += 4 * L) {
+        const vec a = load(src + s), b = load(src + s + L);
+        const vec c = load(src + s + 2 * L), d = load(src + s + 3 * L);
+        store(dst + s, a), store(dst + s + L, b);
+        store(dst + s + 2 * L, c), store(dst + s + 3 * L, d);
+    }
+    for (; s + L <= columns; s += L)
+        store(dst + s, load(src + s));
+    if (s < columns)
+        store(dst + columns - L, load(src + columns - L));
+}
+
 static void copy_rows(real *dst, ptrdiff_t dst_row, const real *src, ptrdiff_t src_row,
                       ptrdiff_t rows, ptrdiff_t columns) {
-    for (ptrdiff_t r = 0; r < rows; r++, dst += dst_row, src += src_row)
-        if (columns < L)
-            copy_short(dst, src, columns);
-        else
-            for (ptrdiff_t s = 0; s < columns; s = next_vector(s, columns))
-                store(dst + s, load(src + s));
+    if (columns == L)
+        for (ptrdiff_t r = 0; r < rows; r++)
+            store(dst + r * dst_row, load(src + r * src_row));
+    else if (columns > L)
+        for (ptrdiff_t r = 0; r < rows; r++)
+            copy_row(dst + r * dst_row, src + r * src_row, columns);
+    else
+        for (ptrdiff_t r = 0; r < rows; r++)
+            copy_short(dst + r * dst_row, src + r * src_row, columns);
 }
 
 static void gather_rows(real *dst, ptrdiff_t dst_row, const real *src, const ptrdiff_t *src_offset,
                         ptrdiff_t rows, ptrdiff_t columns) {
-    if (columns == 4 * L) {
-        for (ptrdiff_t r = 0; r < rows; r++, dst += dst_row) {
-            const real *from = src + src_offset[r];
-            CVL_UNROLL for (int j = 0; j < 4; j++) store(dst + j * L, load(from + j * L));
-        }
-        return;
-    }
-    for (ptrdiff_t r = 0; r < rows; r++, dst += dst_row)
-        if (columns < L)
-            copy_short(dst, src + src_offset[r], columns);
+    for (ptrdiff_t r = 0; r < rows; r++)
+        if (columns >= L)
+            copy_row(dst + r * dst_row, src + src_offset[r], columns);
         else
-            for (ptrdiff_t s = 0; s < columns; s = next_vector(s, columns))
-                store(dst + s, load(src + src_offset[r] + s));
+            copy_short(dst + r * dst_row, src + src_offset[r], columns);
 }
 
 static void copy(real *dst, ptrdiff_t dst_row, ptrdiff_t dst_column, const real *src,
@@ -685,6 +760,7 @@ const CVL_TYPED(cvl_kernels) CVL_TABLE = {
                    pixel_7, pixel_8,
 #endif
     },
+    .row_tile = row_tile,
     .lane_tile = lane_tile,
     .tap_sums = tap_sums,
     .lane_sums = lane_sums,

@@ -13,37 +13,56 @@ typedef struct bias_job {
     const cvl_data_strides *strides;
 } bias_job;
 
-/* A channel's rows are summed by the kernel (or one by one where they are not contiguous), the rows'
- * sums in double. */
+/* Some elements of a row: few, so that little is lost to rounding. */
+static double sum_piece(const bias_job *job, ptrdiff_t at, ptrdiff_t terms) {
+    const ptrdiff_t step = job->strides->s[2];
+    const float *f32 = (const float *)job->dy + at;
+    const double *f64 = (const double *)job->dy + at;
+    if (step == 1)
+        return job->dtype == CVL_F32 ? (double)job->kernels->f32->sum(f32, terms)
+                                     : job->kernels->f64->sum(f64, terms);
+    double sum = 0;
+    for (ptrdiff_t i = 0; i < terms; i++)
+        sum += job->dtype == CVL_F32 ? (double)f32[i * step] : f64[i * step];
+    return sum;
+}
+
+/* A sum of pieces, itself in parts: one running sum would be rounded as often as there are pieces. */
+typedef struct parted_sum {
+    double total, part;
+    int terms; /* of the part */
+} parted_sum;
+
+static void add(parted_sum *s, double term) {
+    enum { most_terms = 32 };
+    s->part += term;
+    if (++s->terms == most_terms) {
+        s->total += s->part;
+        s->part = 0;
+        s->terms = 0;
+    }
+}
+
+/* The kernel sums on many lanes; elements apart are summed on one. */
 static double sum_channel(const bias_job *job, ptrdiff_t channel) {
+    enum { piece_on_lanes = 256, piece_on_one = 32 };
     const cvl_data_strides *s = job->strides;
     const ptrdiff_t *size = job->size;
     const bool whole = s->s[2] == 1 && s->s[1] == size[2];
     const ptrdiff_t rows = whole ? 1 : size[1], length = whole ? size[1] * size[2] : size[2];
-    double sum = 0;
+    const ptrdiff_t piece = s->s[2] == 1 ? piece_on_lanes : piece_on_one;
+    parted_sum sum = {0};
     if (!size[0] || !size[1] || !size[2])
-        return sum;
+        return 0;
     for (ptrdiff_t n = 0; n < job->n; n++)
         for (ptrdiff_t d = 0; d < size[0]; d++)
             for (ptrdiff_t h = 0; h < rows; h++) {
-                const ptrdiff_t at = n * s->n + channel * s->c + d * s->s[0] + h * s->s[1];
-                if (job->dtype == CVL_F32) {
-                    const float *row = (const float *)job->dy + at;
-                    if (s->s[2] == 1)
-                        sum += (double)job->kernels->f32->sum(row, length);
-                    else
-                        for (ptrdiff_t w = 0; w < length; w++)
-                            sum += (double)row[w * s->s[2]];
-                } else {
-                    const double *row = (const double *)job->dy + at;
-                    if (s->s[2] == 1)
-                        sum += job->kernels->f64->sum(row, length);
-                    else
-                        for (ptrdiff_t w = 0; w < length; w++)
-                            sum += row[w * s->s[2]];
-                }
+                const ptrdiff_t row = n * s->n + channel * s->c + d * s->s[0] + h * s->s[1];
+                for (ptrdiff_t w = 0; w < length; w += piece)
+                    add(&sum,
+                        sum_piece(job, row + w * s->s[2], length - w < piece ? length - w : piece));
             }
-    return sum;
+    return sum.total + sum.part;
 }
 
 static void sum_channels(void *context, ptrdiff_t begin, ptrdiff_t end, int thread) {

@@ -28,31 +28,35 @@ cvl_status cvl_grad_weight(const cvl_problem *problem, void *dw, const void *dy,
         zero_weights(problem, dw);
         return CVL_OK;
     }
-    const cvl_problem p = cvl_collapse(problem);
-    cvl_reduce r = {.n = p.n,
-                    .groups = p.groups,
-                    .ic = p.ic,
-                    .oc = p.oc,
+    cvl_problem room;
+    const cvl_problem *p = cvl_collapse(problem, &room);
+    cvl_gather_axis axis[CVL_AXES];
+    cvl_reduce r = {.axis = axis,
+                    .n = p->n,
+                    .groups = p->groups,
+                    .ic = p->ic,
+                    .oc = p->oc,
                     .dy = dy,
                     .x = x,
                     .dw = dw,
-                    .dy_strides = p.y,
-                    .x_strides = p.x,
-                    .dw_strides = p.w,
-                    .work = cvl_work(&p)};
+                    .dy_strides = p->y,
+                    .x_strides = p->x,
+                    .dw_strides = p->w,
+                    .work = cvl_work(p)};
     bool all_taps = true, no_taps = false;
-    for (int i = 0; i < CVL_AXES && status == CVL_OK; i++) {
-        status = cvl_forward_axis(&p.axis[i], false, &r.axis[i]);
+    int axes = 0;
+    for (; axes < CVL_AXES && status == CVL_OK; axes++) {
+        status = cvl_forward_axis(&p->axis[axes], &axis[axes]);
         if (status == CVL_OK) {
-            all_taps &= r.axis[i].phases->taps == p.axis[i].k;
-            no_taps |= r.axis[i].phases->taps == 0;
+            all_taps &= axis[axes].phases->taps == p->axis[axes].k;
+            no_taps |= axis[axes].phases->taps == 0;
         }
     }
     if (status == CVL_OK && !all_taps)
         zero_weights(problem, dw);
     if (status == CVL_OK && !no_taps)
-        status = cvl_run_reduce(p.dtype, &r);
-    for (int i = 0; i < CVL_AXES; i++)
-        cvl_free_axis(&r.axis[i]);
+        status = cvl_run_reduce(p->dtype, &r);
+    while (axes > 0)
+        cvl_free_axis(&axis[--axes]);
     return status;
 }

@@ -53,35 +53,47 @@ static bool follows(ptrdiff_t outer_stride, ptrdiff_t inner_stride, const cvl_ax
     return outer_stride == inner_stride * inner->in;
 }
 
-cvl_problem cvl_collapse(const cvl_problem *p) {
-    cvl_problem q = *p;
+/* Whether there is nothing to collapse: every line of positions has a kernel or padding. */
+static bool is_collapsed(const cvl_problem *p) {
     for (int i = 0; i < CVL_AXES; i++)
-        if (q.axis[i].out <= 1)
-            q.axis[i].stride = 1;
+        if (p->axis[i].out <= 1 && p->axis[i].stride != 1)
+            return false;
+    return !is_plain(&p->axis[CVL_AXES - 1]);
+}
+
+const cvl_problem *cvl_collapse(const cvl_problem *p, cvl_problem *room) {
+    if (is_collapsed(p))
+        return p;
+    cvl_problem *const q = room;
+    *q = *p;
+    for (int i = 0; i < CVL_AXES; i++)
+        if (q->axis[i].out <= 1)
+            q->axis[i].stride = 1;
     /* height into width, then depth into that: the long axis stays innermost. */
     for (int outer = CVL_AXES - 2; outer >= 0; outer--) {
-        cvl_axis *a = &q.axis[outer], *w = &q.axis[CVL_AXES - 1];
+        cvl_axis *a = &q->axis[outer], *w = &q->axis[CVL_AXES - 1];
         if (a->in == 1 && a->out == 1 && is_plain(a))
             continue;
         const bool one_line = w->in == 1 && is_plain(w);
         if (!is_plain(a) || !is_plain(w) ||
-            (!one_line && (!follows(q.x.s[outer], q.x.s[CVL_AXES - 1], w) ||
-                           !follows(q.y.s[outer], q.y.s[CVL_AXES - 1], w))))
+            (!one_line && (!follows(q->x.s[outer], q->x.s[CVL_AXES - 1], w) ||
+                           !follows(q->y.s[outer], q->y.s[CVL_AXES - 1], w))))
             break;
         if (one_line) {
-            q.x.s[CVL_AXES - 1] = q.x.s[outer];
-            q.y.s[CVL_AXES - 1] = q.y.s[outer];
+            q->x.s[CVL_AXES - 1] = q->x.s[outer];
+            q->y.s[CVL_AXES - 1] = q->y.s[outer];
         }
         w->in = w->out = w->in * a->in;
         *a = (cvl_axis){.in = 1, .out = 1, .k = 1, .stride = 1, .dilation = 1};
     }
-    const cvl_axis *w = &q.axis[CVL_AXES - 1];
-    bool flat = is_plain(w) && q.n > 1;
+    const cvl_axis *w = &q->axis[CVL_AXES - 1];
+    bool flat = is_plain(w) && q->n > 1;
     for (int i = 0; i < CVL_AXES - 1; i++)
-        flat = flat && q.axis[i].in == 1 && is_plain(&q.axis[i]);
-    if (flat && follows(q.x.n, q.x.s[CVL_AXES - 1], w) && follows(q.y.n, q.y.s[CVL_AXES - 1], w)) {
-        q.axis[CVL_AXES - 1].in = q.axis[CVL_AXES - 1].out = w->in * q.n;
-        q.n = 1;
+        flat = flat && q->axis[i].in == 1 && is_plain(&q->axis[i]);
+    if (flat && follows(q->x.n, q->x.s[CVL_AXES - 1], w) &&
+        follows(q->y.n, q->y.s[CVL_AXES - 1], w)) {
+        q->axis[CVL_AXES - 1].in = q->axis[CVL_AXES - 1].out = w->in * q->n;
+        q->n = 1;
     }
     return q;
 }

@@ -4,7 +4,8 @@
 
 #include <stddef.h>
 
-/* `bytes` of uninitialised memory aligned to a cache line, or NULL. Free with cvl_free. */
+/* `bytes` of uninitialised memory aligned to a cache line, or NULL. Free with cvl_free, in the same
+ * thread, which may keep it for its next call. */
 void *cvl_alloc(size_t bytes);
 void cvl_free(void *p);
 

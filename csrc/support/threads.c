@@ -3,6 +3,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdbool.h>
+#include <stdlib.h>
 #include <unistd.h>
 
 #ifdef _OPENMP
@@ -10,6 +11,7 @@
 #endif
 
 #include "cvl.h"
+#include "support/denormals.h"
 
 /* Waking a second thread costs several microseconds: the time of about this many multiplications. */
 static const double worth_a_thread = 500e3;
@@ -45,15 +47,50 @@ static bool may_use_pool(void) {
     return !atomic_load(&pool_lost);
 }
 
+/* What a thread of a trial does: wait until all are started. */
+static void *pass(void *gate) {
+    pthread_mutex_lock(gate);
+    pthread_mutex_unlock(gate);
+    return NULL;
+}
+
+/* libgomp ends the process when it cannot start a thread, and it keeps a pool for each caller. So before
+ * a caller's pool grows, as many threads are started and ended here, all at once: the system gave them
+ * and will again. Returns how many there can be, the caller with them. */
+static int threads_to_be_had(int threads) {
+    static _Thread_local int had = 1;
+    if (threads <= had)
+        return threads;
+    pthread_t *const started = malloc((size_t)threads * sizeof *started);
+    if (!started)
+        return had;
+    pthread_mutex_t gate = PTHREAD_MUTEX_INITIALIZER;
+    int n = 1;
+    pthread_mutex_lock(&gate);
+    while (n < threads && pthread_create(&started[n], NULL, pass, &gate) == 0)
+        n++;
+    pthread_mutex_unlock(&gate);
+    for (int i = 1; i < n; i++)
+        pthread_join(started[i], NULL);
+    free(started);
+    if (n > had)
+        had = n;
+    return n;
+}
+
 #else
 
 static bool may_use_pool(void) {
     return false;
 }
 
+static int threads_to_be_had(int threads) {
+    return threads;
+}
+
 #endif
 
-/* No gain lies in more threads than this, and the pool ends the process if it cannot start them. */
+/* No gain lies in more threads than this. */
 static int most_threads(void) {
     enum { least = 16, per_processor = 4 };
     const long processors = sysconf(_SC_NPROCESSORS_ONLN);
@@ -78,7 +115,7 @@ int cvl_threads_for(ptrdiff_t tasks, double work) {
         threads = (int)tasks;
     if (threads > useful)
         threads = (int)useful;
-    return threads;
+    return threads_to_be_had(threads);
 }
 
 void cvl_parallel_for(ptrdiff_t tasks, ptrdiff_t grain, int threads, cvl_task_fn fn,
@@ -90,12 +127,14 @@ void cvl_parallel_for(ptrdiff_t tasks, ptrdiff_t grain, int threads, cvl_task_fn
 #pragma omp parallel num_threads(threads)
         {
             const int thread = omp_get_thread_num();
+            const cvl_float_mode mode = cvl_flush_denormals();
             for (;;) {
                 const ptrdiff_t begin = atomic_fetch_add(&next, grain);
                 if (begin >= tasks)
                     break;
                 fn(context, begin, begin + grain < tasks ? begin + grain : tasks, thread);
             }
+            cvl_restore_denormals(mode);
         }
         return;
     }

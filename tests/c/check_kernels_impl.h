@@ -163,6 +163,50 @@ CVL_NAME(check_pixel_tile)(const CVL_NAME(table) *table, const char *isa, source
     CVL_NAME(release)(&a), CVL_NAME(release)(&b), CVL_NAME(release)(&c), CVL_NAME(release)(&init);
 }
 
+static void CVL_NAME(check_row_tile)(const CVL_NAME(table) *table, const char *isa, source *s) {
+    enum { most_columns = 6 };
+    const ptrdiff_t a_rows = draw(s, 1, 7), a_columns = draw(s, 1, most_columns);
+    const ptrdiff_t rows = draw(s, 1, 9), vectors = draw(s, 0, 9), width = vectors * table->lanes;
+    const ptrdiff_t c_row = draw_stride(s, width), b_row = draw(s, -80, 80);
+    const bool with_init = draw(s, 0, 1);
+    ptrdiff_t column[most_columns];
+    span b_used = {0}, c_used = {0};
+    for (ptrdiff_t w = 0; w < a_columns; w++) {
+        column[w] = draw(s, -20, 20);
+        for (ptrdiff_t r = 0; r < rows + a_rows - 1; r++)
+            reach(&b_used, r * b_row + column[w], width);
+    }
+    for (ptrdiff_t i = 0; i < rows; i++)
+        reach(&c_used, i * c_row, width);
+    guard_case("%s f%d row_tile a %td x %td rows %td vectors %td c_row %td b_row %td init %d", isa,
+               8 * (int)sizeof(real), a_rows, a_columns, rows, vectors, c_row, b_row, with_init);
+    CVL_NAME(array) a = CVL_NAME(make)(s, (span){0, a_rows * a_columns});
+    CVL_NAME(array) b = CVL_NAME(make)(s, b_used), c = CVL_NAME(make)(s, c_used);
+    CVL_NAME(array) init = CVL_NAME(make)(s, (span){0, with_init ? 1 : 0});
+    CVL_NAME(set)(s, &a, 0, a_rows * a_columns);
+    for (ptrdiff_t r = 0; r < rows + a_rows - 1; r++)
+        for (ptrdiff_t w = 0; w < a_columns; w++)
+            CVL_NAME(set)(s, &b, r * b_row + column[w], width);
+    if (with_init)
+        CVL_NAME(set)(s, &init, 0, 1);
+    else
+        for (ptrdiff_t i = 0; i < rows; i++)
+            CVL_NAME(set)(s, &c, i * c_row, width);
+
+    for (ptrdiff_t i = 0; i < rows; i++)
+        for (ptrdiff_t j = 0; j < width; j++) {
+            real sum = with_init ? init.at[0] : c.at[i * c_row + j];
+            for (ptrdiff_t h = 0; h < a_rows; h++)
+                for (ptrdiff_t w = 0; w < a_columns; w++)
+                    sum += a.at[h * a_columns + w] * b.at[(i + h) * b_row + column[w] + j];
+            c.copy_at[i * c_row + j] = sum;
+        }
+    table->row_tile(c.at, c_row, a.at, a_rows, a_columns, b.at, b_row, column, rows, vectors,
+                    with_init ? init.at : NULL);
+    CVL_NAME(compare)(&c);
+    CVL_NAME(release)(&a), CVL_NAME(release)(&b), CVL_NAME(release)(&c), CVL_NAME(release)(&init);
+}
+
 static void CVL_NAME(check_lane_tile)(const CVL_NAME(table) *table, const char *isa, source *s) {
     enum { most_runs = 6 };
     const ptrdiff_t lanes = table->lanes, rows = draw(s, 0, 3), pixels = draw(s, 0, 20);
@@ -371,6 +415,7 @@ CVL_NAME(check_all)(const CVL_NAME(table) *table, const char *isa, source *s, in
         for (int m = 1; m <= table->pixel_rows; m++)
             CVL_NAME(check_pixel_tile)(table, isa, s, m);
         for (int j = 0; j < 4; j++) {
+            CVL_NAME(check_row_tile)(table, isa, s);
             CVL_NAME(check_lane_tile)(table, isa, s);
             CVL_NAME(check_tap_sums)(table, isa, s);
             CVL_NAME(check_lane_sums)(table, isa, s);

@@ -172,6 +172,94 @@ class UnprintableName(str):
     __repr__ = __str__ = Unprintable.__repr__
 
 
+class OwnEquality(str):
+    """A string that is equal to nothing without an error, and has no hash."""
+
+    def __eq__(self, other):
+        raise RuntimeError("no")
+
+    __hash__ = __ne__ = __eq__
+
+
+class EqualToAll(str):
+    """A string that says it is each of those that it is compared with."""
+
+    def __eq__(self, other):
+        return True
+
+    __hash__ = str.__hash__
+
+
+@pytest.mark.parametrize("kind", [OwnEquality, EqualToAll])
+def test_strings_with_an_equality_of_their_own(kind):
+    """The characters of a name are what counts."""
+    for name in ("padding", "layout"):
+        with pytest.raises(ERRORS, match=f"^conv2d: {name} "):
+            convlab.conv2d(X, W, **{name: kind("no")})
+    with pytest.raises(ERRORS, match=r"^conv2d_backward: needs "):
+        convlab.conv2d_backward(Y, X, W, needs=[kind("no")])
+    same = convlab.conv2d(X, W, padding=kind("same"), layout=kind("channels_first"))
+    assert np.array_equal(same, convlab.conv2d(X, W, padding="same"))
+    dx, dw, db = convlab.conv2d_backward(Y, X, W, needs=[kind("bias"), kind("input")])
+    assert dw is None
+    assert dx.shape == X.shape
+    assert db.shape == (3,)
+
+
+class NamelessType(type):
+    """A type that raises where it is asked for its name."""
+
+    @property
+    def __name__(cls):
+        raise RuntimeError("no")
+
+
+def _says_it_is(claimed):
+    return type("Liar", (), {"__class__": claimed})()
+
+
+# Made in the test: pytest would ask them what they are.
+LIARS = {
+    "a type without a name": lambda: NamelessType("Nameless", (), {})(),
+    "a class that raises": lambda: _says_it_is(property(lambda self: _raise(RuntimeError("no")))),
+    "an array": lambda: _says_it_is(np.ndarray),
+    "a number": lambda: _says_it_is(int),
+    "a flag": lambda: _says_it_is(bool),
+    "a name": lambda: _says_it_is(str),
+    "a sequence": lambda: _says_it_is(tuple),
+}
+
+
+@pytest.mark.parametrize("make", LIARS.values(), ids=LIARS.keys())
+def test_objects_that_say_they_are_something_else(make):
+    """What an object is counts, not what its ``__class__`` says; and its type needs no name."""
+    value = make()
+    for name in (*PARAMETERS, "layout", "out", "x", "w", "b"):
+        with pytest.raises(ERRORS, match=f"^conv2d: {name} "):
+            convlab.conv2d(**{"x": X, "w": W} | {name: value})
+    with pytest.raises(ERRORS, match=r"^conv2d_backward: needs "):
+        convlab.conv2d_backward(Y, X, W, needs=value)
+    with pytest.raises(ERRORS, match=r"^conv2d_grad_input: input_shape "):
+        convlab.conv2d_grad_input(Y, W, value)
+    with pytest.raises(ERRORS, match=r"^conv2d_grad_weight: kernel_size "):
+        convlab.conv2d_grad_weight(Y, X, value)
+    with pytest.raises(ERRORS, match=r"^set_num_threads: n "):
+        convlab.set_num_threads(value)
+
+
+def test_masked_arrays():
+    """Elements that are masked have no value: none is made up. An empty mask hides nothing."""
+    masked = np.ma.masked_array(X.copy(), mask=X < 0)
+    assert np.array_equal(convlab.conv2d(masked, W), Y)
+    masked[0, 0, 0, 0] = np.ma.masked
+    with pytest.raises(TypeError, match=r"^conv2d: x is a masked array"):
+        convlab.conv2d(masked, W)
+    out = np.ma.masked_array(np.zeros_like(Y), mask=Y > 0)
+    with pytest.raises(TypeError, match=r"^conv2d: out is a masked array"):
+        convlab.conv2d(X, W, out=out)
+    assert not out.data.any()
+
+
 def test_names_that_cannot_be_shown():
     """The same for arguments that must be one of several names."""
     value = UnprintableName("no")

@@ -8,13 +8,14 @@ import subprocess
 import sys
 
 import pytest
+from robustness.limits import limited, limits
 
+LIMIT = 4  # GiB
 PROLOGUE = """
-import resource, time
+import time
 import numpy as np
 import convlab
 
-resource.setrlimit(resource.RLIMIT_AS, (4 << 30, 4 << 30))
 one = np.float32(1)
 
 def huge(*shape, dtype="float32"):
@@ -115,11 +116,11 @@ WORKS = [
 
 def run(program: str, environment: dict[str, str]) -> None:
     done = subprocess.run(
-        [sys.executable, "-c", PROLOGUE + program],
+        [sys.executable, "-c", limited(PROLOGUE + program, LIMIT)],
         capture_output=True,
         text=True,
         timeout=60,
-        env=environment,
+        env=limits(environment, LIMIT),
     )
     assert done.returncode == 0, f"exit code {done.returncode}\n{done.stderr}"
 

@@ -7,7 +7,16 @@ parts meets a neighbour's element times zero: harmless, unless that element is N
 import numpy as np
 import pytest
 from cases import CASES, Case
-from oracle import ANSWER, LAYOUTS, Problem, assert_close, rng, swap_data_layout, swap_weight_layout
+from oracle import (
+    ANSWER,
+    LAYOUTS,
+    Problem,
+    assert_close,
+    rng,
+    swap_data_layout,
+    swap_weight_layout,
+    torch_results,
+)
 
 from convlab import _core
 
@@ -47,39 +56,18 @@ ENTRANCES = [
 
 
 def _outputs_fed(case: Case, operation: str, operand: str, place: tuple[int, ...]) -> np.ndarray:
-    """Tell which outputs an element of an operand takes part in, by the plain loops."""
+    """Tell which outputs an element of an operand takes part in, by torch."""
     shapes = {"x": case.x_shape(), "w": case.w_shape(), "b": (case.oc,), "dy": case.y_shape()}
     ones = {name: np.ones(shape) for name, shape in shapes.items()}
     ones["b"][:] = 0
     ones["x"] *= operand != "b"
     ones[operand] = np.zeros(shapes[operand])
     ones[operand][place] = 1
-    geometry = (
-        case.per_axis(case.stride),
-        tuple(before for before, _ in case.pads),
-        case.per_axis(case.dilation),
-        case.groups,
-        False,
-        case.transposed,
-        True,
-    )
-    x, w, b, dy = ones["x"], ones["w"], ones["b"], ones["dy"]
-    gather, scatter = _core.forward, _core.grad_input
-    if case.transposed:
-        gather, scatter = scatter, gather
-    if operation == "forward":
-        out = np.empty(case.y_shape())
-        gather(out, x, w, b, *geometry)
-    elif operation == "grad_input":
-        out = np.empty(case.x_shape())
-        scatter(out, dy, w, None, *geometry)
-    else:
-        out = np.empty(case.w_shape())
-        _core.grad_weight(out, *((x, dy) if case.transposed else (dy, x)), None, *geometry)
+    fed = getattr(torch_results(case, **ones), ANSWER[operation]) != 0
     if not _meets_padding(case, operation, operand):
-        return out != 0
+        return fed
     spatial = tuple(range(-case.nd, 0))
-    return np.broadcast_to((out != 0).any(axis=spatial, keepdims=True), out.shape)
+    return np.broadcast_to(fed.any(axis=spatial, keepdims=True), fed.shape)
 
 
 def _meets_padding(case: Case, operation: str, operand: str) -> bool:

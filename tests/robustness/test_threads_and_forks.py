@@ -7,6 +7,7 @@ import subprocess
 import sys
 
 import pytest
+from robustness.limits import limited
 
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="fork and signals")
 
@@ -165,6 +166,32 @@ stop.set()
 thread.join()
 assert same(compute(), expected)
 """,
+    "a gradient whose shape another thread changes": """
+sys.setswitchinterval(1e-6)
+own = dy.copy()
+stop = threading.Event()
+
+def reshape():
+    for shape in itertools.cycle(((own.size,), dy.shape)):
+        if stop.is_set():
+            break
+        own.shape = shape
+
+thread = threading.Thread(target=reshape)
+thread.start()
+try:
+    for _ in range(1000):
+        for needs in (("input", "bias"), ("weight", "bias")):
+            try:
+                found = convlab.conv2d_backward(own, x, w, padding=1, needs=needs)
+            except ValueError as error:
+                assert "dy" in str(error) or "db" in str(error), error
+            else:
+                assert all(a is None or same([a], [b]) for a, b in zip(found, expected[2:]))
+finally:
+    stop.set()
+    thread.join()
+""",
     "torch and convlab by turns": """
 import torch
 
@@ -190,6 +217,8 @@ for thread in both:
 assert same(compute(), expected)
 """,
     "KeyboardInterrupt": """
+# A shell has its background jobs ignore the signal.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 interrupts = 0
 for i in range(10):
     timer = threading.Timer(0.005 * i, lambda: os.kill(os.getpid(), signal.SIGINT))
@@ -230,16 +259,33 @@ for _ in range(20):
 signal.setitimer(signal.ITIMER_REAL, 0)
 assert not wrong
 """,
-    "more kernel threads than the system gives": """
-import resource
-
-resource.setrlimit(resource.RLIMIT_AS, (3 << 30, 3 << 30))
+    "more kernel threads than the system gives": limited(
+        """
 many = np.ones((2000, 16, 16, 16), "float32")
 kernel = np.ones((64, 16, 3, 3), "float32")
 alone = convlab.conv2d(many, kernel)
 for n in (1000, 100_000, 2**31 - 1):
     convlab.set_num_threads(n)
     assert convlab.conv2d(many, kernel).tobytes() == alone.tobytes()
+""",
+        3,
+    ),
+    "threads that the system does not give": """
+import resource
+
+many = np.ones((64, 24, 40, 40), "float32")
+convlab.set_num_threads(1)
+alone = convlab.conv2d(many, w)
+with open("/proc/self/statm") as file:
+    mapped = int(file.read().split()[0]) * resource.getpagesize()
+limit = mapped + alone.nbytes + (20 << 20)  # room for the stacks of a thread or two
+before = resource.getrlimit(resource.RLIMIT_AS)
+resource.setrlimit(resource.RLIMIT_AS, (limit, before[1]))
+convlab.set_num_threads(16)
+y = convlab.conv2d(many, w)
+assert len(os.listdir("/proc/self/task")) < 16, "the system gave them"
+resource.setrlimit(resource.RLIMIT_AS, before)
+assert same([y], [alone])
 """,
     "a call that the interpreter's end interrupts": """
 def work():

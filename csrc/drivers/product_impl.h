@@ -1,0 +1,52 @@
+/* Runs of product tiles, which the drivers with many channels share. Included by drivers_impl.h. */
+
+enum {
+    /* Steps of the reduction that are summed in registers before they are added to C: so many that the
+     * visits to C cost little, so few that the rounding error of long sums stays low. */
+    longest_cut = CVL_REAL_BYTES == 4 ? 128 : 64,
+};
+
+/* Steps of one cut: the reduction in even parts. */
+static ptrdiff_t even_cut(ptrdiff_t steps) {
+    const ptrdiff_t cuts = (steps + longest_cut - 1) / longest_cut;
+    return cuts ? (steps + cuts - 1) / cuts : 1;
+}
+
+/* Steps of one pass: whole cuts, whose weights, `width` to a step, take about a sixteenth of the level-2
+ * cache. */
+static ptrdiff_t pass_steps(ptrdiff_t cut, ptrdiff_t width) {
+    const ptrdiff_t bytes = cut * width * (ptrdiff_t)sizeof(real),
+                    cuts = cvl_l2_bytes() / 16 / bytes;
+    return cuts > 1 ? cuts * cut : cut;
+}
+
+/* The operands of product tiles (kernels.h): rows of A times a panel of B. Without init_row every row starts
+ * from `init` itself. */
+typedef struct product {
+    real *c;
+    const ptrdiff_t *c_row;
+    const real *init;
+    const ptrdiff_t *init_row;
+    bool init_splat;
+    const real *a;
+    const ptrdiff_t *a_row;
+    ptrdiff_t a_step;
+    const real *b;
+    const ptrdiff_t *b_row;
+    const cvl_term *terms;
+    ptrdiff_t n_terms;
+} product;
+
+/* Computes `count` rows, `width` lanes wide, in even tiles. */
+static void multiply(const kernel_table *kernels, const product *p, ptrdiff_t count,
+                     ptrdiff_t width) {
+    static const ptrdiff_t at_init[CVL_MAX_ROWS];
+    const ptrdiff_t vectors = width / kernels->lanes, rows = kernels->rows[vectors - 1];
+    const ptrdiff_t tiles = (count + rows - 1) / rows;
+    for (ptrdiff_t tile = 0, m0 = 0, m1; tile < tiles; tile++, m0 = m1) {
+        m1 = count * (tile + 1) / tiles;
+        kernels->product_tile[vectors - 1][m1 - m0 - 1](
+            p->c, p->c_row + m0, p->init, p->init_row ? p->init_row + m0 : at_init, p->init_splat,
+            p->a, p->a_row + m0, p->a_step, p->b, p->b_row, p->terms, p->n_terms);
+    }
+}
