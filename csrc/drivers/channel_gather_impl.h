@@ -171,6 +171,9 @@ static void taps_inside(const cvl_phase *p, ptrdiff_t q, ptrdiff_t in, ptrdiff_t
 static ptrdiff_t same_taps(const cvl_phase *p, ptrdiff_t in, ptrdiff_t q, ptrdiff_t end,
                            ptrdiff_t *first, ptrdiff_t *last) {
     taps_inside(p, q, in, first, last);
+    if (*first == 0 && *last == p->taps &&
+        p->taps > 0) /* all of them, until the last leaves the source */
+        return least(end, (in - 1 - p->in_first - (p->taps - 1) * p->tap_step) / p->in_step + 1);
     for (q++; q < end; q++) {
         ptrdiff_t own_first, own_last;
         taps_inside(p, q, in, &own_first, &own_last);

@@ -105,10 +105,31 @@ static const real *chunk_dy(const cvl_reduce *r, const cvl_chunk *chunk, ptrdiff
            chunk->depth * s->s[0] + chunk->row * s->s[1] + chunk->column * s->s[2];
 }
 
-/* Packs channels of x, or of dy, as pieces of `pitch` channels, [piece][image][position][channel]. */
-static chunk_operand pack_pieces(const reduce_job *job, bool of_x, const cvl_chunk *chunk,
-                                 ptrdiff_t group, ptrdiff_t first, ptrdiff_t channels,
-                                 ptrdiff_t pitch, real *to) {
+/* Narrow channels of a piece. Where all fit one, they stand close: so do the rows of the product that are taps
+ * side by side. */
+static ptrdiff_t piece_channels(const reduce_job *job) {
+    return least(line_channels, job->most_rows);
+}
+
+/* Whether an operand whose channels are contiguous is read where it stands. A copy gathers what one tile reads
+ * in few cache lines: it pays for many tiles, and where positions stand far apart. Wide channels must fill their
+ * vectors. */
+static bool pieces_in_place(const reduce_job *job, bool of_x) {
+    enum { near_bytes = 1024, few_tiles = 6 };
+    const cvl_data_strides *s = of_x ? &job->r->x_strides : &job->r->dy_strides;
+    const bool wide = of_x == job->lanes_of_x;
+    if (s->c != 1)
+        return false;
+    if (!wide)
+        return s->s[2] <= near_bytes / (ptrdiff_t)sizeof(real);
+    return job->wide % job->kernels->lanes == 0 &&
+           (s->s[2] == job->strip || job->most_rows * job->taps <= few_tiles * CVL_MAX_ROWS);
+}
+
+/* Brings channels of x, or of dy, as pieces of `pitch` channels, [piece][image][position][channel]. */
+static chunk_operand bring_pieces(const reduce_job *job, bool of_x, const cvl_chunk *chunk,
+                                  ptrdiff_t group, ptrdiff_t first, ptrdiff_t channels,
+                                  ptrdiff_t pitch, real *to) {
     const cvl_reduce *r = job->r;
     const cvl_data_strides *s = &r->dy_strides;
     const ptrdiff_t in[] = {r->axis[0].in, r->axis[1].in, r->axis[2].in};
@@ -122,14 +143,22 @@ static chunk_operand pack_pieces(const reduce_job *job, bool of_x, const cvl_chu
                        .image = places * pitch,
                        .row = chunk->columns * pitch,
                        .column = pitch};
-    if (!of_x && s->c == 1 && s->s[2] == pitch && channels == pitch) { /* packed as it stands */
-        o.base = chunk_dy(r, chunk, group, first);
-        o.image = s->n;
-        o.row = s->s[1];
-        return o;
-    }
     if (of_x)
         o.tile = chunk_tile(job, chunk, false);
+    if (pieces_in_place(job, of_x) && (!of_x || tile_is_inside(&o.tile, in))) {
+        o.base = of_x ? chunk_x(r, chunk, group, first) : chunk_dy(r, chunk, group, first);
+        o.piece = pitch;
+        o.image = of_x ? r->x_strides.n : s->n;
+        o.row = s->s[1];
+        o.column = s->s[2];
+        if (of_x) {
+            tile_in_place(&o.tile, o.base, &r->x_strides, in);
+            o.base = o.tile.base;
+            o.row = o.tile.position[1];
+            o.column = o.tile.position[2];
+        }
+        return o;
+    }
     for (ptrdiff_t c = 0; c < channels; c += pitch)
         for (ptrdiff_t i = 0; i < chunk->images; i++, to += o.image) {
             const ptrdiff_t n = least(pitch, channels - c);
@@ -238,7 +267,7 @@ static ptrdiff_t list_chunk_terms(const cvl_chunk *chunk, const chunk_part *part
  * tap. */
 static ptrdiff_t list_rows(const reduce_job *job, const reduce_block *block, const chunk_operand *a,
                            ptrdiff_t tap, ptrdiff_t end, const reduce_space *space) {
-    const ptrdiff_t line = job->together ? block->rows : line_channels;
+    const ptrdiff_t line = job->together ? block->rows : piece_channels(job);
     const bool channel_major = channel_major_sums(job);
     ptrdiff_t n = 0;
     for (ptrdiff_t first = 0; first < block->rows; first += line)
@@ -264,14 +293,14 @@ static chunk_operands bring_operands(const reduce_job *job, const reduce_block *
                                       job->r->axis[2].phases};
     chunk_operands o;
     if (!job->together)
-        o.a = pack_pieces(job, !of_x, chunk, block->group, block->narrow, block->rows,
-                          line_channels, space->narrow);
+        o.a = bring_pieces(job, !of_x, chunk, block->group, block->narrow, block->rows,
+                           piece_channels(job), space->narrow);
     else if (of_x)
         o.a = bring_dy_rows(job, chunk, block->group, block->narrow);
     else
         o.a = bring_x_rows(job, chunk, block->group, block->narrow, block->rows, space->narrow);
-    o.b = pack_pieces(job, of_x, chunk, block->group, block->wide, block->lanes, job->strip,
-                      space->wide);
+    o.b = bring_pieces(job, of_x, chunk, block->group, block->wide, block->lanes, job->strip,
+                       space->wide);
     list_tap_offsets(phase, of_x ? &o.b.tile : &o.a.tile, space->tap_offset);
     for (ptrdiff_t image = 0, n = 0; image < chunk->images; image++)
         for (ptrdiff_t row = 0; row < chunk->rows; row++)
@@ -391,7 +420,7 @@ static void store_sums(const reduce_job *job, const reduce_block *block, const r
 /* The parts of a thread's workspace; without memory, only its size. */
 static reduce_space reduce_layout(const reduce_job *job, cvl_arena *memory) {
     const cvl_chunks *chunks = &job->chunks;
-    const ptrdiff_t line = line_channels;
+    const ptrdiff_t line = piece_channels(job);
     const ptrdiff_t x_places = cvl_scale_bytes(chunks->images, channel_room(chunks->places));
     const ptrdiff_t narrow = (job->most_rows + line - 1) / line * line;
     const ptrdiff_t wide = (job->most_wide + job->strip - 1) / job->strip * job->strip;

@@ -14,7 +14,8 @@
 #include <stddef.h>
 
 enum {
-    CVL_MAX_ROWS = 8,    /* the most rows any tile has */
+    CVL_MAX_ROWS = 8,    /* the most rows any tile has, */
+    CVL_MAX_TALL = 16,   /* but for the tall tile */
     CVL_MAX_VECTORS = 4, /* the most vectors any product tile has */
     CVL_MAX_LANES = 16,  /* the most lanes any vector has */
     CVL_ROW_TILE = 4,    /* output rows that a row tile holds at once */
@@ -50,6 +51,10 @@ typedef struct cvl_places {
         real *c, const ptrdiff_t *c_row, const real *init, const ptrdiff_t *init_row,              \
         bool init_splat, const real *a, const ptrdiff_t *a_row, ptrdiff_t a_step, const real *b,   \
         const ptrdiff_t *b_row, const cvl_term *terms, ptrdiff_t n_terms);                         \
+    typedef void cvl_tall_tile_##suffix(                                                           \
+        real *c, ptrdiff_t c_row, const real *init, ptrdiff_t init_row, bool init_splat,           \
+        const real *a, ptrdiff_t a_row, ptrdiff_t a_step, const real *b, const ptrdiff_t *b_row,   \
+        const cvl_term *terms, ptrdiff_t n_terms);                                                 \
     typedef void cvl_pixel_tile_##suffix(real *c, ptrdiff_t c_row, const real *a, ptrdiff_t a_row, \
                                          const real *b, const ptrdiff_t *b_offset,                 \
                                          ptrdiff_t length, ptrdiff_t vectors, const real *init);   \
@@ -81,6 +86,8 @@ typedef struct cvl_places {
         int vectors;                                                                               \
         int rows[CVL_MAX_VECTORS];                                                                 \
         cvl_product_tile_##suffix *product_tile[CVL_MAX_VECTORS][CVL_MAX_ROWS];                    \
+        int tall_rows;                                                                             \
+        cvl_tall_tile_##suffix *tall_tile[CVL_MAX_TALL];                                           \
         int pixel_rows;                                                                            \
         cvl_pixel_tile_##suffix *pixel_tile[CVL_MAX_ROWS];                                         \
         cvl_row_tile_##suffix *row_tile;                                                           \
@@ -106,6 +113,9 @@ CVL_DECLARE_KERNELS(double, f64)
  * stay in registers between two flushes. A is read one element at a time, B and C in full vectors:
  * where fewer than v*L columns count, B must be padded (its padding only reaches unused columns) and C
  * must have the room.
+ *
+ * tall_tile[m - 1], for m <= tall_rows: the same for v = 1 and rows at even steps, i*a_row, i*c_row and
+ * i*init_row.
  *
  * pixel_tile[m - 1], for m <= pixel_rows: lanes are neighbouring output positions.
  *

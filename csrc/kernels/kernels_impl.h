@@ -95,6 +95,85 @@ PRODUCT_TILES_TO_6(4)
 PRODUCT_TILES_TO_6(2)
 #endif
 
+/* ---- tall tile ------------------------------------------------------------------------------ */
+
+#if CVL_REGISTERS >= 32
+#define TALL_ROWS 16
+#else
+#define TALL_ROWS 12
+#endif
+
+static inline CVL_INLINE real at_bytes(const real *p, ptrdiff_t bytes) {
+    return *(const real *)((const char *)p + bytes);
+}
+
+/* A pointer to every row would not fit the registers, and then each row costs two loads a step: these rows are
+ * reached from two pointers by multiples of one step, which the compiler is kept from computing ahead. */
+static inline CVL_INLINE void tall_body(const int m, real *c, ptrdiff_t c_row, const real *init,
+                                        ptrdiff_t init_row, bool init_splat, const real *a,
+                                        ptrdiff_t a_row, ptrdiff_t a_step, const real *b,
+                                        const ptrdiff_t *b_row, const cvl_term *terms,
+                                        ptrdiff_t n_terms) {
+    const cvl_term *const end = terms + n_terms;
+    ptrdiff_t row1 = a_row * (ptrdiff_t)sizeof(real), row3 = 3 * row1, row5 = 5 * row1;
+    ptrdiff_t row7 = 7 * row1;
+    do {
+        vec sum[CVL_MAX_TALL];
+        CVL_UNROLL for (int i = 0; i < m; i++) sum[i] = (vec){0};
+        for (bool more = terms < end; more; terms++) {
+            const real *low = a + terms->a, *high = low + (m > 8 ? 8 * a_row : 0);
+            const ptrdiff_t *step = b_row + terms->b;
+            for (ptrdiff_t left = terms->length; left > 0; left--) {
+                const vec bv = load_once(b + *step++);
+                __asm__("" : "+r"(row1), "+r"(row3), "+r"(row5), "+r"(row7));
+                const ptrdiff_t row[] = {0,        row1, 2 * row1, row3,
+                                         4 * row1, row5, 2 * row3, row7};
+                CVL_UNROLL for (int i = 0; i < m; i++)
+                    sum[i] += splat(at_bytes(i < 8 ? low : high, row[i % 8])) * bv;
+                low += a_step;
+                high += a_step;
+            }
+            more = !terms->flush && terms + 1 < end;
+        }
+        const real *start = init;
+        real *to = c;
+        CVL_UNROLL for (int i = 0; i < m; i++, to += c_row) {
+            store(to, !init ? sum[i] : sum[i] + (init_splat ? splat(*start) : load(start)));
+            start = init ? start + init_row : NULL;
+        }
+        init = c;
+        init_row = c_row;
+        init_splat = false;
+    } while (terms < end);
+}
+
+#define TALL_TILE(m)                                                                               \
+    static void tall_##m(real *c, ptrdiff_t c_row, const real *init, ptrdiff_t init_row,           \
+                         bool init_splat, const real *a, ptrdiff_t a_row, ptrdiff_t a_step,        \
+                         const real *b, const ptrdiff_t *b_row, const cvl_term *terms,             \
+                         ptrdiff_t n_terms) {                                                      \
+        tall_body(m, c, c_row, init, init_row, init_splat, a, a_row, a_step, b, b_row, terms,      \
+                  n_terms);                                                                        \
+    }
+TALL_TILE(1)
+TALL_TILE(2)
+TALL_TILE(3)
+TALL_TILE(4)
+TALL_TILE(5)
+TALL_TILE(6)
+TALL_TILE(7)
+TALL_TILE(8)
+TALL_TILE(9)
+TALL_TILE(10)
+TALL_TILE(11)
+TALL_TILE(12)
+#if TALL_ROWS == 16
+TALL_TILE(13)
+TALL_TILE(14)
+TALL_TILE(15)
+TALL_TILE(16)
+#endif
+
 /* ---- pixel tile ----------------------------------------------------------------------------- */
 
 /* How many vectors a pixel tile of m rows holds at once: sums, loaded vectors and one broadcast fit
@@ -753,6 +832,13 @@ const CVL_TYPED(cvl_kernels) CVL_TABLE = {
     .rows = {8, 6},
     .product_tile = {{PRODUCT_ROWS_TO_8(1)}, {PRODUCT_ROWS_TO_6(2)}},
 #endif
+    .tall_rows = TALL_ROWS,
+    .tall_tile = {tall_1, tall_2, tall_3, tall_4, tall_5, tall_6,
+                  tall_7, tall_8, tall_9, tall_10, tall_11, tall_12,
+#if TALL_ROWS == 16
+                  tall_13, tall_14, tall_15, tall_16,
+#endif
+    },
     .pixel_rows = PIXEL_ROWS,
     .pixel_tile = {pixel_1, pixel_2, pixel_3, pixel_4,
                    pixel_5, pixel_6,

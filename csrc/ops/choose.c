@@ -102,6 +102,24 @@ static bool reduce_pixels(const cvl_reduce *r, ptrdiff_t lanes) {
            r->axis[2].out >= 4 * lanes;
 }
 
+/* The share of the lanes that channels fill. */
+static double filled(ptrdiff_t channels, ptrdiff_t lanes) {
+    return (double)channels / (double)((channels + lanes - 1) / lanes * lanes);
+}
+
+/* Whether the input channels are those along the lanes: they must fill them better, or, with one tap, as well
+ * where the weights want them so. */
+static bool reduce_lanes_of_x(const cvl_reduce *r, ptrdiff_t lanes) {
+    const double worth = 1.25; /* one product for each tap instead of one for them all */
+    const ptrdiff_t taps =
+        r->axis[0].phases->taps * r->axis[1].phases->taps * r->axis[2].phases->taps;
+    const double of_x = filled(r->ic, lanes), of_dy = filled(r->oc, lanes);
+    if (r->ic < lanes / 2)
+        return r->ic > r->oc;
+    return r->oc < lanes / 2 || of_x > (taps > 1 ? worth : 1) * of_dy ||
+           (taps == 1 && of_x == of_dy && r->dw_strides.ic == 1);
+}
+
 static cvl_status run_reduce(cvl_dtype dtype, const cvl_reduce *r) {
     const cvl_kernels *kernels = cvl_kernels_in_use();
     const ptrdiff_t lanes = dtype == CVL_F32 ? kernels->f32->lanes : kernels->f64->lanes;
@@ -113,14 +131,12 @@ static cvl_status run_reduce(cvl_dtype dtype, const cvl_reduce *r) {
     if (by_lanes_best(r->ic, r->oc, r->groups, r->axis, together, lanes) &&
         (dtype == CVL_F32 ? cvl_reduce_lanes_fit_f32 : cvl_reduce_lanes_fit_f64)(r, kernels))
         return (dtype == CVL_F32 ? cvl_reduce_lanes_f32 : cvl_reduce_lanes_f64)(r, kernels);
-    if ((r->oc <= lanes / 2 && r->ic <= lanes / 2) || reduce_pixels(r, lanes))
+    const bool few = r->oc <= lanes / 2 && r->ic <= lanes / 2;
+    if ((few && !(together && (r->oc >= lanes / 4 || r->ic >= lanes / 4))) ||
+        reduce_pixels(r, lanes))
         return (dtype == CVL_F32 ? cvl_reduce_pixels_f32 : cvl_reduce_pixels_f64)(r, kernels);
-    const ptrdiff_t taps =
-        r->axis[0].phases->taps * r->axis[1].phases->taps * r->axis[2].phases->taps;
-    const bool lanes_of_x =
-        r->oc < lanes / 2 || (taps == 1 && r->dw_strides.ic == 1 && r->ic >= lanes / 2);
-    return (dtype == CVL_F32 ? cvl_reduce_channels_f32 : cvl_reduce_channels_f64)(r, kernels,
-                                                                                  lanes_of_x);
+    return (dtype == CVL_F32 ? cvl_reduce_channels_f32
+                             : cvl_reduce_channels_f64)(r, kernels, reduce_lanes_of_x(r, lanes));
 }
 
 cvl_status cvl_run_gather(cvl_dtype dtype, cvl_gather *g) {
