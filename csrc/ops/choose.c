@@ -132,8 +132,8 @@ static cvl_status run_reduce(cvl_dtype dtype, const cvl_reduce *r) {
         (dtype == CVL_F32 ? cvl_reduce_lanes_fit_f32 : cvl_reduce_lanes_fit_f64)(r, kernels))
         return (dtype == CVL_F32 ? cvl_reduce_lanes_f32 : cvl_reduce_lanes_f64)(r, kernels);
     const bool few = r->oc <= lanes / 2 && r->ic <= lanes / 2;
-    if ((few && !(together && (r->oc >= lanes / 4 || r->ic >= lanes / 4))) ||
-        reduce_pixels(r, lanes))
+    const bool fill = together && r->groups == 1 && (r->oc >= lanes / 4 || r->ic >= lanes / 4);
+    if ((few && !fill) || reduce_pixels(r, lanes))
         return (dtype == CVL_F32 ? cvl_reduce_pixels_f32 : cvl_reduce_pixels_f64)(r, kernels);
     return (dtype == CVL_F32 ? cvl_reduce_channels_f32
                              : cvl_reduce_channels_f64)(r, kernels, reduce_lanes_of_x(r, lanes));
