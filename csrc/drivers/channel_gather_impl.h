@@ -30,6 +30,7 @@ typedef struct channel_job {
     bool some_moved;            /* and some by way of `out` */
     ptrdiff_t pitch;            /* elements of `out` to a position: the widest block */
     ptrdiff_t max_classes;
+    bool stream; /* whether results are written past the caches, if one pass makes them */
     char *workspace;
     ptrdiff_t workspace_bytes; /* per thread */
 } channel_job;
@@ -393,6 +394,7 @@ static void store_block(const channel_job *job, const channel_task *task, const 
 typedef struct channel_block {
     const real *w;
     ptrdiff_t width, lanes;
+    bool in_place;
     real *c;
     const ptrdiff_t *c_row;
 } channel_block;
@@ -400,7 +402,7 @@ typedef struct channel_block {
 /* Adds a pass to the sums of every class; the first starts them from the bias. */
 static void run_pass(const channel_job *job, const channel_task *task, const channel_space *space,
                      const channel_block *block, const tap_box *all, const position_class *classes,
-                     ptrdiff_t n_classes, const channel_pass *pass, bool first) {
+                     ptrdiff_t n_classes, const channel_pass *pass, bool first, bool last) {
     if (pass->taps > 0 && pass->channels > 0)
         pack_pass(job, block->w, space, pass, block->lanes);
     for (const position_class *own = classes; own < classes + n_classes; own++) {
@@ -419,7 +421,8 @@ static void run_pass(const channel_job *job, const channel_task *task, const cha
                               .b = space->weights,
                               .b_row = space->step_row,
                               .terms = space->terms,
-                              .n_terms = n_terms};
+                              .n_terms = n_terms,
+                              .stream = job->stream && first && last && block->in_place};
         multiply(job->kernels, &sums, own->count, block->width);
     }
 }
@@ -433,7 +436,7 @@ static void run_phase(const channel_job *job, const channel_task *task, const ch
     const ptrdiff_t taps = ic ? list_box(job->g, &job->w, task, classes->width, &all, space) : 0;
     if (taps == 0) {
         const channel_pass none = {.cut_taps = 1};
-        run_pass(job, task, space, block, &all, classes, n_classes, &none, true);
+        run_pass(job, task, space, block, &all, classes, n_classes, &none, true, true);
         return;
     }
     const channel_pass most = pass_size(job, space->tap_weight, taps);
@@ -445,7 +448,8 @@ static void run_phase(const channel_job *job, const channel_task *task, const ch
                                        .taps = least(most.taps, taps - tap),
                                        .cut_taps = most.cut_taps};
             run_pass(job, task, space, block, &all, classes, n_classes, &pass,
-                     channel == 0 && tap == 0);
+                     channel == 0 && tap == 0,
+                     channel + most.channels >= ic && tap + most.taps >= taps);
         }
 }
 
@@ -461,6 +465,7 @@ static void run_block(const channel_job *job, const channel_task *task, const ch
     const channel_block block = {.w = job->w.at + task->group * job->w.group + lane * job->w.oc,
                                  .width = width,
                                  .lanes = lanes,
+                                 .in_place = in_place,
                                  .c = in_place ? dst : space->out,
                                  .c_row = in_place ? space->dst_row : space->out_row};
     memset(space->bias, 0, (size_t)width * sizeof(real));
@@ -515,6 +520,8 @@ static void channel_tasks(void *context, ptrdiff_t begin, ptrdiff_t end, int thr
         for (ptrdiff_t b = job->n_blocks * task.split / job->splits; b < last; b++)
             run_block(job, &task, &space, n_classes, b);
     }
+    if (job->stream)
+        __sync_synchronize();
 }
 
 /* How many images a task takes, so that its weights meet positions enough to repay their packing,
@@ -562,7 +569,7 @@ static void copy_taps(void *context, ptrdiff_t begin, ptrdiff_t end, int thread)
 
 cvl_status CVL_TYPED(cvl_gather_channels)(const cvl_gather *g, const cvl_kernels *all_kernels) {
     const kernel_table *kernels = all_kernels->CVL_DTYPE;
-    channel_job job = {.g = g, .kernels = kernels};
+    channel_job job = {.g = g, .kernels = kernels, .stream = stream_results(g)};
     const ptrdiff_t lanes = kernels->lanes;
     const ptrdiff_t *const k[] = {&g->axis[0].k, &g->axis[1].k, &g->axis[2].k};
     job.w = (weight_view){g->w, g->w_group, g->w_oc, g->w_ic, {g->w_k[0], g->w_k[1], g->w_k[2]}};

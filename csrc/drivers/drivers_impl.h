@@ -1,6 +1,7 @@
 /* Every driver for one dtype: the loop nests between an operation and the kernels. Included once by
  * drivers_<dtype>.c, after support/real_<dtype>.h. */
 #include <stdbool.h>
+#include <stdint.h>
 #include <string.h>
 
 #include "drivers/axes.h"

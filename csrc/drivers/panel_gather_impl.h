@@ -18,6 +18,7 @@ typedef struct panel_job {
     ptrdiff_t rows, splits;     /* output channels of a task, at most, and such parts */
     ptrdiff_t taps;             /* the most of a task */
     ptrdiff_t steps, channels;  /* the most of a pass */
+    bool stream;                /* whether results are written past the caches */
     char *workspace;
     ptrdiff_t workspace_bytes; /* per thread */
 } panel_job;
@@ -265,7 +266,8 @@ static void run_panel(const panel_job *job, const panel_task *t, const panel_spa
                               .b = read_in_place ? b : space->panel,
                               .b_row = read_in_place ? space->step_offset : space->step_row,
                               .terms = space->terms,
-                              .n_terms = n_terms};
+                              .n_terms = n_terms,
+                              .stream = job->stream && in_place};
     multiply(job->kernels, &products, p->rows, p->width);
     if (last && !in_place)
         store_panel(job, t, p);
@@ -385,6 +387,8 @@ static void panel_tasks(void *context, ptrdiff_t begin, ptrdiff_t end, int threa
         space.step_row[k] = k * job->kernels->vectors * job->kernels->lanes;
     for (ptrdiff_t i = begin; i < end; i++)
         run_panel_task(job, i, &space);
+    if (job->stream)
+        __sync_synchronize();
 }
 
 /* The fewest taps that any task has, but for those that have none. */
@@ -406,7 +410,7 @@ cvl_status CVL_TYPED(cvl_gather_panels)(const cvl_gather *g, const cvl_kernels *
         least_rows = 64, /* repay bringing the inputs once more for another part */
     };
     const kernel_table *kernels = all_kernels->CVL_DTYPE;
-    panel_job job = {.g = g, .kernels = kernels};
+    panel_job job = {.g = g, .kernels = kernels, .stream = stream_results(g)};
     const ptrdiff_t size = (ptrdiff_t)sizeof(real), tasks_wanted = cvl_enough_tasks(g->work);
     job.width_map = g->axis[1].out > 1 ? cvl_joined_map : cvl_pixel_map;
     job.taps = g->axis[0].k * g->axis[1].k * g->axis[2].k;

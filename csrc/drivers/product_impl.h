@@ -35,6 +35,7 @@ typedef struct product {
     const ptrdiff_t *b_row;
     const cvl_term *terms;
     ptrdiff_t n_terms;
+    bool stream;
 } product;
 
 /* The row after the last of those from `row` on that stand at even steps in `at`. */
@@ -60,7 +61,7 @@ static void multiply_tall(const kernel_table *kernels, const product *p, ptrdiff
                 p->init && p->init_row ? p->init + p->init_row[m0] : p->init,
                 p->init_row && several ? p->init_row[row + 1] - p->init_row[row] : 0, p->init_splat,
                 p->a + p->a_row[m0], several ? p->a_row[row + 1] - p->a_row[row] : 0, p->a_step,
-                p->b, p->b_row, p->terms, p->n_terms);
+                p->b, p->b_row, p->terms, p->n_terms, p->stream);
         }
     }
 }
@@ -79,6 +80,16 @@ static void multiply(const kernel_table *kernels, const product *p, ptrdiff_t co
         m1 = count * (tile + 1) / tiles;
         kernels->product_tile[vectors - 1][m1 - m0 - 1](
             p->c, p->c_row + m0, p->init, p->init_row ? p->init_row + m0 : at_init, p->init_splat,
-            p->a, p->a_row + m0, p->a_step, p->b, p->b_row, p->terms, p->n_terms);
+            p->a, p->a_row + m0, p->a_step, p->b, p->b_row, p->terms, p->n_terms, p->stream);
     }
+}
+
+/* Whether a gather's results are so many that they will have left the cache when they are read: then they are
+ * written past it, for else every line is read from memory before it is written. */
+static bool stream_results(const cvl_gather *g) {
+    const double many = 4 << 20, line = 64;
+    double bytes = (double)(g->n * g->groups * g->oc) * (double)sizeof(real);
+    for (int i = 0; i < CVL_AXES; i++)
+        bytes *= (double)g->axis[i].out;
+    return bytes >= many && (uintptr_t)g->dst % (uintptr_t)line == 0;
 }

@@ -56,7 +56,7 @@ static void small_weights(const cvl_reduce *r, const small_tile *tile, const ker
         for (ptrdiff_t i = 0; i < rows; i += CVL_MAX_ROWS)
             kernels->product_tile[0][least(CVL_MAX_ROWS, rows - i) - 1](
                 sums + i * lanes, sums_row, sums + i * lanes, sums_row, false, places, x_row + i, 1,
-                dy, dy_row, terms, n_terms);
+                dy, dy_row, terms, n_terms, false);
     }
 
     const cvl_weight_strides *to = &r->dw_strides;

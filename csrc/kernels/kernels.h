@@ -50,11 +50,11 @@ typedef struct cvl_places {
     typedef void cvl_product_tile_##suffix(                                                        \
         real *c, const ptrdiff_t *c_row, const real *init, const ptrdiff_t *init_row,              \
         bool init_splat, const real *a, const ptrdiff_t *a_row, ptrdiff_t a_step, const real *b,   \
-        const ptrdiff_t *b_row, const cvl_term *terms, ptrdiff_t n_terms);                         \
+        const ptrdiff_t *b_row, const cvl_term *terms, ptrdiff_t n_terms, bool stream);            \
     typedef void cvl_tall_tile_##suffix(                                                           \
         real *c, ptrdiff_t c_row, const real *init, ptrdiff_t init_row, bool init_splat,           \
         const real *a, ptrdiff_t a_row, ptrdiff_t a_step, const real *b, const ptrdiff_t *b_row,   \
-        const cvl_term *terms, ptrdiff_t n_terms);                                                 \
+        const cvl_term *terms, ptrdiff_t n_terms, bool stream);                                    \
     typedef void cvl_pixel_tile_##suffix(real *c, ptrdiff_t c_row, const real *a, ptrdiff_t a_row, \
                                          const real *b, const ptrdiff_t *b_offset,                 \
                                          ptrdiff_t length, ptrdiff_t vectors, const real *init);   \
@@ -112,7 +112,8 @@ CVL_DECLARE_KERNELS(double, f64)
  * in all lanes with init_splat, or from zero with init NULL; to add to C, init is c itself. The sums
  * stay in registers between two flushes. A is read one element at a time, B and C in full vectors:
  * where fewer than v*L columns count, B must be padded (its padding only reaches unused columns) and C
- * must have the room.
+ * must have the room. With `stream` the last sums go past the caches where they are whole cache lines; a fence
+ * must follow before others read them.
  *
  * tall_tile[m - 1], for m <= tall_rows: the same for v = 1 and rows at even steps, i*a_row, i*c_row and
  * i*init_row.

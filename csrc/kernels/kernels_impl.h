@@ -10,6 +10,8 @@
  *
  * A tile is an always-inlined body whose row and vector counts are constants at each place it is used:
  * the loops over them vanish and the sums stay in registers. */
+#include <stdint.h>
+
 #include "kernels/kernels.h"
 #include "kernels/vector.h"
 
@@ -20,14 +22,42 @@
 #define CVL_UNROLL _Pragma("GCC unroll 16")
 #endif
 
+/* Whether v vectors from an address on, or from the bitwise or of several, are whole cache lines, which may be
+ * written without being read first. */
+static inline bool whole_lines(uintptr_t at, int v) {
+    enum { line = 64 };
+    return v * CVL_VECTOR_BYTES % line == 0 && at % line == 0;
+}
+
+static inline CVL_INLINE void put(real *p, vec v, bool past_caches) {
+    if (past_caches)
+        store_past_caches(p, v);
+    else
+        store(p, v);
+}
+
 /* ---- product tile --------------------------------------------------------------------------- */
+
+/* Adds what the sums start from. */
+static inline CVL_INLINE void product_start(const int m, const int v,
+                                            vec sum[CVL_MAX_ROWS][CVL_MAX_VECTORS],
+                                            const real *init, const ptrdiff_t *init_row,
+                                            bool init_splat) {
+    CVL_UNROLL for (int i = 0; i < m; i++) {
+        const real *start = init + init_row[i];
+        if (init_splat)
+            CVL_UNROLL for (int j = 0; j < v; j++) sum[i][j] += splat(*start);
+        else
+            CVL_UNROLL for (int j = 0; j < v; j++) sum[i][j] += load(start + j * L);
+    }
+}
 
 static inline CVL_INLINE void product_body(const int m, const int v, real *c,
                                            const ptrdiff_t *c_row, const real *init,
                                            const ptrdiff_t *init_row, bool init_splat,
                                            const real *a, const ptrdiff_t *a_row, ptrdiff_t a_step,
                                            const real *b, const ptrdiff_t *b_row,
-                                           const cvl_term *terms, ptrdiff_t n_terms) {
+                                           const cvl_term *terms, ptrdiff_t n_terms, bool stream) {
     const cvl_term *const end = terms + n_terms;
     do {
         vec sum[CVL_MAX_ROWS][CVL_MAX_VECTORS];
@@ -50,19 +80,14 @@ static inline CVL_INLINE void product_body(const int m, const int v, real *c,
             more = !terms->flush && terms + 1 < end;
         }
 
-        CVL_UNROLL for (int i = 0; i < m; i++) {
-            real *to = c + c_row[i];
-            if (!init) {
-                CVL_UNROLL for (int j = 0; j < v; j++) store(to + j * L, sum[i][j]);
-            } else if (init_splat) {
-                const vec start = splat(init[init_row[i]]);
-                CVL_UNROLL for (int j = 0; j < v; j++) store(to + j * L, sum[i][j] + start);
-            } else {
-                const real *start = init + init_row[i];
-                CVL_UNROLL for (int j = 0; j < v; j++)
-                    store(to + j * L, sum[i][j] + load(start + j * L));
-            }
-        }
+        /* All loads before the first store: a load waits for a store whose address looks the same. */
+        if (init)
+            product_start(m, v, sum, init, init_row, init_splat);
+        uintptr_t lines = (uintptr_t)c;
+        CVL_UNROLL for (int i = 0; i < m; i++) lines |= (uintptr_t)(c + c_row[i]);
+        const bool past = stream && terms == end && whole_lines(lines, v);
+        CVL_UNROLL for (int i = 0; i < m; i++)
+            CVL_UNROLL for (int j = 0; j < v; j++) put(c + c_row[i] + j * L, sum[i][j], past);
         init = c;
         init_row = c_row;
         init_splat = false;
@@ -73,9 +98,9 @@ static inline CVL_INLINE void product_body(const int m, const int v, real *c,
     static void product_##m##x##v(                                                                 \
         real *c, const ptrdiff_t *c_row, const real *init, const ptrdiff_t *init_row,              \
         bool init_splat, const real *a, const ptrdiff_t *a_row, ptrdiff_t a_step, const real *b,   \
-        const ptrdiff_t *b_row, const cvl_term *terms, ptrdiff_t n_terms) {                        \
+        const ptrdiff_t *b_row, const cvl_term *terms, ptrdiff_t n_terms, bool stream) {           \
         product_body(m, v, c, c_row, init, init_row, init_splat, a, a_row, a_step, b, b_row,       \
-                     terms, n_terms);                                                              \
+                     terms, n_terms, stream);                                                      \
     }
 #define PRODUCT_TILES_TO_6(v)                                                                      \
     PRODUCT_TILE(1, v) PRODUCT_TILE(2, v) PRODUCT_TILE(3, v)                                       \
@@ -113,10 +138,15 @@ static inline CVL_INLINE void tall_body(const int m, real *c, ptrdiff_t c_row, c
                                         ptrdiff_t init_row, bool init_splat, const real *a,
                                         ptrdiff_t a_row, ptrdiff_t a_step, const real *b,
                                         const ptrdiff_t *b_row, const cvl_term *terms,
-                                        ptrdiff_t n_terms) {
+                                        ptrdiff_t n_terms, bool stream) {
     const cvl_term *const end = terms + n_terms;
     ptrdiff_t row1 = a_row * (ptrdiff_t)sizeof(real), row3 = 3 * row1, row5 = 5 * row1;
     ptrdiff_t row7 = 7 * row1;
+    /* Rows of one term are met once, in a stream from memory: the next tile's are asked for ahead. */
+    enum { line = 64 / sizeof(real) };
+    for (int i = m; i < 2 * m && n_terms == 1 && a_step == 1; i++)
+        for (ptrdiff_t k = 0; k < terms->length; k += line)
+            __builtin_prefetch(a + (terms->a + i * a_row + k));
     do {
         vec sum[CVL_MAX_TALL];
         CVL_UNROLL for (int i = 0; i < m; i++) sum[i] = (vec){0};
@@ -135,12 +165,11 @@ static inline CVL_INLINE void tall_body(const int m, real *c, ptrdiff_t c_row, c
             }
             more = !terms->flush && terms + 1 < end;
         }
-        const real *start = init;
-        real *to = c;
-        CVL_UNROLL for (int i = 0; i < m; i++, to += c_row) {
-            store(to, !init ? sum[i] : sum[i] + (init_splat ? splat(*start) : load(start)));
-            start = init ? start + init_row : NULL;
-        }
+        CVL_UNROLL for (int i = 0; i < m && init; i++)
+            sum[i] += init_splat ? splat(init[i * init_row]) : load(init + i * init_row);
+        CVL_UNROLL for (int i = 0; i < m; i++)
+            put(c + i * c_row, sum[i],
+                stream && terms == end && whole_lines((uintptr_t)(c + i * c_row), 1));
         init = c;
         init_row = c_row;
         init_splat = false;
@@ -151,9 +180,9 @@ static inline CVL_INLINE void tall_body(const int m, real *c, ptrdiff_t c_row, c
     static void tall_##m(real *c, ptrdiff_t c_row, const real *init, ptrdiff_t init_row,           \
                          bool init_splat, const real *a, ptrdiff_t a_row, ptrdiff_t a_step,        \
                          const real *b, const ptrdiff_t *b_row, const cvl_term *terms,             \
-                         ptrdiff_t n_terms) {                                                      \
+                         ptrdiff_t n_terms, bool stream) {                                                      \
         tall_body(m, c, c_row, init, init_row, init_splat, a, a_row, a_step, b, b_row, terms,      \
-                  n_terms);                                                                        \
+                  n_terms, stream);                                                                        \
     }
 TALL_TILE(1)
 TALL_TILE(2)

@@ -17,6 +17,22 @@ static inline void store(real *p, vec v) {
     *(unaligned_vec *)p = v;
 }
 
+/* Stores to an aligned address past the caches, where the instruction set has such a store. The order of such
+ * stores among others is not kept: a fence must follow the last. */
+static inline void store_past_caches(real *p, vec v) {
+#if defined(__clang__)
+    __builtin_nontemporal_store(v, (vec *)p);
+#elif defined(__AVX512F__) && CVL_VECTOR_BYTES == 64
+    typedef float floats __attribute__((vector_size(64)));
+    __builtin_ia32_movntps512((float *)p, (floats)v);
+#elif defined(__AVX__) && CVL_VECTOR_BYTES == 32
+    typedef float floats __attribute__((vector_size(32)));
+    __builtin_ia32_movntps256((float *)p, (floats)v);
+#else
+    store(p, v);
+#endif
+}
+
 /* A vector that is loaded once, into a register: a compiler that sees a load used several times may load
  * again for each use, and loads are what bounds a tile that has few sums to each. */
 static inline vec load_once(const real *p) {

@@ -41,6 +41,13 @@ static void CVL_NAME(release)(CVL_NAME(array) *a) {
     guard_free(&a->copy);
 }
 
+/* m rows at even steps. */
+static void CVL_NAME(draw_even)(source *s, ptrdiff_t *row, ptrdiff_t m, ptrdiff_t step) {
+    row[0] = draw(s, -9, 9);
+    for (ptrdiff_t i = 1; i < m; i++)
+        row[i] = row[i - 1] + step;
+}
+
 /* Places m rows of `width` elements each apart, in any order; returns them in row[]. */
 static void CVL_NAME(draw_rows)(source *s, ptrdiff_t *row, ptrdiff_t m, ptrdiff_t width) {
     ptrdiff_t at = draw(s, -9, 9);
@@ -55,20 +62,28 @@ static void CVL_NAME(draw_rows)(source *s, ptrdiff_t *row, ptrdiff_t m, ptrdiff_
 
 static void
 CVL_NAME(check_product_tile)(const CVL_NAME(table) *table, const char *isa, source *s, ptrdiff_t v,
-                               ptrdiff_t m) {
+                               ptrdiff_t m, bool tall) {
     enum { most_terms = 5, most_length = 20 };
     const ptrdiff_t width = v * table->lanes, n_terms = draw(s, 0, most_terms);
     const ptrdiff_t a_step = draw(s, -3, 4);
     const enum { NOTHING, C_ITSELF, ROWS, SPLAT } start = draw(s, 0, 3);
-    ptrdiff_t a_row[CVL_MAX_ROWS], c_row[CVL_MAX_ROWS], init_row[CVL_MAX_ROWS];
+    ptrdiff_t a_row[CVL_MAX_TALL], c_row[CVL_MAX_TALL], init_row[CVL_MAX_TALL];
     ptrdiff_t b_row[2 * most_length];
     cvl_term terms[most_terms];
     span a_used = {0}, b_used = {0}, c_used = {0}, init_used = {0};
-    CVL_NAME(draw_rows)(s, c_row, m, width);
+    if (tall) {
+        CVL_NAME(draw_even)(s, c_row, m, draw(s, 0, 1) ? width : -width - draw(s, 0, 9));
+        CVL_NAME(draw_even)(s, a_row, m, draw(s, -5, 9));
+        CVL_NAME(draw_even)(s, init_row, m, draw(s, -2, 2) * draw(s, 0, 9));
+    } else {
+        CVL_NAME(draw_rows)(s, c_row, m, width);
+        for (ptrdiff_t i = 0; i < m; i++) {
+            a_row[i] = draw(s, -20, 20);
+            init_row[i] = draw(s, -20, 20);
+        }
+    }
     for (ptrdiff_t i = 0; i < m; i++) {
-        a_row[i] = draw(s, -20, 20);
         reach(&c_used, c_row[i], width);
-        init_row[i] = draw(s, -20, 20);
         if (start == ROWS || start == SPLAT)
             reach(&init_used, init_row[i], start == ROWS ? width : 1);
     }
@@ -83,8 +98,8 @@ CVL_NAME(check_product_tile)(const CVL_NAME(table) *table, const char *isa, sour
             reach(&b_used, b_row[terms[t].b + k], width);
         }
     }
-    guard_case("%s f%d product_tile v %td m %td terms %td a_step %td start %d", isa,
-               8 * (int)sizeof(real), v, m, n_terms, a_step, (int)start);
+    guard_case("%s f%d product_tile v %td m %td tall %d terms %td a_step %td start %d", isa,
+               8 * (int)sizeof(real), v, m, (int)tall, n_terms, a_step, (int)start);
     CVL_NAME(array) a = CVL_NAME(make)(s, a_used), b = CVL_NAME(make)(s, b_used);
     CVL_NAME(array) c = CVL_NAME(make)(s, c_used);
     CVL_NAME(array) init = CVL_NAME(make)(s, init_used);
@@ -113,9 +128,18 @@ CVL_NAME(check_product_tile)(const CVL_NAME(table) *table, const char *isa, sour
             c.copy_at[c_row[i] + j] = sum;
         }
     const real *from = start == NOTHING ? NULL : start == C_ITSELF ? c.at : init.at;
-    table->product_tile[v - 1][m - 1](c.at, c_row, from, start == C_ITSELF ? c_row : init_row,
-                                      start == SPLAT, a.at, a_row, a_step, b.at, b_row, terms,
-                                      n_terms);
+    const ptrdiff_t *from_row = start == C_ITSELF ? c_row : init_row;
+    const ptrdiff_t next = m > 1;
+    const bool stream = draw(s, 0, 1);
+    if (tall)
+        table->tall_tile[m - 1](c.at + c_row[0], c_row[next] - c_row[0],
+                                from ? from + from_row[0] : NULL, from_row[next] - from_row[0],
+                                start == SPLAT, a.at + a_row[0], a_row[next] - a_row[0], a_step,
+                                b.at, b_row, terms, n_terms, stream);
+    else
+        table->product_tile[v - 1][m - 1](c.at, c_row, from, from_row, start == SPLAT, a.at, a_row,
+                                          a_step, b.at, b_row, terms, n_terms, stream);
+    __sync_synchronize();
     CVL_NAME(compare)(&c);
     CVL_NAME(release)(&a), CVL_NAME(release)(&b), CVL_NAME(release)(&c), CVL_NAME(release)(&init);
 }
@@ -405,13 +429,15 @@ static void
 CVL_NAME(check_all)(const CVL_NAME(table) *table, const char *isa, source *s, int cases) {
     guard_case("%s f%d geometry", isa, 8 * (int)sizeof(real));
     if (table->lanes > CVL_MAX_LANES || table->vectors > CVL_MAX_VECTORS ||
-        table->pixel_rows > CVL_MAX_ROWS)
+        table->pixel_rows > CVL_MAX_ROWS || table->tall_rows > CVL_MAX_TALL)
         guard_fail("lanes %d, vectors %d, pixel_rows %d", table->lanes, table->vectors,
                    table->pixel_rows);
     for (int i = 0; i < cases; i++) {
         for (int v = 1; v <= table->vectors; v++)
             for (int m = 1; m <= table->rows[v - 1]; m++)
-                CVL_NAME(check_product_tile)(table, isa, s, v, m);
+                CVL_NAME(check_product_tile)(table, isa, s, v, m, false);
+        for (int m = 1; m <= table->tall_rows; m++)
+            CVL_NAME(check_product_tile)(table, isa, s, 1, m, true);
         for (int m = 1; m <= table->pixel_rows; m++)
             CVL_NAME(check_pixel_tile)(table, isa, s, m);
         for (int j = 0; j < 4; j++) {
