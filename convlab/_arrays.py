@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from convlab import _arguments
+from convlab import _arguments, _core
 
 Shape = tuple[int, ...]
 
@@ -86,7 +86,7 @@ def native(function: str, a: np.ndarray, dtype: np.dtype) -> np.ndarray:
 
 def allocate(function: str, shape: Shape, dtype: np.dtype) -> np.ndarray:
     """Allocate an uninitialised array, or raise MemoryError with the caller's name."""
-    return _made(function, lambda: np.empty(shape, dtype), shape, dtype)
+    return _made(function, lambda: _core.empty(shape, dtype), shape, dtype)
 
 
 def _made(

@@ -58,7 +58,8 @@ int cvl_py_view_bias(PyObject *o, cvl_dtype dtype, ptrdiff_t channels, const voi
 
 /* An uninitialised array, aligned to a cache line unless it is small. Steals the dtype. */
 PyArrayObject *cvl_py_empty(PyArray_Descr *dtype, int ndim, const npy_intp dims[]);
-int cvl_py_add_outputs(void); /* to be called before */
+int cvl_py_add_outputs(void);                               /* to be called before */
+PyObject *cvl_py_new_array(PyObject *self, PyObject *args); /* the same from Python */
 
 /* None, or NULL with the exception that the status stands for. */
 PyObject *cvl_py_raise_status(cvl_status status);

@@ -85,3 +85,17 @@ PyArrayObject *cvl_py_empty(PyArray_Descr *dtype, int ndim, const npy_intp dims[
     }
     return a;
 }
+
+PyObject *cvl_py_new_array(PyObject *self, PyObject *args) {
+    PyArray_Dims shape = {NULL, 0};
+    PyArray_Descr *dtype = NULL;
+    PyObject *a = NULL;
+    (void)self;
+    if (PyArg_ParseTuple(args, "O&O&", PyArray_IntpConverter, &shape, PyArray_DescrConverter,
+                         &dtype))
+        a = (PyObject *)cvl_py_empty(dtype, shape.len, shape.ptr);
+    else
+        Py_XDECREF(dtype);
+    PyDimMem_FREE(shape.ptr);
+    return a;
+}

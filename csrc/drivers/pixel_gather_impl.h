@@ -4,13 +4,25 @@
  * together in a tile whose rows follow one another, so that destination (row, column) reads, for tap k, place
  * row*line + column + offset[k]: one long line of positions, whatever the stride. What the line
  * computes between the end of a row and the start of the next is not kept.
+ *
+ * Width phases that read alike are one product, and share what it loads: position q of a phase is position
+ * q + shift of a frame that all of them are in.
  */
+
+/* Width phases that are summed together, in the order of their destinations in a frame position: phase i's,
+ * of frame position f, stands at first[i] + out_step*f. */
+typedef struct phase_comb {
+    ptrdiff_t n;
+    const cvl_phase *phase[CVL_MAX_ROWS], *base; /* the one with no shift */
+    ptrdiff_t shift[CVL_MAX_ROWS], first[CVL_MAX_ROWS];
+} phase_comb;
 
 typedef struct pixel_job {
     const cvl_gather *g;
     const kernel_table *kernels;
     cvl_blocks blocks;
     bool interleaved;            /* whether the channels of dst are contiguous, and not its rows */
+    ptrdiff_t most_phases;       /* that are summed together */
     ptrdiff_t bundle, n_bundles; /* groups of a task, and how many such bundles there are */
     ptrdiff_t steps;             /* the most steps of a reduction, over all width phases together */
     ptrdiff_t line_room;         /* elements of the longest line of positions, in whole vectors */
@@ -27,11 +39,43 @@ typedef struct pixel_space {
     const cvl_phase *depth, *height; /* weights and offset are those of this bundle and phases */
 } pixel_space;
 
+/* The comb of the phases from p on: as many as have the same taps and start less than a vector apart. */
+static phase_comb next_comb(const pixel_job *job, const cvl_phase *p) {
+    const cvl_gather_axis *width = &job->g->axis[2];
+    const cvl_phase *const end = width->phases + width->n_phases, *last = p;
+    phase_comb comb = {.n = 1, .phase = {p}, .base = p};
+    for (const cvl_phase *next = p + 1; next < end && comb.n < job->most_phases; next++) {
+        const cvl_phase *const base = next->in_first < comb.base->in_first ? next : comb.base;
+        last = next->in_first > last->in_first ? next : last;
+        if (p->taps == 0 || next->taps != p->taps || next->tap_step != p->tap_step ||
+            last->in_first - base->in_first >= job->kernels->lanes)
+            break;
+        comb.base = base;
+        comb.phase[comb.n++] = next;
+    }
+    for (ptrdiff_t i = 0; i < comb.n; i++) {
+        const cvl_phase *own = comb.phase[i];
+        const ptrdiff_t shift = own->in_first - comb.base->in_first; /* in_step is 1 */
+        const ptrdiff_t first = own->out_first - own->out_step * shift;
+        ptrdiff_t at = i;
+        for (; at > 0 && comb.first[at - 1] > first; at--) {
+            comb.phase[at] = comb.phase[at - 1];
+            comb.shift[at] = comb.shift[at - 1];
+            comb.first[at] = comb.first[at - 1];
+        }
+        comb.phase[at] = own;
+        comb.shift[at] = shift;
+        comb.first[at] = first;
+    }
+    return comb;
+}
+
 static pixel_space pixel_layout(const pixel_job *job, cvl_arena *memory) {
     const cvl_gather *g = job->g;
     pixel_space space = {.bundle = -1};
     const ptrdiff_t taps = g->axis[0].k * g->axis[1].k * g->axis[2].k;
-    const ptrdiff_t lines = job->interleaved ? job->bundle * g->oc : job->kernels->pixel_rows;
+    const ptrdiff_t lines =
+        job->interleaved ? job->bundle * g->oc * job->most_phases : job->kernels->pixel_rows;
     const ptrdiff_t room = cvl_scale_bytes(channel_room(job->blocks.places), job->bundle * g->ic);
     space.tile = cvl_take(memory, cvl_add_bytes(room, CVL_MAX_LANES), sizeof(real));
     space.out = cvl_take(memory, cvl_scale_bytes(job->line_room, lines), sizeof(real));
@@ -43,8 +87,8 @@ static pixel_space pixel_layout(const pixel_job *job, cvl_arena *memory) {
     return space;
 }
 
-/* Where each step of the reduction reads, and its weights for a bundle of groups, one width phase
- * after another: offset[step], weights[group][output channel][step]. */
+/* Where each step of the reduction reads, and its weights for a bundle of groups, one comb after another:
+ * offset[step], weights[group][output channel][phase][step]. */
 static void bring_pixel_weights(const pixel_job *job, pixel_space *space, ptrdiff_t bundle,
                                 ptrdiff_t groups, const cvl_slab *slab, const input_tile *tile,
                                 ptrdiff_t channel_size) {
@@ -55,19 +99,29 @@ static void bring_pixel_weights(const pixel_job *job, pixel_space *space, ptrdif
     const ptrdiff_t first = bundle * job->bundle * g->oc, channels = groups * g->oc;
     real *a = space->weights;
     ptrdiff_t *b = space->offset;
-    for (ptrdiff_t p = 0; p < g->axis[2].n_phases; p++) {
-        const ptrdiff_t taps =
-            list_taps(g, slab, &g->axis[2].phases[p], tile, space->tap_offset, space->tap_weight);
-        for (ptrdiff_t i = 0; i < g->ic; i++)
-            for (ptrdiff_t t = 0; t < taps; t++)
-                *b++ = i * channel_size + space->tap_offset[t];
-        for (ptrdiff_t o = first; o < first + channels; o++)
-            for (ptrdiff_t i = 0; i < g->ic; i++) {
-                const real *w =
-                    (const real *)g->w + o / g->oc * g->w_group + o % g->oc * g->w_oc + i * g->w_ic;
+    for (ptrdiff_t p = 0, next; p < g->axis[2].n_phases; p = next) {
+        const phase_comb comb = next_comb(job, &g->axis[2].phases[p]);
+        ptrdiff_t steps = 0;
+        next = p + comb.n;
+        for (ptrdiff_t k = 0; k < comb.n; k++) {
+            const ptrdiff_t taps =
+                list_taps(g, slab, comb.phase[k], tile, space->tap_offset, space->tap_weight);
+            steps = g->ic * taps;
+            for (ptrdiff_t i = 0; i < g->ic && comb.phase[k] == comb.base; i++)
                 for (ptrdiff_t t = 0; t < taps; t++)
-                    *a++ = w[space->tap_weight[t]];
+                    b[i * taps + t] = i * channel_size + space->tap_offset[t];
+            for (ptrdiff_t o = 0; o < channels; o++) {
+                const ptrdiff_t channel = first + o;
+                const real *w =
+                    (const real *)g->w + channel / g->oc * g->w_group + channel % g->oc * g->w_oc;
+                real *row = a + (o * comb.n + k) * steps;
+                for (ptrdiff_t i = 0; i < g->ic; i++, w += g->w_ic)
+                    for (ptrdiff_t t = 0; t < taps; t++)
+                        *row++ = w[space->tap_weight[t]];
             }
+        }
+        a += channels * comb.n * steps;
+        b += steps;
     }
     for (ptrdiff_t o = 0; o < channels; o++)
         space->bias[o] = g->bias ? ((const real *)g->bias)[(first + o) * g->bias_stride] : 0;
@@ -77,27 +131,69 @@ static void bring_pixel_weights(const pixel_job *job, pixel_space *space, ptrdif
     space->height = slab->height;
 }
 
-/* Where the results of a width phase go. */
+/* Where the results of a comb go. */
 typedef struct pixel_target {
-    real *dst; /* of the first channel */
-    ptrdiff_t rows, columns, line, step;
+    real *dst; /* of the first channel, and of column 0 */
+    const phase_comb *comb;
+    ptrdiff_t rows, line;          /* of dst */
+    ptrdiff_t origin;              /* the position that frame position 0 is */
+    ptrdiff_t count[CVL_MAX_ROWS]; /* positions of each phase */
+    ptrdiff_t columns;             /* of the frame */
 } pixel_target;
 
-/* Moves `channels` lines of sums, row by row, to dst: all channels of a row together, or of one channel
- * all rows. */
-static void store_lines(const pixel_job *job, const pixel_target *to, const real *out,
-                        ptrdiff_t line, ptrdiff_t first, ptrdiff_t channels) {
-    const ptrdiff_t c = job->g->dst_strides.c;
-    real *const dst = to->dst + first * c;
-    if (channels == 1)
-        job->kernels->copy(dst, to->line, to->step, out, line, 1, to->rows, to->columns);
+/* Moves frame positions [from, end) of some phases of a comb, each with `channels` lines, row by row to dst: all
+ * channels of a row together, of one channel all rows, or of one channel and row all phases. */
+static void store_part(const pixel_job *job, const pixel_target *to, const real *out,
+                       ptrdiff_t line, ptrdiff_t first, ptrdiff_t channels, ptrdiff_t phase,
+                       ptrdiff_t phases, ptrdiff_t from, ptrdiff_t end) {
+    copy_kernel *const copy = job->kernels->copy;
+    const cvl_data_strides *s = &job->g->dst_strides;
+    const ptrdiff_t n = to->comb->n, out_step = to->comb->base->out_step;
+    const ptrdiff_t column = to->comb->first[phase] + out_step * (to->origin + from);
+    real *const dst = to->dst + first * s->c + column * s->s[2];
+    out += phase * job->line_room + from;
+    if (from >= end)
+        return;
+    if (phases > 1)
+        for (ptrdiff_t c = 0; c < channels; c++)
+            for (ptrdiff_t row = 0; row < to->rows; row++)
+                copy(dst + c * s->c + row * to->line, s->s[2], out_step * s->s[2],
+                     out + c * n * job->line_room + row * line, job->line_room, 1, phases,
+                     end - from);
+    else if (channels == 1)
+        copy(dst, to->line, out_step * s->s[2], out, line, 1, to->rows, end - from);
     else
         for (ptrdiff_t row = 0; row < to->rows; row++)
-            job->kernels->copy(dst + row * to->line, c, to->step, out + row * line, job->line_room,
-                               1, channels, to->columns);
+            copy(dst + row * to->line, s->c, out_step * s->s[2], out + row * line,
+                 n * job->line_room, 1, channels, end - from);
 }
 
-/* What one width phase of one group reads: its channels, rows `line` apart, and where each step of the
+/* Moves `channels` channels' lines of sums to dst. Where the phases fill long rows of dst, those positions that
+ * all phases have are moved together. */
+static void store_lines(const pixel_job *job, const pixel_target *to, const real *out,
+                        ptrdiff_t line, ptrdiff_t first, ptrdiff_t channels) {
+    enum { long_rows = 2 }; /* vectors, of rows that repay a transposition each */
+    const phase_comb *comb = to->comb;
+    ptrdiff_t from = 0, end = to->columns;
+    bool together = comb->n > 1 && comb->n == comb->base->out_step && !job->interleaved;
+    for (ptrdiff_t k = 0; k < comb->n; k++) {
+        from = comb->shift[k] > from ? comb->shift[k] : from;
+        end = least(end, comb->shift[k] + to->count[k]);
+        together = together && comb->first[k] == comb->first[0] + k;
+    }
+    together = together && end - from >= long_rows * job->kernels->lanes;
+    if (together)
+        store_part(job, to, out, line, first, channels, 0, comb->n, from, end);
+    for (ptrdiff_t k = 0; k < comb->n; k++) {
+        const ptrdiff_t last = comb->shift[k] + to->count[k];
+        if (!together)
+            from = end = last;
+        store_part(job, to, out, line, first, channels, k, 1, comb->shift[k], from);
+        store_part(job, to, out, line, first, channels, k, 1, end, last);
+    }
+}
+
+/* What one comb of one group reads: its channels, rows `line` apart, and where each step of the
  * reduction does so. */
 typedef struct pixel_source {
     const real *at;
@@ -124,8 +220,8 @@ static void find_grid(pixel_source *from, ptrdiff_t column_taps) {
         from->row_taps = from->column_taps = 0;
 }
 
-/* Output channels [first, first + m) as one long line of positions: what it computes between the end of a row
- * and the start of the next is not kept. */
+/* m rows of the product, phases of output channels, as one long line of positions: what it computes between the
+ * end of a row and the start of the next is not kept. */
 static void sum_as_line(const pixel_job *job, const pixel_target *to, const pixel_source *from,
                         const real *weights, const real *bias, ptrdiff_t m, real *sums) {
     const ptrdiff_t lanes = job->kernels->lanes;
@@ -152,32 +248,41 @@ static void sum_as_rows(const pixel_job *job, const pixel_target *to, const pixe
                                vectors, h == 0 ? bias : NULL);
 }
 
-/* One width phase of one group. Where channels are interleaved their sums are kept until those of all groups
- * are there, else stored tile by tile. */
-static void pixel_phase(const pixel_job *job, const pixel_target *to, ptrdiff_t channel,
-                        const pixel_source *from, const real *weights, const real *bias,
-                        ptrdiff_t out_line, real *out) {
+/* One comb of one group. Where channels are interleaved their sums are kept until those of all groups are there,
+ * else stored tile by tile. A tile has all phases of some channels. */
+static void pixel_comb(const pixel_job *job, const pixel_target *to, ptrdiff_t channel,
+                       const pixel_source *from, const real *weights, const real *bias,
+                       ptrdiff_t out_line, real *out) {
     const cvl_gather *g = job->g;
-    const ptrdiff_t most = from->row_taps ? 1 : job->kernels->pixel_rows;
+    const ptrdiff_t n = to->comb->n, most = from->row_taps ? 1 : job->kernels->pixel_rows / n;
     const ptrdiff_t tiles = (g->oc + most - 1) / most;
     for (ptrdiff_t i = 0; i < tiles; i++) {
-        const ptrdiff_t first = g->oc * i / tiles, m = g->oc * (i + 1) / tiles - first;
-        real *const sums = job->interleaved ? out + (channel + first) * job->line_room : out;
+        const ptrdiff_t first = g->oc * i / tiles, channels = g->oc * (i + 1) / tiles - first;
+        real *const sums = job->interleaved ? out + (channel + first) * n * job->line_room : out;
+        const real *w = weights + first * n * from->steps;
+        real start[CVL_MAX_ROWS];
+        for (ptrdiff_t row = 0; row < channels * n; row++)
+            start[row] = bias[first + row / n];
         if (from->row_taps)
-            sum_as_rows(job, to, from, weights + first * from->steps, bias + first, out_line, sums);
+            sum_as_rows(job, to, from, w, start, out_line, sums);
         else
-            sum_as_line(job, to, from, weights + first * from->steps, bias + first, m, sums);
+            sum_as_line(job, to, from, w, start, channels * n, sums);
         if (!job->interleaved)
-            store_lines(job, to, sums, out_line, channel + first, m);
+            store_lines(job, to, sums, out_line, channel + first, channels);
     }
 }
 
-/* Whether to sum row by row: one input channel and one or two output channels, which share few loads, rows that
- * fill their vectors, and enough of them or enough taps to use each vector often. */
+/* One input channel and one or two output channels share few loads. */
+static bool shares_little(const cvl_gather *g) {
+    return g->ic == 1 && g->oc <= 2;
+}
+
+/* Whether to sum row by row: what shares little, in rows that fill their vectors, and enough of them or enough
+ * taps to use each vector often. */
 static bool rows_pay(const pixel_job *job, const pixel_target *to, ptrdiff_t steps) {
     enum { many_steps = 25 };
     const ptrdiff_t lanes = job->kernels->lanes, filled = (to->columns + lanes - 1) / lanes * lanes;
-    return job->g->ic == 1 && job->g->oc <= 2 && to->rows > 1 && 4 * to->columns >= 3 * filled &&
+    return shares_little(job->g) && to->rows > 1 && 4 * to->columns >= 3 * filled &&
            (to->columns >= 2 * lanes || steps >= many_steps);
 }
 
@@ -206,34 +311,41 @@ static void pixel_task(const pixel_job *job, ptrdiff_t index, pixel_space *space
     bring_pixel_weights(job, space, bundle, groups, slab, &tile, channel_size);
 
     const cvl_data_strides *to = &g->dst_strides;
+    const ptrdiff_t lanes = job->kernels->lanes;
     real *dst = (real *)g->dst + n * to->n + group * g->oc * to->c +
                 (slab->depth->out_first + slab->depth->out_step * slab->depth_q) * to->s[0] +
                 (slab->height->out_first + slab->height->out_step * slab->height_q) * to->s[1];
     const real *weights = space->weights;
     const ptrdiff_t *offset = space->offset;
-    for (const cvl_phase *p = width->phases; p < width->phases + width->n_phases; p++) {
-        const ptrdiff_t steps = slab->depth->taps * slab->height->taps * p->taps * g->ic;
-        const ptrdiff_t first = p->out_first + p->out_step * column_block * blocks->columns;
-        const pixel_target target = {.dst = dst + first * to->s[2],
-                                     .rows = slab->rows,
-                                     .columns = cvl_block_columns(blocks, p, column_block),
-                                     .line = slab->height->out_step * to->s[1],
-                                     .step = p->out_step * to->s[2]};
-        const ptrdiff_t lanes = job->kernels->lanes;
+    for (ptrdiff_t p = 0, next; p < width->n_phases; p = next) {
+        const phase_comb comb = next_comb(job, &width->phases[p]);
+        const ptrdiff_t taps = comb.base->taps;
+        const ptrdiff_t steps = slab->depth->taps * slab->height->taps * taps * g->ic;
+        pixel_target target = {.dst = dst,
+                               .comb = &comb,
+                               .rows = slab->rows,
+                               .line = slab->height->out_step * to->s[1],
+                               .origin = column_block * blocks->columns};
+        next = p + comb.n;
+        for (ptrdiff_t k = 0; k < comb.n; k++) {
+            target.count[k] = cvl_block_columns(blocks, comb.phase[k], column_block);
+            if (target.count[k] > 0 && comb.shift[k] + target.count[k] > target.columns)
+                target.columns = comb.shift[k] + target.count[k];
+        }
         pixel_source source = {
-            .line = tile.position[1], .offset = offset, .steps = steps, .cut = whole_rows(p->taps)};
+            .line = tile.position[1], .offset = offset, .steps = steps, .cut = whole_rows(taps)};
         if (steps > 0 && rows_pay(job, &target, steps))
-            find_grid(&source, p->taps);
+            find_grid(&source, taps);
         const ptrdiff_t out_line =
             source.row_taps ? (target.columns + lanes - 1) / lanes * lanes : source.line;
         for (ptrdiff_t i = 0; i < groups && target.columns > 0; i++) {
             source.at = tile.base + i * g->ic * channel_size;
-            pixel_phase(job, &target, i * g->oc, &source, weights + i * g->oc * steps,
-                        space->bias + i * g->oc, out_line, space->out);
+            pixel_comb(job, &target, i * g->oc, &source, weights + i * g->oc * comb.n * steps,
+                       space->bias + i * g->oc, out_line, space->out);
         }
         if (job->interleaved && target.columns > 0)
             store_lines(job, &target, space->out, out_line, 0, groups * g->oc);
-        weights += groups * g->oc * steps;
+        weights += groups * g->oc * comb.n * steps;
         offset += steps;
     }
 }
@@ -258,6 +370,10 @@ cvl_status CVL_TYPED(cvl_gather_pixels)(const cvl_gather *g, const cvl_kernels *
     if (status != CVL_OK)
         return status;
     job.steps = taps * g->ic;
+    /* Phases share places where all taps and positions do. */
+    job.most_phases = job.blocks.width.kind == CVL_SHARED && !shares_little(g)
+                          ? least(g->axis[2].n_phases, kernels->pixel_rows)
+                          : 1;
     job.interleaved = g->dst_strides.c == 1 && g->dst_strides.s[2] != 1 && g->groups * g->oc > 1;
 
     /* Small groups share a task, as long as their tiles fit the cache and tasks remain: a few, or, where

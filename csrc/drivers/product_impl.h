@@ -38,6 +38,9 @@ typedef struct product {
     bool stream;
 } product;
 
+/* Where rows start that all start from one row. */
+static const ptrdiff_t at_init[CVL_MAX_ROWS];
+
 /* The row after the last of those from `row` on that stand at even steps in `at`. */
 static ptrdiff_t even_rows(const ptrdiff_t *at, ptrdiff_t row, ptrdiff_t count) {
     ptrdiff_t next = least(row + 2, count);
@@ -46,22 +49,33 @@ static ptrdiff_t even_rows(const ptrdiff_t *at, ptrdiff_t row, ptrdiff_t count) 
     return next;
 }
 
-/* One vector wide: even tiles of the rows that stand at even steps. */
+/* One vector wide: tall tiles of rows that stand at even steps, product tiles where few do. */
 static void multiply_tall(const kernel_table *kernels, const product *p, ptrdiff_t count) {
+    enum { few_rows = 6 };
     for (ptrdiff_t row = 0, end; row < count; row = end) {
         end = even_rows(p->c_row, row, even_rows(p->a_row, row, count));
         if (p->init_row)
             end = even_rows(p->init_row, row, end);
-        const ptrdiff_t tiles = (end - row + kernels->tall_rows - 1) / kernels->tall_rows;
-        const bool several = end - row > 1;
-        for (ptrdiff_t tile = 0, m0 = row, m1; tile < tiles; tile++, m0 = m1) {
-            m1 = row + (end - row) * (tile + 1) / tiles;
-            kernels->tall_tile[m1 - m0 - 1](
-                p->c + p->c_row[m0], several ? p->c_row[row + 1] - p->c_row[row] : 0,
-                p->init && p->init_row ? p->init + p->init_row[m0] : p->init,
-                p->init_row && several ? p->init_row[row + 1] - p->init_row[row] : 0, p->init_splat,
-                p->a + p->a_row[m0], several ? p->a_row[row + 1] - p->a_row[row] : 0, p->a_step,
-                p->b, p->b_row, p->terms, p->n_terms, p->stream);
+        if (end - row < few_rows) {
+            end = least(row + kernels->rows[0], count);
+            kernels->product_tile[0][end - row - 1](
+                p->c, p->c_row + row, p->init, p->init_row ? p->init_row + row : at_init,
+                p->init_splat, p->a, p->a_row + row, p->a_step, p->b, p->b_row, p->terms,
+                p->n_terms, p->stream);
+            continue;
+        }
+        const ptrdiff_t c_row = p->c_row[row + 1] - p->c_row[row];
+        const ptrdiff_t a_row = p->a_row[row + 1] - p->a_row[row];
+        const ptrdiff_t init_row = p->init_row ? p->init_row[row + 1] - p->init_row[row] : 0;
+        const ptrdiff_t first = row,
+                        tiles = (end - row + kernels->tall_rows - 1) / kernels->tall_rows;
+        for (ptrdiff_t tile = 0, next; tile < tiles; tile++, row = next) {
+            next = first + (end - first) * (tile + 1) / tiles;
+            kernels->tall_tile[next - row - 1](
+                p->c + p->c_row[row], c_row,
+                p->init && p->init_row ? p->init + p->init_row[row] : p->init, init_row,
+                p->init_splat, p->a + p->a_row[row], a_row, p->a_step, p->b, p->b_row, p->terms,
+                p->n_terms, p->stream);
         }
     }
 }
@@ -69,7 +83,6 @@ static void multiply_tall(const kernel_table *kernels, const product *p, ptrdiff
 /* Computes `count` rows, `width` lanes wide, in even tiles. */
 static void multiply(const kernel_table *kernels, const product *p, ptrdiff_t count,
                      ptrdiff_t width) {
-    static const ptrdiff_t at_init[CVL_MAX_ROWS];
     const ptrdiff_t vectors = width / kernels->lanes, rows = kernels->rows[vectors - 1];
     if (vectors == 1) {
         multiply_tall(kernels, p, count);

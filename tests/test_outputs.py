@@ -1,0 +1,72 @@
+"""Arrays that calls return: where they stand in memory, and whose they are."""
+
+import tracemalloc
+
+import numpy as np
+import pytest
+from oracle import rng
+
+import convlab
+
+LINE = 64  # bytes
+LARGE = (2, 56, 56, 96)  # a result of 4.6 MiB in float64, 2.3 in float32
+
+
+def integers(random, shape, dtype):
+    """Draw values so small that sums of their products are exact in any order."""
+    return random.integers(-4, 5, shape).astype(dtype)
+
+
+@pytest.mark.parametrize("stride", [1, (1, 1)], ids=["common call", "any other call"])
+def test_large_results_begin_at_a_cache_line(dtype, stride):
+    """A vector stored across two lines costs as much as two."""
+    random = rng("lines", dtype)
+    x = integers(random, (*LARGE[:3], 3), dtype)
+    w = integers(random, (1, 1, 3, LARGE[3]), dtype)
+    results = [convlab.conv2d(x, w, stride=stride, layout="channels_last") for _ in range(8)]
+    assert all(y.shape == LARGE and y.ctypes.data % LINE == 0 for y in results)
+
+
+@pytest.mark.parametrize("stride", [1, (1, 1)], ids=["common call", "any other call"])
+def test_large_results_are_plain_arrays(stride):
+    """A result owns its memory, may be resized, and is known to tracemalloc."""
+    random = rng("plain")
+    x, w = integers(random, (1, 1, 300, 300), np.float64), np.ones((1, 1, 1, 1))
+    tracemalloc.start()
+    try:
+        before = tracemalloc.get_traced_memory()[0]
+        y = convlab.conv2d(x, w, stride=stride)
+        grown = tracemalloc.get_traced_memory()[0] - before
+    finally:
+        tracemalloc.stop()
+    assert grown >= y.nbytes
+    assert y.flags.owndata
+    assert y.base is None
+    y.resize((600, 300), refcheck=False)
+    assert (y[:300] == x[0, 0]).all()
+    assert (y[300:] == 0).all()
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("shift", [0, 1], ids=["whole lines", "parts of lines"])
+@pytest.mark.parametrize("channels", [16, 64, 96])
+def test_results_written_past_the_caches(restore_threads, layout, dtype, channels, shift, threads):
+    """Results of more than 4 MiB, exact, whether or not their rows are whole cache lines."""
+    random = rng("past", layout, dtype, channels)
+    n, size = 3, 128
+    x = integers(random, (n, size, size, 5), dtype)
+    w = integers(random, (5, channels), dtype)
+    b = integers(random, channels, dtype)
+    expected = np.einsum("nhwi,io->nhwo", x, w) + b
+    if layout == "channels_first":
+        x, expected = (np.ascontiguousarray(np.moveaxis(a, -1, 1)) for a in (x, expected))
+    w = w[None, None] if layout == "channels_last" else w.T[:, :, None, None]
+    room = np.full(expected.size + LINE, np.nan, dtype)
+    begin = -room.ctypes.data % LINE // room.itemsize + shift
+    out = room[begin : begin + expected.size].reshape(expected.shape)
+    convlab.set_num_threads(threads)
+    y = convlab.conv2d(x, w, b, layout=layout, out=out)
+    assert y is out
+    assert np.array_equal(y, expected)
+    assert np.isnan(room[:begin]).all()
+    assert np.isnan(room[begin + expected.size :]).all()
