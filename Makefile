@@ -48,6 +48,7 @@ lint: $(VENV)/lint ## check style, types, and that C and the package build witho
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/clang-format --dry-run -Werror $(C_FILES) $(TEST_C_FILES)
+	! grep -nE '^.{101}' $(C_FILES) $(TEST_C_FILES)
 	$(BIN)/mypy
 	$(MAKE) --no-print-directory package
 

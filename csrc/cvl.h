@@ -58,7 +58,8 @@ typedef struct cvl_problem {
     cvl_weight_strides w;
 } cvl_problem;
 
-/* Whether every index the problem can produce fits in ptrdiff_t. The primitives call it themselves. */
+/* Whether every index the problem can produce fits in ptrdiff_t. The primitives call it
+ * themselves. */
 cvl_status cvl_check(const cvl_problem *p);
 
 /* Multiplications of the problem, as a double: it decides between ways, never an index. */
@@ -79,9 +80,9 @@ cvl_status cvl_grad_bias(cvl_dtype dtype, void *db, ptrdiff_t db_stride, const v
                          ptrdiff_t n, ptrdiff_t channels, const ptrdiff_t size[CVL_AXES],
                          const cvl_data_strides *strides);
 
-/* Windows as rows, and windows summed back. `p` gives n, ic (all channels; groups = 1), the axes and
- * the strides of x; columns are y[n, (c, kd, kh, kw), (od, oh, ow)] with strides
- * {row: columns_row, position: columns_position, image: columns_n}. */
+/* Windows as rows, and windows summed back. `p` gives n, ic (all channels; groups = 1), the axes
+ * and the strides of x; columns are y[n, (c, kd, kh, kw), (od, oh, ow)] with strides {row:
+ * columns_row, position: columns_position, image: columns_n}. */
 typedef struct cvl_column_strides {
     ptrdiff_t n, row, position;
 } cvl_column_strides;

@@ -1,13 +1,14 @@
-/* A libFuzzer target on the C core: the bytes are the draws of one trial (tests/c/trial.c), a problem
- * with its layouts, parameters of every size and small data. What the core computes is compared with
- * plain loops, or must be refused; a difference, a leak, a stray access or undefined behaviour ends it.
+/* A libFuzzer target on the C core: the bytes are the draws of one trial (tests/c/trial.c), a
+ * problem with its layouts, parameters of every size and small data. What the core computes is
+ * compared with plain loops, or must be refused; a difference, a leak, a stray access or undefined
+ * behaviour ends it.
  *
  *     make fuzz                        a minute, from fuzz/corpus
  *     make fuzz FUZZ_SECONDS=3600      an hour
  *     make fuzz FUZZ_ARGS=FILE         run what was found, or any file of bytes, once
  *
- * New inputs and crashes go to build/c/fuzz/found. After a change of how trials are drawn, or to keep
- * what an hour has found, make the corpus anew, small:
+ * New inputs and crashes go to build/c/fuzz/found. After a change of how trials are drawn, or to
+ * keep what an hour has found, make the corpus anew, small:
  *
  *     build/c/fuzz/fuzz_ops -set_cover_merge=1 NEW fuzz/corpus build/c/fuzz/found
  */

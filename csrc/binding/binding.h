@@ -1,9 +1,10 @@
 /* What the files of the binding share: the only ones that know Python.
  *
- * The binding owns memory safety. Whatever arguments arrive, a call either returns or raises; it never
- * reads or writes outside its arrays. Meaning (defaults, padding forms, dtype promotion, messages in the
- * user's terms) is settled in Python before: what arrives here is arrays of one native, aligned dtype and
- * plain numbers. Its own messages name the argument, for whoever calls it directly.
+ * The binding owns memory safety. Whatever arguments arrive, a call either returns or raises; it
+ * never reads or writes outside its arrays. Meaning (defaults, padding forms, dtype promotion,
+ * messages in the user's terms) is settled in Python before: what arrives here is arrays of one
+ * native, aligned dtype and plain numbers. Its own messages name the argument, for whoever calls it
+ * directly.
  *
  * Functions that return int return 0, or -1 with an exception set. */
 #ifndef CVL_BINDING_H
@@ -98,8 +99,8 @@ enum {
     CVL_PY_PARAMETERS
 };
 
-/* The result of a common call; None if it is not one; NULL with an exception set if it fails. output_padding
- * is that of a transposed call, or None where the shapes show it. */
+/* The result of a common call; None if it is not one; NULL with an exception set if it fails.
+ * output_padding is that of a transposed call, or None where the shapes show it. */
 PyObject *cvl_py_serve(primitive op, bool transposed, int nd, PyObject *const *parameters,
                        PyObject *output_padding);
 

@@ -1,6 +1,6 @@
-/* The common call. Most calls pass plain arrays and ints. Those are served here, without the cost of
- * parsing anything that a call may be; any other call, right or wrong, is left to Python, which knows
- * what to say. So every check below answers "common or not" and raises nothing. */
+/* The common call. Most calls pass plain arrays and ints. Those are served here, without the cost
+ * of parsing anything that a call may be; any other call, right or wrong, is left to Python, which
+ * knows what to say. So every check below answers "common or not" and raises nothing. */
 #include "binding/binding.h"
 
 /* The largest parameter of a common call: sums and products of two cannot overflow. */
@@ -71,7 +71,8 @@ static ptrdiff_t conv_positions(ptrdiff_t in, ptrdiff_t k, ptrdiff_t stride, ptr
     return room < 0 ? 0 : room / stride + 1;
 }
 
-/* An uninitialised array; NULL if it is so large that Python shall see whether there is memory for it. */
+/* An uninitialised array; NULL if it is so large that Python shall see whether there is memory for
+ * it. */
 static PyArrayObject *new_array(int type, int ndim, npy_intp dims[]) {
     const double most_elements = 1 << 24;
     double elements = 1;
@@ -130,8 +131,8 @@ static bool common_extra(common_call *c, PyObject *output_padding) {
     return true;
 }
 
-/* Whether the output_padding that was told is what the sizes of a transposed convolution leave: `wide` is
- * its output's, `narrow` its input's. */
+/* Whether the output_padding that was told is what the sizes of a transposed convolution leave:
+ * `wide` is its output's, `narrow` its input's. */
 static bool extra_agrees(const common_call *c, const ptrdiff_t wide[], const ptrdiff_t k[],
                          const ptrdiff_t narrow[]) {
     for (int i = CVL_AXES - c->nd; i < CVL_AXES && c->extra_told; i++)
@@ -276,7 +277,8 @@ PyObject *cvl_py_serve(primitive op, bool transposed, int nd, PyObject *const *p
         !common_layout(parameters[CVL_PY_LAYOUT], &c.channels_last))
         Py_RETURN_NONE;
 
-    /* A result that cannot be allocated is not common either: Python says what asked for too much. */
+    /* A result that cannot be allocated is not common either: Python says what asked for too
+     * much. */
     call run;
     run.op = op;
     run.reference = false;
@@ -296,8 +298,8 @@ PyObject *cvl_py_serve(primitive op, bool transposed, int nd, PyObject *const *p
     return (PyObject *)out;
 }
 
-/* common(primitive, transposed, nd, in1, in2, b, size, stride, padding, dilation, groups, layout, out)
- * -> the result, or None if the call is not a common one. */
+/* common(primitive, transposed, nd, in1, in2, b, size, stride, padding, dilation, groups, layout,
+ * out) -> the result, or None if the call is not a common one. */
 PyObject *cvl_py_common(PyObject *self, PyObject *const *args, Py_ssize_t n_args) {
     (void)self;
     enum { OP, TRANSPOSED, ND, FIRST };

@@ -1,6 +1,6 @@
-/* Served functions. A public function is written in Python and served here: the common call at once, any
- * other by the Python function, with the arguments as they came. To whoever looks at it (help, inspect,
- * pickle, doctest) it is that function: its attributes are the function's. */
+/* Served functions. A public function is written in Python and served here: the common call at
+ * once, any other by the Python function, with the arguments as they came. To whoever looks at it
+ * (help, inspect, pickle, doctest) it is that function: its attributes are the function's. */
 #include "binding/binding.h"
 
 #include <structmember.h>
@@ -37,8 +37,8 @@ static bool has_bias(const served *s) {
     return s->transposed ? s->op == GRAD_INPUT : s->op == FORWARD;
 }
 
-/* Which parameter a name is, or -1. The names in a program's text are interned, as these are; one that is
- * not is left to Python too. */
+/* Which parameter a name is, or -1. The names in a program's text are interned, as these are; one
+ * that is not is left to Python too. */
 static int named(const served *s, PyObject *name) {
     int i = 0;
     while (i < n_keywords && name != names[i])

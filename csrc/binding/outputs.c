@@ -1,5 +1,5 @@
-/* New arrays for results, aligned to cache lines: a vector stored across two lines costs as much as two. NumPy's
- * own are aligned to 16 bytes. */
+/* New arrays for results, aligned to cache lines: a vector stored across two lines costs as much as
+ * two. NumPy's own are aligned to 16 bytes. */
 #include <stdlib.h>
 
 #ifdef __linux__

@@ -1,8 +1,9 @@
-/* The three primitives and the bias gradient as Python calls them: arrays and tuples, checked against
- * each other. */
+/* The three primitives and the bias gradient as Python calls them: arrays and tuples, checked
+ * against each other. */
 #include "binding/binding.h"
 
-/* Below this many multiplications, giving the GIL up and taking it back costs more than it frees. */
+/* Below this many multiplications, giving the GIL up and taking it back costs more than it
+ * frees. */
 static const double gil_release_work = 50e3;
 
 /* Names of (output, first input, second input), in the order of the arguments. */

@@ -27,8 +27,8 @@ typedef struct cvl_gather_axis {
     ptrdiff_t n_phases;
     cvl_phase *phases;
     ptrdiff_t *tap_order; /* k entries: the weight index at each place of the packed order */
-    /* Where phases and tap_order are kept while they are few: an allocation costs as much as a small
-     * convolution. So an axis is never copied. */
+    /* Where phases and tap_order are kept while they are few: an allocation costs as much as a
+     * small convolution. So an axis is never copied. */
     cvl_phase own_phases[4];
     ptrdiff_t own_taps[16];
 } cvl_gather_axis;
@@ -47,8 +47,9 @@ void cvl_free_axis(cvl_gather_axis *axis);
  * first + r*run_step + i*step (plus in_step times the position the tile starts at). What position q
  * and tap j read stands q*q_step places after cvl_tap_place's.
  *
- * Where windows overlap, places are shared. Where they lie far apart, sharing would store what nobody
- * reads, without bound for a huge stride or dilation: then every (position, tap) has its own. */
+ * Where windows overlap, places are shared. Where they lie far apart, sharing would store what
+ * nobody reads, without bound for a huge stride or dilation: then every (position, tap) has its
+ * own. */
 typedef struct cvl_map {
     enum { CVL_SHARED, CVL_RUN_PER_POSITION, CVL_RUN_PER_TAP } kind;
     ptrdiff_t first, run_step, step;
@@ -67,8 +68,8 @@ cvl_map cvl_dense_map(const cvl_phase *phases, ptrdiff_t n_phases, ptrdiff_t cou
 /* A map for pixel tiles: q_step is 1, so that neighbouring positions are neighbours in memory. */
 cvl_map cvl_pixel_map(const cvl_phase *phases, ptrdiff_t n_phases, ptrdiff_t count);
 
-/* The same with a run of `count` places for each tap, so that rows of positions follow one another without
- * what lies between them; with several phases, as large as the largest of them needs. */
+/* The same with a run of `count` places for each tap, so that rows of positions follow one another
+ * without what lies between them; with several phases, as large as the largest of them needs. */
 cvl_map cvl_joined_map(const cvl_phase *phases, ptrdiff_t n_phases, ptrdiff_t count);
 
 /* a / b. Most steps are 1, and a division costs as much as a dozen other instructions. */

@@ -13,7 +13,8 @@ static ptrdiff_t ceil_div(ptrdiff_t a, ptrdiff_t b) {
     return (a + b - 1) / b;
 }
 
-/* The places of a map, or those that lie inside the source, of which a shared run has no more than there are. */
+/* The places of a map, or those that lie inside the source, of which a shared run has no more than
+ * there are. */
 static ptrdiff_t map_places(cvl_map map, const cvl_gather_axis *axis, bool inside) {
     if (inside && map.kind == CVL_SHARED && map.runs == 1 && map.length > axis->in)
         map.length = axis->in;

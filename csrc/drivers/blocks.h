@@ -1,4 +1,5 @@
-/* How a gather is cut into tasks: blocks of destination rows and columns whose inputs fit a cache. */
+/* How a gather is cut into tasks: blocks of destination rows and columns whose inputs fit a
+ * cache. */
 #ifndef CVL_BLOCKS_H
 #define CVL_BLOCKS_H
 
@@ -21,9 +22,10 @@ typedef struct cvl_blocks {
     cvl_slab own_slabs[4];        /* where they are kept while they are few */
 } cvl_blocks;
 
-/* Cuts the gather so that a tile, at `place_bytes` for each of its places, fits `budget` where one row
- * of a few columns does, and so that `repeats` times the blocks make enough tasks to share out. A tile
- * holds all its places, or only those inside the source. Which block a position is in has no influence on how it is summed. */
+/* Cuts the gather so that a tile, at `place_bytes` for each of its places, fits `budget` where one
+ * row of a few columns does, and so that `repeats` times the blocks make enough tasks to share out.
+ * A tile holds all its places, or only those inside the source. Which block a position is in has no
+ * influence on how it is summed. */
 cvl_status cvl_cut(const cvl_gather *g, cvl_map_fn *map, cvl_map_fn *width_map,
                    ptrdiff_t place_bytes, ptrdiff_t budget, ptrdiff_t repeats,
                    ptrdiff_t enough_tasks, bool inside, cvl_blocks *blocks);

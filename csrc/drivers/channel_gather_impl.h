@@ -1,10 +1,10 @@
 /* Gather with output channels along the lanes. Included by drivers_impl.h.
  *
- * A task takes some images' block of destination positions in one group. It reads their inputs where
- * they stand, or brings them together in a tile (channels contiguous, padding zero), and runs the product
- * tile over positions x output channels x (taps x input channels). The weights of a pass, as many
- * steps of the reduction as stay in the level-1 or level-2 cache, are packed just before all positions
- * meet them, so that no packed copy of all weights is ever written to memory.
+ * A task takes some images' block of destination positions in one group. It reads their inputs
+ * where they stand, or brings them together in a tile (channels contiguous, padding zero), and runs
+ * the product tile over positions x output channels x (taps x input channels). The weights of a
+ * pass, as many steps of the reduction as stay in the level-1 or level-2 cache, are packed just
+ * before all positions meet them, so that no packed copy of all weights is ever written to memory.
  *
  * Inputs read in place have no padding: positions that meet the same taps form a class, and a class
  * is summed over its taps alone.
@@ -40,7 +40,8 @@ static ptrdiff_t block_lane(const channel_job *job, ptrdiff_t block) {
     return job->vectors * block / job->n_blocks * job->kernels->lanes;
 }
 
-/* Whether a block is summed in dst itself: its channels are contiguous there and fill their vectors. */
+/* Whether a block is summed in dst itself: its channels are contiguous there and fill their
+ * vectors. */
 static bool block_in_place(const channel_job *job, ptrdiff_t block) {
     return job->g->dst_strides.c == 1 && block_lane(job, block + 1) <= job->g->oc;
 }
@@ -62,8 +63,8 @@ typedef struct position_class {
     ptrdiff_t first, count;
 } position_class;
 
-/* What a task computes: `rows` of the slab by `columns` destination columns (of all width phases), from
- * dst on, for some images and some of the output-channel blocks of a group. */
+/* What a task computes: `rows` of the slab by `columns` destination columns (of all width phases),
+ * from dst on, for some images and some of the output-channel blocks of a group. */
 typedef struct channel_task {
     ptrdiff_t n, images, group, split, column_block;
     const cvl_slab *slab;
@@ -73,8 +74,8 @@ typedef struct channel_task {
     ptrdiff_t tile_image; /* from image to image */
 } channel_task;
 
-/* A thread's workspace. A position is a destination of the task: where its inputs start in the tile,
- * and where its sums go, in dst or in `out`. */
+/* A thread's workspace. A position is a destination of the task: where its inputs start in the
+ * tile, and where its sums go, in dst or in `out`. */
 typedef struct channel_space {
     real *tile, *weights, *bias, *out;
     ptrdiff_t *a_row, *dst_row, *out_row;
@@ -112,9 +113,9 @@ static channel_task nth_channel_task(const channel_job *job, ptrdiff_t index) {
     return t;
 }
 
-/* Whether a task's inputs are read where they stand: their channels must do so together, and no step between
- * two inputs be much longer than the source itself. Few channels of many are packed even so: then the taps
- * of a row follow one another and are summed as one. */
+/* Whether a task's inputs are read where they stand: their channels must do so together, and no
+ * step between two inputs be much longer than the source itself. Few channels of many are packed
+ * even so: then the taps of a row follow one another and are summed as one. */
 static bool inputs_in_place(const cvl_gather *g, const input_tile *tile, const ptrdiff_t in[]) {
     enum { few_channels = 32 };
     if (g->src_strides.c != 1 && g->ic != 1)
@@ -167,8 +168,8 @@ static void taps_inside(const cvl_phase *p, ptrdiff_t q, ptrdiff_t in, ptrdiff_t
         *first = *last;
 }
 
-/* Positions q, q+1, ... below `end` of an axis that meet the same taps as q does; returns the first that
- * does not. */
+/* Positions q, q+1, ... below `end` of an axis that meet the same taps as q does; returns the first
+ * that does not. */
 static ptrdiff_t same_taps(const cvl_phase *p, ptrdiff_t in, ptrdiff_t q, ptrdiff_t end,
                            ptrdiff_t *first, ptrdiff_t *last) {
     taps_inside(p, q, in, first, last);
@@ -207,8 +208,8 @@ static ptrdiff_t list_row(const channel_job *job, const channel_task *task,
     return n + count;
 }
 
-/* Lists a task's positions class by class, the classes of one width phase together; returns how many
- * classes there are. */
+/* Lists a task's positions class by class, the classes of one width phase together; returns how
+ * many classes there are. */
 static ptrdiff_t list_classes(const channel_job *job, const channel_task *task,
                               const channel_space *space) {
     const cvl_gather *g = job->g;
@@ -240,15 +241,16 @@ static ptrdiff_t list_classes(const channel_job *job, const channel_task *task,
     return n_classes;
 }
 
-/* All taps that a task's positions of one width phase may meet: at its depth, and all of the other axes, so
- * that how a reduction is cut does not depend on how the rows and columns are. */
+/* All taps that a task's positions of one width phase may meet: at its depth, and all of the other
+ * axes, so that how a reduction is cut does not depend on how the rows and columns are. */
 static tap_box all_taps(const channel_task *task, const position_class *of) {
     tap_box box = {{of->taps.first[0], 0, 0},
                    {of->taps.last[0], task->slab->height->taps, of->width->taps}};
     return box;
 }
 
-/* Where each tap of a box reads in the tile, and where its weights stand; returns how many there are. */
+/* Where each tap of a box reads in the tile, and where its weights stand; returns how many there
+ * are. */
 static ptrdiff_t list_box(const cvl_gather *g, const weight_view *w, const channel_task *task,
                           const cvl_phase *width, const tap_box *box, const channel_space *space) {
     const cvl_phase *const phase[] = {task->slab->depth, task->slab->height, width};
@@ -269,9 +271,10 @@ static ptrdiff_t list_box(const cvl_gather *g, const weight_view *w, const chann
     return n;
 }
 
-/* A pass: the part of the reduction whose weights are packed at once, some input channels times some taps
- * of a box. Its weights are packed in the order in which they stand, channel by channel where a channel's
- * taps stand together; the steps run tap by tap, channel after channel, through step_row. */
+/* A pass: the part of the reduction whose weights are packed at once, some input channels times
+ * some taps of a box. Its weights are packed in the order in which they stand, channel by channel
+ * where a channel's taps stand together; the steps run tap by tap, channel after channel, through
+ * step_row. */
 typedef struct channel_pass {
     ptrdiff_t channel, channels;
     ptrdiff_t tap, taps;
@@ -293,8 +296,8 @@ static ptrdiff_t even_size(ptrdiff_t whole, ptrdiff_t size) {
     return (whole + parts - 1) / parts;
 }
 
-/* The size of the passes over a box of `taps`: where the taps of a channel stand together a few are taken
- * with all their neighbours, else as many channels as one cut has steps. */
+/* The size of the passes over a box of `taps`: where the taps of a channel stand together a few are
+ * taken with all their neighbours, else as many channels as one cut has steps. */
 static channel_pass pass_size(const channel_job *job, const ptrdiff_t *weight, ptrdiff_t taps) {
     enum { strip_taps = 16 }; /* are transposed at once */
     const ptrdiff_t ic = job->g->ic;
@@ -312,14 +315,15 @@ static channel_pass pass_size(const channel_job *job, const ptrdiff_t *weight, p
     return pass;
 }
 
-/* Rows from channel to channel of a pass whose weights are packed channel by channel: an odd number, so that
- * the rows of one tap do not all fall into the same few sets of the level-1 cache. */
+/* Rows from channel to channel of a pass whose weights are packed channel by channel: an odd
+ * number, so that the rows of one tap do not all fall into the same few sets of the level-1
+ * cache. */
 static ptrdiff_t channel_rows(ptrdiff_t taps) {
     return taps | 1;
 }
 
-/* Packs the weights of a pass as rows of output channels, a block's pitch apart, of which `lanes` exist,
- * and says where each step finds its row. */
+/* Packs the weights of a pass as rows of output channels, a block's pitch apart, of which `lanes`
+ * exist, and says where each step finds its row. */
 static void pack_pass(const channel_job *job, const real *w, const channel_space *space,
                       const channel_pass *pass, ptrdiff_t lanes) {
     copy_kernel *const copy = job->kernels->copy;
@@ -538,8 +542,8 @@ static ptrdiff_t images_together(const cvl_gather *g, const cvl_blocks *blocks,
     return (g->n + lots - 1) / lots;
 }
 
-/* Whether the taps of a kernel stand side by side in the weights and those of a phase do not: one phase
- * alone would use a little of every cache line. */
+/* Whether the taps of a kernel stand side by side in the weights and those of a phase do not: one
+ * phase alone would use a little of every cache line. */
 static bool taps_scattered(const cvl_gather *g) {
     /* More than this comes from the system anew for every call, a page at a time. */
     const double most_bytes = 16 << 20;

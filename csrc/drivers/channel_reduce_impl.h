@@ -1,16 +1,18 @@
-/* Weight gradient with channels along the lanes: the channels of dy, or of x. Included by drivers_impl.h.
+/* Weight gradient with channels along the lanes: the channels of dy, or of x. Included by
+ * drivers_impl.h.
  *
- * For a chunk of positions both operands are brought together, and the product tile multiplies one by the
- * other:
+ * For a chunk of positions both operands are brought together, and the product tile multiplies one
+ * by the other:
  *
  *     lanes of dy:  C[i, tap][o] += sum over positions of x[i][position + tap] * dy[position][o]
  *     lanes of x:   C[tap][o][i] += sum over positions of dy[o][position] * x[position + tap][i]
  *
- * The channels along the lanes are called wide: their operand is packed as panels, [position][lanes]. The
- * others are called narrow: they are the rows of the product, read one element at a time, so that any
- * arrangement does in which neighbouring positions share cache lines. Where rows of positions are
- * contiguous in memory, positions stay together, without a transposition, and often without a copy; where
- * channels are, they are packed in pieces one cache line wide.
+ * The channels along the lanes are called wide: their operand is read as panels, [position][lanes].
+ * The others are called narrow: they are the rows of the product, read one element at a time, so
+ * that any arrangement does in which neighbouring positions share cache lines. Where rows of
+ * positions are contiguous in memory, positions stay together, without a transposition, and often
+ * without a copy. Where channels are, panels and pieces one cache line wide are read where they
+ * stand or copied, as pays (pieces_in_place).
  */
 
 enum {
@@ -72,9 +74,9 @@ typedef struct reduce_space {
     cvl_term *terms;
 } reduce_space;
 
-/* An operand of a chunk as it is read: channel c of piece p at (image, row, column) stands at
- * base + p*piece + c*channel + image*image_step + row*row_step + column*column_step, plus, for x, a tap's
- * offset in the tile. */
+/* An operand of a chunk as it is read: channel c of piece p at (image, row, column) stands at base
+ * + p*piece + c*channel + image*image_step + row*row_step + column*column_step, plus, for x, a
+ * tap's offset in the tile. */
 typedef struct chunk_operand {
     const real *base;
     ptrdiff_t piece, channel, image, row, column;
@@ -105,15 +107,15 @@ static const real *chunk_dy(const cvl_reduce *r, const cvl_chunk *chunk, ptrdiff
            chunk->depth * s->s[0] + chunk->row * s->s[1] + chunk->column * s->s[2];
 }
 
-/* Narrow channels of a piece. Where all fit one, they stand close: so do the rows of the product that are taps
- * side by side. */
+/* Narrow channels of a piece. Where all fit one, they stand close: so do the rows of the product
+ * that are taps side by side. */
 static ptrdiff_t piece_channels(const reduce_job *job) {
     return least(line_channels, job->most_rows);
 }
 
-/* Whether an operand whose channels are contiguous is read where it stands. A copy gathers what one tile reads
- * in few cache lines: it pays for many tiles, and where positions stand far apart. Wide channels must fill their
- * vectors. */
+/* Whether an operand whose channels are contiguous is read where it stands. A copy gathers what one
+ * tile reads in few cache lines: it pays for many tiles, and where positions stand far apart. Wide
+ * channels must fill their vectors. */
 static bool pieces_in_place(const reduce_job *job, bool of_x) {
     enum { near_bytes = 1024, few_tiles = 6 };
     const cvl_data_strides *s = of_x ? &job->r->x_strides : &job->r->dy_strides;
@@ -126,7 +128,8 @@ static bool pieces_in_place(const reduce_job *job, bool of_x) {
            (s->s[2] == job->strip || job->most_rows * job->taps <= few_tiles * CVL_MAX_ROWS);
 }
 
-/* Brings channels of x, or of dy, as pieces of `pitch` channels, [piece][image][position][channel]. */
+/* Brings channels of x, or of dy, as pieces of `pitch` channels,
+ * [piece][image][position][channel]. */
 static chunk_operand bring_pieces(const reduce_job *job, bool of_x, const cvl_chunk *chunk,
                                   ptrdiff_t group, ptrdiff_t first, ptrdiff_t channels,
                                   ptrdiff_t pitch, real *to) {
@@ -180,7 +183,8 @@ static chunk_operand bring_pieces(const reduce_job *job, bool of_x, const cvl_ch
     return o;
 }
 
-/* Narrow channels of x with their positions together: where they stand, or in a tile of their own. */
+/* Narrow channels of x with their positions together: where they stand, or in a tile of their
+ * own. */
 static chunk_operand bring_x_rows(const reduce_job *job, const cvl_chunk *chunk, ptrdiff_t group,
                                   ptrdiff_t first, ptrdiff_t channels, real *room) {
     const cvl_reduce *r = job->r;
@@ -262,9 +266,9 @@ static ptrdiff_t list_chunk_terms(const cvl_chunk *chunk, const chunk_part *part
     return n;
 }
 
-/* Where each row of the product, a narrow channel and one of taps [tap, end), reads and stores. Its sums
- * stand where the weights want them: channel by channel if a channel's taps stand together, else tap by
- * tap. */
+/* Where each row of the product, a narrow channel and one of taps [tap, end), reads and stores. Its
+ * sums stand where the weights want them: channel by channel if a channel's taps stand together,
+ * else tap by tap. */
 static ptrdiff_t list_rows(const reduce_job *job, const reduce_block *block, const chunk_operand *a,
                            ptrdiff_t tap, ptrdiff_t end, const reduce_space *space) {
     const ptrdiff_t line = job->together ? block->rows : piece_channels(job);
@@ -333,8 +337,8 @@ static void add_part(const reduce_job *job, const reduce_block *block, const cvl
     }
 }
 
-/* Whether more than an eighth of a chunk's columns, over all taps of a row, meet padding, and terms of one
- * row are long enough to leave them out. */
+/* Whether more than an eighth of a chunk's columns, over all taps of a row, meet padding, and terms
+ * of one row are long enough to leave them out. */
 static bool wide_padding(const reduce_job *job, const cvl_chunk *chunk) {
     enum { long_term = 16 };
     const cvl_gather_axis *axis = &job->r->axis[2];
@@ -347,8 +351,9 @@ static bool wide_padding(const reduce_job *job, const cvl_chunk *chunk) {
     return chunk->columns >= long_term && 8 * inside < 7 * p->taps * chunk->columns;
 }
 
-/* How many taps share their terms, as the rows of one product: one, if it has channels enough, or one row of
- * the kernel, where a term is several rows of positions long or one tap has too few channels. */
+/* How many taps share their terms, as the rows of one product: one, if it has channels enough, or
+ * one row of the kernel, where a term is several rows of positions long or one tap has too few
+ * channels. */
 static ptrdiff_t reduce_taps_together(const reduce_job *job, const reduce_block *block,
                                       const cvl_chunk *chunk, bool rows_follow) {
     enum { enough_rows = 16 };
@@ -356,8 +361,8 @@ static ptrdiff_t reduce_taps_together(const reduce_job *job, const reduce_block 
     return job->lanes_of_x || apart ? 1 : job->r->axis[2].phases->taps;
 }
 
-/* Adds one chunk. Each tap is summed over the rows at which it lies inside x and, if it shares its terms with
- * no other, over such columns. */
+/* Adds one chunk. Each tap is summed over the rows at which it lies inside x and, if it shares its
+ * terms with no other, over such columns. */
 static void reduce_chunk(const reduce_job *job, const reduce_block *block, const cvl_chunk *chunk,
                          const reduce_space *space, real *sums) {
     const cvl_gather_axis *const axis = job->r->axis;
@@ -480,8 +485,9 @@ static void finish_blocks(void *context, ptrdiff_t begin, ptrdiff_t end, int thr
     }
 }
 
-/* Cuts the result into n_wide times n_narrow blocks, whose sums fit half of the level-2 cache, so that the
- * operands, each brought again for every block of the other, are moved as little as can be. */
+/* Cuts the result into n_wide times n_narrow blocks, whose sums fit half of the level-2 cache, so
+ * that the operands, each brought again for every block of the other, are moved as little as can
+ * be. */
 static void cut_blocks(reduce_job *job) {
     const ptrdiff_t lanes = job->kernels->lanes, least_rows = 4 * line_channels;
     const ptrdiff_t most_sums = cvl_l2_bytes() / 2 / (ptrdiff_t)sizeof(real) / job->taps;
@@ -505,8 +511,8 @@ static void cut_blocks(reduce_job *job) {
     }
 }
 
-/* Cuts the positions into chunks whose operands fit half of the level-2 cache: where not even a few do, the
- * blocks are cut again. */
+/* Cuts the positions into chunks whose operands fit half of the level-2 cache: where not even a few
+ * do, the blocks are cut again. */
 static void cut_chunks(reduce_job *job) {
     const ptrdiff_t size = (ptrdiff_t)sizeof(real), least_rows = 4 * line_channels;
     cvl_map_fn *const map = job->together && !job->lanes_of_x ? cvl_pixel_map : cvl_channel_map;

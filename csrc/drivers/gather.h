@@ -3,8 +3,8 @@
  *     dst[n, g*OC + o, pos] = bias[g*OC + o]
  *         + sum over i, taps of src[n, g*IC + i, source(pos, tap)] * w[g, o, i, tap]
  *
- * where `axis` says which sources a position meets (axes.h). For forward src is x; for grad_input it
- * is dy, and the weight's two channel strides change places. All strides are in elements.
+ * where `axis` says which sources a position meets (axes.h). For forward src is x; for grad_input
+ * it is dy, and the weight's two channel strides change places. All strides are in elements.
  */
 #ifndef CVL_GATHER_H
 #define CVL_GATHER_H
@@ -40,7 +40,8 @@ cvl_status cvl_gather_pixels_f64(const cvl_gather *g, const cvl_kernels *kernels
 cvl_status cvl_gather_lanes_f32(const cvl_gather *g, const cvl_kernels *kernels);
 cvl_status cvl_gather_lanes_f64(const cvl_gather *g, const cvl_kernels *kernels);
 
-/* Whether cvl_gather_lanes has room for the problem in its tile: windows far apart are the others'. */
+/* Whether cvl_gather_lanes has room for the problem in its tile: windows far apart are the
+ * others'. */
 bool cvl_lanes_fit_f32(const cvl_gather *g, const cvl_kernels *kernels);
 bool cvl_lanes_fit_f64(const cvl_gather *g, const cvl_kernels *kernels);
 

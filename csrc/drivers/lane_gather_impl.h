@@ -1,12 +1,13 @@
-/* Gather with channels along the lanes, each channel with a filter of its own (ic = oc = 1): depthwise
- * convolution. Included by drivers_impl.h.
+/* Gather with channels along the lanes, each channel with a filter of its own (ic = oc = 1):
+ * depthwise convolution. Included by drivers_impl.h.
  *
- * A task takes a block of rows and columns of one image, of all phases, and a block of channels. Channels
- * that stand together are read and written where they do. Else a vector of them, or a few, is brought together
- * in a tile, and the results are parted again: so planes too small to fill vectors with positions fill them.
+ * A task takes a block of rows and columns of one image, of all phases, and a block of channels.
+ * Channels that stand together are read and written where they do. Else a vector of them, or a few,
+ * is brought together in a tile, and the results are parted again: so planes too small to fill
+ * vectors with positions fill them.
  *
- * No padding is stored. A row is summed over the taps whose rows lie inside the source, and the lane tile is
- * told where a row ends.
+ * No padding is stored. A row is summed over the taps whose rows lie inside the source, and the
+ * lane tile is told where a row ends.
  */
 
 typedef struct lane_job {
@@ -21,9 +22,9 @@ typedef struct lane_job {
     ptrdiff_t workspace_bytes; /* per thread */
 } lane_job;
 
-/* How the taps of one width phase are walked. Positions and taps step together, `step` sources at a time:
- * every parts-th position and every classes-th tap, so that what one tap reads for a position the next reads
- * for its neighbour. */
+/* How the taps of one width phase are walked. Positions and taps step together, `step` sources at a
+ * time: every parts-th position and every classes-th tap, so that what one tap reads for a position
+ * the next reads for its neighbour. */
 typedef struct lane_walk {
     ptrdiff_t parts, classes, step;
 } lane_walk;
@@ -178,7 +179,8 @@ static cvl_map sources_inside(const cvl_phase *phases, ptrdiff_t n_phases, ptrdi
     return map;
 }
 
-/* Brings what a task reads for one phase of depth and height together: tile[depth][height][width][lane]. */
+/* Brings what a task reads for one phase of depth and height together:
+ * tile[depth][height][width][lane]. */
 static lane_view view_of_tile(const lane_job *job, const lane_task *task, const cvl_phase *depth,
                               const cvl_phase *height, ptrdiff_t rows, ptrdiff_t columns,
                               real *tile) {
@@ -212,8 +214,9 @@ static lane_view view_of_tile(const lane_job *job, const lane_task *task, const 
     return view;
 }
 
-/* Decides how the taps of a width phase are walked: with neighbours sharing what they read, if they do so
- * often enough. The order of the sums depends on it, so it depends on the problem's shape alone. */
+/* Decides how the taps of a width phase are walked: with neighbours sharing what they read, if they
+ * do so often enough. The order of the sums depends on it, so it depends on the problem's shape
+ * alone. */
 static lane_walk walk_taps(const cvl_phase *p) {
     enum { few = 4 };
     const lane_walk apart = {.parts = 1, .classes = p->taps, .step = p->in_step};
@@ -234,8 +237,8 @@ static lane_line start_line(const lane_job *job, const cvl_phase *p) {
     return line;
 }
 
-/* Positions [*begin, *end) of `count`, the first of whose tap 0 meets source `first`, that meet the source;
- * of the others, not even the place can be computed. */
+/* Positions [*begin, *end) of `count`, the first of whose tap 0 meets source `first`, that meet the
+ * source; of the others, not even the place can be computed. */
 static void positions_that_meet(const cvl_phase *p, ptrdiff_t step, ptrdiff_t first,
                                 ptrdiff_t count, ptrdiff_t in, ptrdiff_t *begin, ptrdiff_t *end) {
     const ptrdiff_t reach = (p->taps - 1) * p->tap_step;
@@ -244,8 +247,8 @@ static void positions_that_meet(const cvl_phase *p, ptrdiff_t step, ptrdiff_t fi
     *begin = least(*begin, *end);
 }
 
-/* Lists the taps that a line meets at one depth, a row of them after another; returns where the list ends.
- * Offsets are from the sources that tap 0 meets. */
+/* Lists the taps that a line meets at one depth, a row of them after another; returns where the
+ * list ends. Offsets are from the sources that tap 0 meets. */
 static cvl_lane_run *list_lane_runs(const lane_job *job, const lane_slab *slab,
                                     const lane_line *line, cvl_lane_run *run) {
     const cvl_gather *g = job->g;
@@ -298,8 +301,8 @@ static void bring_lane_runs(const lane_job *job, lane_space *space, const lane_s
     space->held = *slab;
 }
 
-/* The positions of a line in some rows that meet rows [first, last) of its taps. x is where the sources of
- * the first row, at tap 0, begin in the view; c, where the row's results do. */
+/* The positions of a line in some rows that meet rows [first, last) of its taps. x is where the
+ * sources of the first row, at tap 0, begin in the view; c, where the row's results do. */
 static void run_lane_line(const lane_job *job, const lane_space *space, const lane_task *task,
                           const lane_slab *slab, const lane_line *line, ptrdiff_t first_tap,
                           ptrdiff_t last_tap, const real *x, real *c, ptrdiff_t rows) {
@@ -439,7 +442,8 @@ static void lane_tasks(void *context, ptrdiff_t begin, ptrdiff_t end, int thread
     }
 }
 
-/* The most places that `count` positions of an axis read, of each phase alone or of all together. */
+/* The most places that `count` positions of an axis read, of each phase alone or of all
+ * together. */
 static ptrdiff_t lane_places(const cvl_gather_axis *axis, ptrdiff_t count, bool together) {
     ptrdiff_t most = 0;
     for (ptrdiff_t i = 0; i < (together ? 1 : axis->n_phases); i++) {
@@ -471,9 +475,9 @@ static ptrdiff_t lane_bytes(const cvl_gather *g, ptrdiff_t lanes, ptrdiff_t rows
         lanes * (ptrdiff_t)sizeof(real));
 }
 
-/* Cuts rows and columns so that what a task holds in the cache fits it, and so that there are tasks enough.
- * Where rows are read in place, one after another, a row's neighbours are all that must stay there, unless
- * the next task's depth meets the same rows. */
+/* Cuts rows and columns so that what a task holds in the cache fits it, and so that there are tasks
+ * enough. Where rows are read in place, one after another, a row's neighbours are all that must
+ * stay there, unless the next task's depth meets the same rows. */
 static void cut_lanes(lane_job *job) {
     enum { least_columns = 16 };
     const cvl_gather *g = job->g;

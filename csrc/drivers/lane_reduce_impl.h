@@ -1,10 +1,10 @@
-/* Weight gradient with channels along the lanes, each channel with a filter of its own (ic = oc = 1):
- * depthwise convolution. Included by drivers_impl.h.
+/* Weight gradient with channels along the lanes, each channel with a filter of its own (ic = oc =
+ * 1): depthwise convolution. Included by drivers_impl.h.
  *
- * As in the gather, channels that stand together are read where they do, others are brought together in
- * tiles of x and dy; no padding is stored. Rows that meet the same taps are summed together, a few at a time:
- * so many positions that storing the sums costs little, so few that x and dy stay in the level-1 cache and the
- * rounding error of long sums stays low.
+ * As in the gather, channels that stand together are read where they do, others are brought
+ * together in tiles of x and dy; no padding is stored. Rows that meet the same taps are summed
+ * together, a few at a time: so many positions that storing the sums costs little, so few that x
+ * and dy stay in the level-1 cache and the rounding error of long sums stays low.
  */
 
 typedef struct lane_reduce_job {
@@ -32,7 +32,8 @@ typedef struct lane_reduce_task {
     real *sums;
 } lane_reduce_task;
 
-/* An image's chunk of x and dy; vectors stand one after another but for the last, `back` before that. */
+/* An image's chunk of x and dy; vectors stand one after another but for the last, `back` before
+ * that. */
 typedef struct lane_operands {
     lane_view x;
     const real *dy;
@@ -75,7 +76,8 @@ static void bring_lanes(const lane_reduce_job *job, const lane_reduce_task *task
              channel_step, count, lanes);
 }
 
-/* The same for rows of positions, of which rows and positions without space between them are one. */
+/* The same for rows of positions, of which rows and positions without space between them are
+ * one. */
 static void bring_lane_rows(const lane_reduce_job *job, const lane_reduce_task *task, real *to,
                             const real *from, ptrdiff_t row, ptrdiff_t step, ptrdiff_t channel_step,
                             ptrdiff_t rows, ptrdiff_t columns) {
@@ -134,8 +136,8 @@ static lane_operands bring_lane_operands(const lane_reduce_job *job, const lane_
                            .dy_step = pitch};
 }
 
-/* Lists the taps in depth and height [first, last) of each, those of the same place along the width together;
- * returns how many runs there are. Offsets are from the sources that tap 0 meets. */
+/* Lists the taps in depth and height [first, last) of each, those of the same place along the width
+ * together; returns how many runs there are. Offsets are from the sources that tap 0 meets. */
 static ptrdiff_t list_reduce_runs(const lane_reduce_job *job, const lane_view *view,
                                   const ptrdiff_t first[2], const ptrdiff_t last[2],
                                   cvl_lane_run *runs) {
@@ -164,8 +166,8 @@ static ptrdiff_t list_reduce_runs(const lane_reduce_job *job, const lane_view *v
     return run - runs;
 }
 
-/* Some rows of a chunk that meet the same taps. x is where the sources of the first row, at tap 0, begin in
- * the view. */
+/* Some rows of a chunk that meet the same taps. x is where the sources of the first row, at tap 0,
+ * begin in the view. */
 static void reduce_lane_rows(const lane_reduce_job *job, const lane_reduce_task *task,
                              const cvl_chunk *chunk, const lane_operands *operands,
                              const cvl_lane_run *runs, ptrdiff_t n_runs, const real *x,
@@ -292,8 +294,8 @@ static bool reduce_in_place(const cvl_reduce *r, ptrdiff_t lanes) {
     return r->groups >= lanes && r->x_strides.c == 1 && r->dy_strides.c == 1;
 }
 
-/* Chunks for blocks of so many lanes: tiles fit the level-2 cache, and what is read in place is small, so that
- * the rows that one chunk shares with the next are still there. */
+/* Chunks for blocks of so many lanes: tiles fit the level-2 cache, and what is read in place is
+ * small, so that the rows that one chunk shares with the next are still there. */
 static cvl_chunks cut_lane_chunks(const lane_reduce_job *job, ptrdiff_t lanes) {
     enum { enough_positions = 1024 };
     const ptrdiff_t bytes = lanes * (ptrdiff_t)sizeof(real);
@@ -301,8 +303,8 @@ static cvl_chunks cut_lane_chunks(const lane_reduce_job *job, ptrdiff_t lanes) {
                           cvl_l2_bytes() / (job->in_place ? 8 : 2), enough_positions, false);
 }
 
-/* Blocks of channels: where they are read in place, wide, so that memory is read in long runs; in tiles,
- * a vector, or as many as small tiles leave room for; and enough of them to share out. */
+/* Blocks of channels: where they are read in place, wide, so that memory is read in long runs; in
+ * tiles, a vector, or as many as small tiles leave room for; and enough of them to share out. */
 static ptrdiff_t count_lane_blocks(const lane_reduce_job *job) {
     enum { most_in_place = 32, least_in_place = 8, most_in_tile = 8 };
     enum { small_tile_bytes = 32 * 1024, enough_tasks = 8 };

@@ -1,12 +1,12 @@
-/* Gather with neighbouring destination positions along the lanes and output channels along the rows of
- * the product tile. Included by drivers_impl.h.
+/* Gather with neighbouring destination positions along the lanes and output channels along the rows
+ * of the product tile. Included by drivers_impl.h.
  *
- * The natural way for channels-first data: weights are the broadcast operand, read where they stand when
- * the reduction runs along them, and results are stored as they are computed. A task takes some images'
- * block of positions and some output channels of a group; the reduction, (input channel, tap), runs in
- * passes. For each pass the inputs of its channels are brought together in a tile in which the positions
- * of one tap follow one another, row after row, and panels of as many positions as a product tile is
- * wide are cut from it, one row to a step of the reduction.
+ * The natural way for channels-first data: weights are the broadcast operand, read where they stand
+ * when the reduction runs along them, and results are stored as they are computed. A task takes
+ * some images' block of positions and some output channels of a group; the reduction, (input
+ * channel, tap), runs in passes. For each pass the inputs of its channels are brought together in a
+ * tile in which the positions of one tap follow one another, row after row, and panels of as many
+ * positions as a product tile is wide are cut from it, one row to a step of the reduction.
  */
 
 typedef struct panel_job {
@@ -109,8 +109,8 @@ static bool steps_follow(const cvl_gather *g, const panel_task *t, const ptrdiff
     return g->ic == 1 || g->w_ic == t->taps;
 }
 
-/* Packs the weights of steps [k, end) as one row to an output channel, `pitch` apart: a few rows at a time, so
- * that what is written stays in the level-1 cache. */
+/* Packs the weights of steps [k, end) as one row to an output channel, `pitch` apart: a few rows at
+ * a time, so that what is written stays in the level-1 cache. */
 static void pack_rows(const panel_job *job, const panel_task *t, const ptrdiff_t *tap_weight,
                       ptrdiff_t k, ptrdiff_t end, const real *w, real *to, ptrdiff_t pitch) {
     enum { strip = 16 };
@@ -154,8 +154,8 @@ static void pack_panel(const panel_job *job, const panel_task *t, const panel_sp
         memset(space->panel + k * width + count, 0, (size_t)(width - count) * sizeof(real));
 }
 
-/* Positions [first, first + count) of a task, `width` lanes, and output channels [row, row + rows) of it; their
- * sums, while they are not complete or cannot be summed in dst. */
+/* Positions [first, first + count) of a task, `width` lanes, and output channels [row, row + rows)
+ * of it; their sums, while they are not complete or cannot be summed in dst. */
 typedef struct task_panel {
     ptrdiff_t first, count, width;
     ptrdiff_t row, rows;
@@ -235,8 +235,8 @@ static void run_panel(const panel_job *job, const panel_task *t, const panel_spa
     const ptrdiff_t steps = pass->end - pass->first, at = p->first % t->positions;
     const bool last = pass->end == t->steps;
     const bool in_place = last && panel_in_place(job, t, p->first, p->count);
-    /* Within one image, and not beyond what there is to read: what stands behind the positions of a tile, less
-     * than a vector, is not kept. */
+    /* Within one image, and not beyond what there is to read: what stands behind the positions of a
+     * tile, less than a vector, is not kept. */
     const bool near = pass->packed || (p->count == p->width && p->rows <= few_rows);
     const bool read_in_place = near && at + p->count <= t->positions;
     const real *b = NULL; /* without steps nothing is read */
@@ -273,8 +273,9 @@ static void run_panel(const panel_job *job, const panel_task *t, const panel_spa
         store_panel(job, t, p);
 }
 
-/* How many panels stay in half of the level-1 cache together, where a reduction is short enough for one pass:
- * then a few rows pass over all of them, so that long pieces of dst are written at once. */
+/* How many panels stay in half of the level-1 cache together, where a reduction is short enough for
+ * one pass: then a few rows pass over all of them, so that long pieces of dst are written at
+ * once. */
 static ptrdiff_t panels_together(const panel_task *t, const panel_pass *pass, ptrdiff_t width) {
     enum { half_level1 = 24 * 1024, worth_it = 4 };
     const ptrdiff_t bytes = t->steps * width * (ptrdiff_t)sizeof(real);

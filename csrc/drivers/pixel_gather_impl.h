@@ -1,16 +1,16 @@
 /* Gather with neighbouring destination positions along the lanes. Included by drivers_impl.h.
  *
  * A task takes a block of destination rows of one image and a few groups and brings their inputs
- * together in a tile whose rows follow one another, so that destination (row, column) reads, for tap k, place
- * row*line + column + offset[k]: one long line of positions, whatever the stride. What the line
- * computes between the end of a row and the start of the next is not kept.
+ * together in a tile whose rows follow one another, so that destination (row, column) reads, for
+ * tap k, place row*line + column + offset[k]: one long line of positions, whatever the stride. What
+ * the line computes between the end of a row and the start of the next is not kept.
  *
- * Width phases that read alike are one product, and share what it loads: position q of a phase is position
- * q + shift of a frame that all of them are in.
+ * Width phases that read alike are one product, and share what it loads: position q of a phase is
+ * position q + shift of a frame that all of them are in.
  */
 
-/* Width phases that are summed together, in the order of their destinations in a frame position: phase i's,
- * of frame position f, stands at first[i] + out_step*f. */
+/* Width phases that are summed together, in the order of their destinations in a frame position:
+ * phase i's, of frame position f, stands at first[i] + out_step*f. */
 typedef struct phase_comb {
     ptrdiff_t n;
     const cvl_phase *phase[CVL_MAX_ROWS], *base; /* the one with no shift */
@@ -30,8 +30,8 @@ typedef struct pixel_job {
     ptrdiff_t workspace_bytes; /* per thread */
 } pixel_job;
 
-/* The parts of a thread's workspace, and what it still holds of the task before. Without memory, only its
- * size is counted. */
+/* The parts of a thread's workspace, and what it still holds of the task before. Without memory,
+ * only its size is counted. */
 typedef struct pixel_space {
     real *tile, *out, *weights, *bias;
     ptrdiff_t *offset, *tap_offset, *tap_weight;
@@ -39,7 +39,8 @@ typedef struct pixel_space {
     const cvl_phase *depth, *height; /* weights and offset are those of this bundle and phases */
 } pixel_space;
 
-/* The comb of the phases from p on: as many as have the same taps and start less than a vector apart. */
+/* The comb of the phases from p on: as many as have the same taps and start less than a vector
+ * apart. */
 static phase_comb next_comb(const pixel_job *job, const cvl_phase *p) {
     const cvl_gather_axis *width = &job->g->axis[2];
     const cvl_phase *const end = width->phases + width->n_phases, *last = p;
@@ -87,8 +88,8 @@ static pixel_space pixel_layout(const pixel_job *job, cvl_arena *memory) {
     return space;
 }
 
-/* Where each step of the reduction reads, and its weights for a bundle of groups, one comb after another:
- * offset[step], weights[group][output channel][phase][step]. */
+/* Where each step of the reduction reads, and its weights for a bundle of groups, one comb after
+ * another: offset[step], weights[group][output channel][phase][step]. */
 static void bring_pixel_weights(const pixel_job *job, pixel_space *space, ptrdiff_t bundle,
                                 ptrdiff_t groups, const cvl_slab *slab, const input_tile *tile,
                                 ptrdiff_t channel_size) {
@@ -141,8 +142,9 @@ typedef struct pixel_target {
     ptrdiff_t columns;             /* of the frame */
 } pixel_target;
 
-/* Moves frame positions [from, end) of some phases of a comb, each with `channels` lines, row by row to dst: all
- * channels of a row together, of one channel all rows, or of one channel and row all phases. */
+/* Moves frame positions [from, end) of some phases of a comb, each with `channels` lines, row by
+ * row to dst: all channels of a row together, of one channel all rows, or of one channel and row
+ * all phases. */
 static void store_part(const pixel_job *job, const pixel_target *to, const real *out,
                        ptrdiff_t line, ptrdiff_t first, ptrdiff_t channels, ptrdiff_t phase,
                        ptrdiff_t phases, ptrdiff_t from, ptrdiff_t end) {
@@ -168,8 +170,8 @@ static void store_part(const pixel_job *job, const pixel_target *to, const real 
                  n * job->line_room, 1, channels, end - from);
 }
 
-/* Moves `channels` channels' lines of sums to dst. Where the phases fill long rows of dst, those positions that
- * all phases have are moved together. */
+/* Moves `channels` channels' lines of sums to dst. Where the phases fill long rows of dst, those
+ * positions that all phases have are moved together. */
 static void store_lines(const pixel_job *job, const pixel_target *to, const real *out,
                         ptrdiff_t line, ptrdiff_t first, ptrdiff_t channels) {
     enum { long_rows = 2 }; /* vectors, of rows that repay a transposition each */
@@ -203,13 +205,15 @@ typedef struct pixel_source {
     ptrdiff_t row_taps, column_taps; /* where the steps are a grid over neighbouring rows; else 0 */
 } pixel_source;
 
-/* As many whole rows of taps as one cut holds; taps row by row, or one after another, are summed alike. */
+/* As many whole rows of taps as one cut holds; taps row by row, or one after another, are summed
+ * alike. */
 static ptrdiff_t whole_rows(ptrdiff_t column_taps) {
     return column_taps > 0 && column_taps <= longest_cut ? longest_cut / column_taps * column_taps
                                                          : longest_cut;
 }
 
-/* Whether the steps are taps in a row, for each of several rows that follow one another as positions do. */
+/* Whether the steps are taps in a row, for each of several rows that follow one another as
+ * positions do. */
 static void find_grid(pixel_source *from, ptrdiff_t column_taps) {
     from->row_taps = from->steps / column_taps;
     from->column_taps = column_taps;
@@ -220,8 +224,8 @@ static void find_grid(pixel_source *from, ptrdiff_t column_taps) {
         from->row_taps = from->column_taps = 0;
 }
 
-/* m rows of the product, phases of output channels, as one long line of positions: what it computes between the
- * end of a row and the start of the next is not kept. */
+/* m rows of the product, phases of output channels, as one long line of positions: what it computes
+ * between the end of a row and the start of the next is not kept. */
 static void sum_as_line(const pixel_job *job, const pixel_target *to, const pixel_source *from,
                         const real *weights, const real *bias, ptrdiff_t m, real *sums) {
     const ptrdiff_t lanes = job->kernels->lanes;
@@ -248,8 +252,8 @@ static void sum_as_rows(const pixel_job *job, const pixel_target *to, const pixe
                                vectors, h == 0 ? bias : NULL);
 }
 
-/* One comb of one group. Where channels are interleaved their sums are kept until those of all groups are there,
- * else stored tile by tile. A tile has all phases of some channels. */
+/* One comb of one group. Where channels are interleaved their sums are kept until those of all
+ * groups are there, else stored tile by tile. A tile has all phases of some channels. */
 static void pixel_comb(const pixel_job *job, const pixel_target *to, ptrdiff_t channel,
                        const pixel_source *from, const real *weights, const real *bias,
                        ptrdiff_t out_line, real *out) {
@@ -277,8 +281,8 @@ static bool shares_little(const cvl_gather *g) {
     return g->ic == 1 && g->oc <= 2;
 }
 
-/* Whether to sum row by row: what shares little, in rows that fill their vectors, and enough of them or enough
- * taps to use each vector often. */
+/* Whether to sum row by row: what shares little, in rows that fill their vectors, and enough of
+ * them or enough taps to use each vector often. */
 static bool rows_pay(const pixel_job *job, const pixel_target *to, ptrdiff_t steps) {
     enum { many_steps = 25 };
     const ptrdiff_t lanes = job->kernels->lanes, filled = (to->columns + lanes - 1) / lanes * lanes;
@@ -376,8 +380,8 @@ cvl_status CVL_TYPED(cvl_gather_pixels)(const cvl_gather *g, const cvl_kernels *
                           : 1;
     job.interleaved = g->dst_strides.c == 1 && g->dst_strides.s[2] != 1 && g->groups * g->oc > 1;
 
-    /* Small groups share a task, as long as their tiles fit the cache and tasks remain: a few, or, where
-     * channels are interleaved, as many as can be transposed together. */
+    /* Small groups share a task, as long as their tiles fit the cache and tasks remain: a few, or,
+     * where channels are interleaved, as many as can be transposed together. */
     const ptrdiff_t places =
         cvl_scale_bytes(channel_room(job.blocks.places), g->ic * (ptrdiff_t)sizeof(real));
     const ptrdiff_t areas = g->n * job.blocks.n_slabs * job.blocks.n_columns;

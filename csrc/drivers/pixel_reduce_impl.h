@@ -1,9 +1,9 @@
 /* Weight gradient with neighbouring positions along the lanes: for few channels on both sides.
  * Included by drivers_impl.h.
  *
- * A chunk's x is brought together so that position (row, column) reads, for tap k, place
- * row*line + column + offset[k]; dy's rows are laid out beside it. Short rows would leave most lanes
- * empty, so they are joined into one line, dy being zero between them.
+ * A chunk's x is brought together so that position (row, column) reads, for tap k, place row*line +
+ * column + offset[k]; dy's rows are laid out beside it. Short rows would leave most lanes empty, so
+ * they are joined into one line, dy being zero between them.
  */
 
 typedef struct pixel_reduce_job {
@@ -19,7 +19,8 @@ typedef struct pixel_reduce_job {
     ptrdiff_t workspace_bytes; /* per thread */
 } pixel_reduce_job;
 
-/* The sums of one filter, cut for accuracy: what a lane has summed is added to `sums` now and then. */
+/* The sums of one filter, cut for accuracy: what a lane has summed is added to `sums` now and
+ * then. */
 static void sum_taps(const kernel_table *kernels, real *sums, const real *dy, ptrdiff_t dy_row,
                      const real *x, ptrdiff_t x_row, const ptrdiff_t *offset, ptrdiff_t taps,
                      ptrdiff_t rows, ptrdiff_t columns) {
@@ -39,8 +40,8 @@ static void sum_rows(const kernel_table *kernels, real *sums, const real *dy, pt
     sum_taps(kernels, sums, dy, dy_row, x, x_row, offset, taps, chunk->rows, chunk->columns);
 }
 
-/* The same with the rows joined. Zeros of dy meet values of x that belong to no window; should one of
- * those not be finite, their product is not zero, and the rows are summed apart after all. */
+/* The same with the rows joined. Zeros of dy meet values of x that belong to no window; should one
+ * of those not be finite, their product is not zero, and the rows are summed apart after all. */
 static void sum_line(const kernel_table *kernels, real *sums, const real *dy, ptrdiff_t line,
                      const real *x, const ptrdiff_t *offset, ptrdiff_t taps,
                      const cvl_chunk *chunk) {
@@ -78,8 +79,8 @@ static pixel_reduce_space pixel_reduce_layout(const pixel_reduce_job *job, cvl_a
     return space;
 }
 
-/* Lays out the rows of some channels of dy, `dy_row` apart, one line to a channel; between its rows a line is
- * zero. */
+/* Lays out the rows of some channels of dy, `dy_row` apart, one line to a channel; between its rows
+ * a line is zero. */
 static void bring_lines(const pixel_reduce_job *job, const cvl_chunk *chunk, const real *dy,
                         ptrdiff_t channels, ptrdiff_t dy_row, real *lines) {
     const cvl_data_strides *s = &job->r->dy_strides;

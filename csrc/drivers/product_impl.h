@@ -1,8 +1,8 @@
 /* Runs of product tiles, which the drivers with many channels share. Included by drivers_impl.h. */
 
 enum {
-    /* Steps of the reduction that are summed in registers before they are added to C: so many that the
-     * visits to C cost little, so few that the rounding error of long sums stays low. */
+    /* Steps of the reduction that are summed in registers before they are added to C: so many that
+     * the visits to C cost little, so few that the rounding error of long sums stays low. */
     longest_cut = CVL_REAL_BYTES == 4 ? 128 : 64,
 };
 
@@ -12,16 +12,16 @@ static ptrdiff_t even_cut(ptrdiff_t steps) {
     return cuts ? (steps + cuts - 1) / cuts : 1;
 }
 
-/* Steps of one pass: whole cuts, whose weights, `width` to a step, take about a sixteenth of the level-2
- * cache. */
+/* Steps of one pass: whole cuts, whose weights, `width` to a step, take about a sixteenth of the
+ * level-2 cache. */
 static ptrdiff_t pass_steps(ptrdiff_t cut, ptrdiff_t width) {
     const ptrdiff_t bytes = cut * width * (ptrdiff_t)sizeof(real),
                     cuts = cvl_l2_bytes() / 16 / bytes;
     return cuts > 1 ? cuts * cut : cut;
 }
 
-/* The operands of product tiles (kernels.h): rows of A times a panel of B. Without init_row every row starts
- * from `init` itself. */
+/* The operands of product tiles (kernels.h): rows of A times a panel of B. Without init_row every
+ * row starts from `init` itself. */
 typedef struct product {
     real *c;
     const ptrdiff_t *c_row;
@@ -84,7 +84,7 @@ static void multiply_tall(const kernel_table *kernels, const product *p, ptrdiff
 static void multiply(const kernel_table *kernels, const product *p, ptrdiff_t count,
                      ptrdiff_t width) {
     const ptrdiff_t vectors = width / kernels->lanes, rows = kernels->rows[vectors - 1];
-    if (vectors == 1) {
+    if (vectors == 1 && p->n_terms > 0) { /* without terms A has no rows */
         multiply_tall(kernels, p, count);
         return;
     }
@@ -97,8 +97,8 @@ static void multiply(const kernel_table *kernels, const product *p, ptrdiff_t co
     }
 }
 
-/* Whether a gather's results are so many that they will have left the cache when they are read: then they are
- * written past it, for else every line is read from memory before it is written. */
+/* Whether a gather's results are so many that they will have left the cache when they are read:
+ * then they are written past it, for else every line is read from memory before it is written. */
 static bool stream_results(const cvl_gather *g) {
     const double many = 4 << 20, line = 64;
     double bytes = (double)(g->n * g->groups * g->oc) * (double)sizeof(real);

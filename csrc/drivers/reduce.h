@@ -2,9 +2,9 @@
  *
  *     dw[g, o, i, tap] = sum over n, q of dy[n, g*OC + o, q] * x[n, g*IC + i, source(q, tap)]
  *
- * The positions of all images are cut into chunks; a task sums its chunks into a partial result of its
- * own, and the partial results are added in a fixed order. How many there are depends on the problem's
- * shape only, so the sum is the same whatever the number of threads.
+ * The positions of all images are cut into chunks; a task sums its chunks into a partial result of
+ * its own, and the partial results are added in a fixed order. How many there are depends on the
+ * problem's shape only, so the sum is the same whatever the number of threads.
  */
 #ifndef CVL_REDUCE_H
 #define CVL_REDUCE_H
@@ -32,8 +32,8 @@ typedef struct cvl_chunks {
     ptrdiff_t places; /* the most places a tile of x needs, for one image */
 } cvl_chunks;
 
-/* Cuts so that x, at x_bytes per place, and dy, at dy_bytes per position, fit the budget, and a chunk has
- * about enough positions. With `inside` a tile has no rows outside x. */
+/* Cuts so that x, at x_bytes per place, and dy, at dy_bytes per position, fit the budget, and a
+ * chunk has about enough positions. With `inside` a tile has no rows outside x. */
 cvl_chunks cvl_cut_reduce(const cvl_reduce *r, cvl_map_fn *map, cvl_map_fn *width_map,
                           ptrdiff_t x_bytes, ptrdiff_t dy_bytes, ptrdiff_t budget,
                           ptrdiff_t enough_positions, bool inside);
@@ -44,12 +44,12 @@ typedef struct cvl_chunk {
 
 cvl_chunk cvl_nth_chunk(const cvl_reduce *r, const cvl_chunks *chunks, ptrdiff_t index);
 
-/* Into how many partial results to split the chunks, so that with `base` independent parts there are
- * tasks enough, while the partial results, `bytes` each, stay small. */
+/* Into how many partial results to split the chunks, so that with `base` independent parts there
+ * are tasks enough, while the partial results, `bytes` each, stay small. */
 ptrdiff_t cvl_reduce_splits(const cvl_chunks *chunks, ptrdiff_t base, ptrdiff_t bytes);
 
-/* The same result from each, but for rounding; they differ in what lies along the lanes: the channels
- * of dy, the channels of x, neighbouring positions, or channels with one filter each. */
+/* The same result from each, but for rounding; they differ in what lies along the lanes: the
+ * channels of dy, the channels of x, neighbouring positions, or channels with one filter each. */
 cvl_status cvl_reduce_channels_f32(const cvl_reduce *r, const cvl_kernels *kernels,
                                    bool lanes_of_x);
 cvl_status cvl_reduce_channels_f64(const cvl_reduce *r, const cvl_kernels *kernels,
@@ -59,7 +59,8 @@ cvl_status cvl_reduce_lanes_f64(const cvl_reduce *r, const cvl_kernels *kernels)
 cvl_status cvl_reduce_pixels_f32(const cvl_reduce *r, const cvl_kernels *kernels);
 cvl_status cvl_reduce_pixels_f64(const cvl_reduce *r, const cvl_kernels *kernels);
 
-/* Whether cvl_reduce_lanes has room for the problem in its tiles: windows far apart are the others'. */
+/* Whether cvl_reduce_lanes has room for the problem in its tiles: windows far apart are the
+ * others'. */
 bool cvl_reduce_lanes_fit_f32(const cvl_reduce *r, const cvl_kernels *kernels);
 bool cvl_reduce_lanes_fit_f64(const cvl_reduce *r, const cvl_kernels *kernels);
 

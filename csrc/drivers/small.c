@@ -1,7 +1,7 @@
 #include "drivers/small.h"
 
-/* Up to which a small driver is faster than the others: multiplications, those of padding included, and
- * weights of a group, which it packs; multiplications with those of unused lanes. */
+/* Up to which a small driver is faster than the others: multiplications, those of padding included,
+ * and weights of a group, which it packs; multiplications with those of unused lanes. */
 static const double most_work = 10e3, most_weights = 512, most_lane_work = 48e3;
 
 /* Lays an axis out. False if its phases step differently, which share no tile. */
@@ -25,7 +25,8 @@ static bool lay_axis(const cvl_gather_axis *from, cvl_small_axis *axis) {
     return true;
 }
 
-/* Lays the axes out and counts a tile's places, as a double, which cannot overflow; 0 if there is none. */
+/* Lays the axes out and counts a tile's places, as a double, which cannot overflow; 0 if there is
+ * none. */
 static double lay_axes(const cvl_gather_axis from[CVL_AXES], cvl_small_axis axis[CVL_AXES]) {
     double places = 1;
     for (int i = 0; i < CVL_AXES; i++) {

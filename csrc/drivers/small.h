@@ -1,5 +1,5 @@
-/* Problems so small that a plan, packing for caches and a workspace from the heap would be most of their
- * cost: all that one image and group need stands on the stack. */
+/* Problems so small that a plan, packing for caches and a workspace from the heap would be most of
+ * their cost: all that one image and group need stands on the stack. */
 #ifndef CVL_SMALL_H
 #define CVL_SMALL_H
 
@@ -12,8 +12,8 @@ enum { CVL_SMALL_ELEMENTS = 3072, CVL_SMALL_LISTS = 768, CVL_SMALL_TERMS = 128 }
 /* Steps between two visits to the sums in memory, for their accuracy. */
 enum { CVL_SMALL_CUT = 64 };
 
-/* Where a tile keeps what all phases of an axis read: place `index` of run `run` < step holds source
- * first + run + index*step, so that the next position reads the next place. */
+/* Where a tile keeps what all phases of an axis read: place `index` of run `run` < step holds
+ * source first + run + index*step, so that the next position reads the next place. */
 typedef struct cvl_small_axis {
     ptrdiff_t first, step, length;
 } cvl_small_axis;

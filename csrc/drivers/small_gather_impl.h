@@ -1,8 +1,8 @@
 /* Gather of a small problem. Included by drivers_impl.h.
  *
- * The sources of one image and group stand in one tile (small_tile_impl.h), in which the destinations
- * of a phase of every axis are one line of positions, for a few output channels at once. What the line
- * computes between the end of a row and the start of the next is not kept.
+ * The sources of one image and group stand in one tile (small_tile_impl.h), in which the
+ * destinations of a phase of every axis are one line of positions, for a few output channels at
+ * once. What the line computes between the end of a row and the start of the next is not kept.
  */
 
 typedef struct small_gather {

@@ -1,12 +1,12 @@
 /* Weight gradient of a small problem. Included by drivers_impl.h.
  *
- * Lanes are the channels of dy, which are no more than a vector has. Each weight of one input channel and
- * tap is a row of the product tile; the rows of positions, where x and dy stand side by side, are its
- * terms.
+ * Lanes are the channels of dy, which are no more than a vector has. Each weight of one input
+ * channel and tap is a row of the product tile; the rows of positions, where x and dy stand side by
+ * side, are its terms.
  */
 
-/* The rows of positions of one image as terms, cut for accuracy, and where dy's row of each position
- * stands. Returns how many terms there are. */
+/* The rows of positions of one image as terms, cut for accuracy, and where dy's row of each
+ * position stands. Returns how many terms there are. */
 static ptrdiff_t list_small_terms(const cvl_reduce *r, const small_tile *tile, ptrdiff_t lanes,
                                   cvl_term *terms, ptrdiff_t *dy_row) {
     const ptrdiff_t columns = r->axis[2].out, cut = CVL_SMALL_CUT;

@@ -4,8 +4,9 @@
  *
  *     tile[channel][depth run][height run][width run][depth][height][width],
  *
- * padding as zeros. So a step to the next position on any axis is the same for all taps, and position
- * (d, h, w) reads, for a tap, place d*index_step[0] + h*index_step[1] + w + the tap's offset.
+ * padding as zeros. So a step to the next position on any axis is the same for all taps, and
+ * position (d, h, w) reads, for a tap, place d*index_step[0] + h*index_step[1] + w + the tap's
+ * offset.
  */
 
 /* What a small driver works in; small.c sees to it that a problem fits. */
@@ -45,8 +46,8 @@ static void list_sums(ptrdiff_t *list, const ptrdiff_t *const part[CVL_AXES],
         }
 }
 
-/* offset[tap]: what the taps read for the phases' first position. `parts` has room for the taps of each
- * axis. */
+/* offset[tap]: what the taps read for the phases' first position. `parts` has room for the taps of
+ * each axis. */
 static void list_small_taps(const small_tile *tile, const cvl_phase *const phase[CVL_AXES],
                             ptrdiff_t *parts, ptrdiff_t *offset) {
     const ptrdiff_t *part[CVL_AXES];
@@ -68,8 +69,8 @@ static void repeat_list(ptrdiff_t *list, ptrdiff_t taps, ptrdiff_t channels, ptr
         list[i] = list[i - taps] + step;
 }
 
-/* to[c, d, h, w] = from[c, d, h, w] for the counts and steps of channels and axes, in the fewest calls
- * of the kernel. */
+/* to[c, d, h, w] = from[c, d, h, w] for the counts and steps of channels and axes, in the fewest
+ * calls of the kernel. */
 static void copy_channels(real *to, ptrdiff_t to_channel, const ptrdiff_t to_step[CVL_AXES],
                           const real *from, ptrdiff_t from_channel,
                           const ptrdiff_t from_step[CVL_AXES], ptrdiff_t channels,
@@ -111,8 +112,8 @@ static void fill_small_runs(const small_tile *tile, const ptrdiff_t run[CVL_AXES
                   copy);
 }
 
-/* Fills the places inside the source; the others, the same for every image and group, must hold zeros
- * already. */
+/* Fills the places inside the source; the others, the same for every image and group, must hold
+ * zeros already. */
 static void fill_small_tile(const small_tile *tile, real *to, const real *src,
                             const cvl_data_strides *strides, ptrdiff_t channels,
                             const cvl_gather_axis axis[CVL_AXES], copy_kernel *copy) {

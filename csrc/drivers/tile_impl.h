@@ -29,8 +29,8 @@ static bool tile_is_inside(const input_tile *tile, const ptrdiff_t in[CVL_AXES])
     return true;
 }
 
-/* Whether the tile lies within a few times the source's size of it, so that no step that is never taken,
- * between padding and padding, is too long to be multiplied. */
+/* Whether the tile lies within a few times the source's size of it, so that no step that is never
+ * taken, between padding and padding, is too long to be multiplied. */
 static bool tile_is_near(const input_tile *tile, const ptrdiff_t in[CVL_AXES]) {
     enum { few = 8 };
     for (int i = 0; i < CVL_AXES; i++) {
@@ -43,8 +43,9 @@ static bool tile_is_near(const input_tile *tile, const ptrdiff_t in[CVL_AXES]) {
     return true;
 }
 
-/* Reads the source where it stands. A step that is never taken may be too long to be multiplied: only steps
- * between two places are, and none along an axis of one element, whose stride may be anything. */
+/* Reads the source where it stands. A step that is never taken may be too long to be multiplied:
+ * only steps between two places are, and none along an axis of one element, whose stride may be
+ * anything. */
 static void tile_in_place(input_tile *tile, const real *src, const cvl_data_strides *strides,
                           const ptrdiff_t in[CVL_AXES]) {
     tile->base = src;
@@ -59,7 +60,8 @@ static void tile_in_place(input_tile *tile, const real *src, const cvl_data_stri
     }
 }
 
-/* Leaves out the places of a shared run that lie outside the source; returns how many of them are at its start. */
+/* Leaves out the places of a shared run that lie outside the source; returns how many of them are
+ * at its start. */
 static ptrdiff_t clip_map(cvl_map *map, ptrdiff_t shift, ptrdiff_t in) {
     ptrdiff_t begin, end;
     if (map->kind != CVL_SHARED || map->runs != 1)
@@ -76,7 +78,8 @@ static void unclip_map(input_tile *tile, int axis, ptrdiff_t skipped) {
     tile->map[axis].first -= skipped * tile->map[axis].step;
 }
 
-/* Packs with the channels together: tile[depth][height][width][channels], each place `pitch` apart. */
+/* Packs with the channels together: tile[depth][height][width][channels], each place `pitch`
+ * apart. */
 static void pack_channels_together(input_tile *tile, real *to, ptrdiff_t pitch, const real *src,
                                    const cvl_data_strides *strides, ptrdiff_t channels,
                                    const ptrdiff_t in[CVL_AXES], copy_kernel *copy) {
@@ -118,8 +121,9 @@ static void pack_channels_together(input_tile *tile, real *to, ptrdiff_t pitch, 
     }
 }
 
-/* Elements from channel to channel of a tile with the positions together: an odd number of cache lines,
- * so that the channels of one position do not all fall into the same few sets of the cache. */
+/* Elements from channel to channel of a tile with the positions together: an odd number of cache
+ * lines, so that the channels of one position do not all fall into the same few sets of the
+ * cache. */
 static ptrdiff_t channel_room(ptrdiff_t places) {
     const ptrdiff_t line = 64 / (ptrdiff_t)sizeof(real);
     return cvl_scale_bytes((places / line + (places % line != 0)) | 1, line);

@@ -1,9 +1,9 @@
 /* The kernels: what each computes, and the geometry that travels with it.
  *
- * A kernel is one register tile or one in-cache move. It allocates nothing, starts no thread, cannot
- * fail, and does not know what a convolution is. Kernels are written once, in kernels_impl.h, and
- * built once per instruction set and dtype; each build fills one cvl_kernels table. Drivers take
- * every tile size from the table and never name an instruction set.
+ * A kernel is one register tile or one in-cache move. It allocates nothing, starts no thread,
+ * cannot fail, and does not know what a convolution is. Kernels are written once, in
+ * kernels_impl.h, and built once per instruction set and dtype; each build fills one cvl_kernels
+ * table. Drivers take every tile size from the table and never name an instruction set.
  *
  * L is the number of lanes of a vector. No pointer needs alignment. Outputs overlap no input.
  */
@@ -22,25 +22,24 @@ enum {
     CVL_MAX_RUN = 7,     /* the most taps of a run of a lane tile */
 };
 
-/* One run of a product tile's reduction: `length` steps from offset a of A and row b of B on. After a
- * term with `flush` the sums are added to C and start again from zero: short runs keep the rounding
- * error of long reductions low. */
+/* One run of a product tile's reduction: `length` steps from offset a of A and row b of B on. After
+ * a term with `flush` the sums are added to C and start again from zero: short runs keep the
+ * rounding error of long reductions low. */
 typedef struct cvl_term {
     ptrdiff_t a, b, length;
     bool flush;
 } cvl_term;
 
-/* Some taps of a lane tile, one step after another, the first at offset x of X and w of W (of C where the
- * weights are summed). It lies `place`
- * places further along its axis than the tile's first pixel. After a run with `flush` the sums are added to
- * C and start again from zero. */
+/* Some taps of a lane tile, one step after another, the first at offset x of X and w of W (of C
+ * where the weights are summed). It lies `place` places further along its axis than the tile's
+ * first pixel. After a run with `flush` the sums are added to C and start again from zero. */
 typedef struct cvl_lane_run {
     ptrdiff_t x, w, taps, place;
     bool flush;
 } cvl_lane_run;
 
-/* Where a lane tile's pixels lie along an axis of `count` places: the first at `first`, each next one `step`
- * further. What lies outside is neither read nor summed. */
+/* Where a lane tile's pixels lie along an axis of `count` places: the first at `first`, each next
+ * one `step` further. What lies outside is neither read nor summed. */
 typedef struct cvl_places {
     ptrdiff_t first, step, count;
 } cvl_places;
@@ -103,20 +102,20 @@ CVL_DECLARE_KERNELS(float, f32)
 CVL_DECLARE_KERNELS(double, f64)
 /* clang-format on */
 
-/* product_tile[v - 1][m - 1], for v <= vectors and m <= rows[v - 1]: m rows of A times a panel of B.
+/* product_tile[v - 1][m - 1], for v <= vectors, m <= rows[v - 1]: m rows of A times a panel of B.
  *
  *     C[i][j] = S[i][j] + sum over terms t, steps k < t.length of
  *               a[t.a + a_row[i] + k*a_step] * b[b_row[t.b + k] + j],   i < m, j < v*L
  *
- * is stored at c[c_row[i] + j]. It starts from S[i][j] = init[init_row[i] + j], from init[init_row[i]]
- * in all lanes with init_splat, or from zero with init NULL; to add to C, init is c itself. The sums
- * stay in registers between two flushes. A is read one element at a time, B and C in full vectors:
- * where fewer than v*L columns count, B must be padded (its padding only reaches unused columns) and C
- * must have the room. With `stream` the last sums go past the caches where they are whole cache lines; a fence
- * must follow before others read them.
+ * is stored at c[c_row[i] + j]. It starts from S[i][j] = init[init_row[i] + j], from
+ * init[init_row[i]] in all lanes with init_splat, or from zero with init NULL; to add to C, init is
+ * c itself. The sums stay in registers between two flushes. A is read one element at a time, B and
+ * C in full vectors: where fewer than v*L columns count, B must be padded (its padding only reaches
+ * unused columns) and C must have the room. With `stream` the last sums go past the caches where
+ * they are whole cache lines; a fence must follow before others read them.
  *
- * tall_tile[m - 1], for m <= tall_rows: the same for v = 1 and rows at even steps, i*a_row, i*c_row and
- * i*init_row.
+ * tall_tile[m - 1], for m <= tall_rows: the same for v = 1 and rows at even steps, i*a_row, i*c_row
+ * and i*init_row.
  *
  * pixel_tile[m - 1], for m <= pixel_rows: lanes are neighbouring output positions.
  *
@@ -131,8 +130,8 @@ CVL_DECLARE_KERNELS(double, f64)
  *     C[i][j] = init[0] + sum over h < a_rows, w < a_columns of
  *               a[h*a_columns + w] * b[(i + h)*b_row + b_column[w] + j],   i < rows, j < vectors*L
  *
- * is stored at c[i*c_row + j]; with init NULL it is added to what stands there. Each vector of b is loaded
- * once for all rows that it reaches, of CVL_ROW_TILE at a time.
+ * is stored at c[i*c_row + j]; with init NULL it is added to what stands there. Each vector of b is
+ * loaded once for all rows that it reaches, of CVL_ROW_TILE at a time.
  *
  * lane_tile: lanes are channels, each with weights of its own (depthwise).
  *
@@ -140,9 +139,9 @@ CVL_DECLARE_KERNELS(double, f64)
  *                  x[i*x_row + r.x + (p + k)*x_step + j] * w[r.w + k*w_step + j],
  *                  i < rows, p < pixels, j < channels,
  *
- * is stored at c[i*c_row + p*c_step + j], where only places 0 <= places.first + r.place + (p + k)*places.step <
- * places.count take part. A run has 1 to CVL_MAX_RUN taps. There are at least L channels; the last vector
- * of them overlaps its neighbour.
+ * is stored at c[i*c_row + p*c_step + j], where only places 0 <= places.first + r.place + (p +
+ * k)*places.step < places.count take part. A run has 1 to CVL_MAX_RUN taps. There are at least L
+ * channels; the last vector of them overlaps its neighbour.
  *
  * tap_sums: one filter's gradient from rows of neighbouring positions.
  *
@@ -151,13 +150,16 @@ CVL_DECLARE_KERNELS(double, f64)
  *
  * Reads dy and x up to `columns` rounded up to vectors; what lies beyond takes no part, be it NaN.
  *
- * lane_sums: the gradient of one vector of channels with a filter each, its runs and places as lane_tile's.
+ * lane_sums: the gradient of one vector of channels with a filter each, its runs and places as
+ * lane_tile's.
  *
- *     c[r.w + k*c_step + j] += sum over i < rows, p < pixels of
- *                              dy[i*dy_row + p*dy_step + j] * x[i*x_row + r.x + (p + k)*x_step + j],
- *                              r a run, k < r.taps, j < L.
+ *     c[r.w + k*c_step + j] +=
+ *         sum over i < rows, p < pixels of
+ *         dy[i*dy_row + p*dy_step + j] * x[i*x_row + r.x + (p + k)*x_step + j],
+ *         r a run, k < r.taps, j < L.
  *
- * A place that does not exist adds dy times zero. Runs of the same taps and place are best together.
+ * A place that does not exist adds dy times zero. Runs of the same taps and place are best
+ * together.
  *
  * copy: dst[r*dst_row + s*dst_column] = src[r*src_row + s*src_column]. Fast where both have a unit
  * stride: as row copies where it is the same axis, as a transposition where it is not; and where

@@ -5,11 +5,11 @@
  *     CVL_VECTOR_BYTES   the size of a vector register
  *     CVL_REGISTERS      how many of them there are
  *
- * besides support/real_<dtype>.h. Everything but the table is static, so that no function built for a
- * newer CPU can be linked into code that runs on an older one.
+ * besides support/real_<dtype>.h. Everything but the table is static, so that no function built for
+ * a newer CPU can be linked into code that runs on an older one.
  *
- * A tile is an always-inlined body whose row and vector counts are constants at each place it is used:
- * the loops over them vanish and the sums stay in registers. */
+ * A tile is an always-inlined body whose row and vector counts are constants at each place it is
+ * used: the loops over them vanish and the sums stay in registers. */
 #include <stdint.h>
 
 #include "kernels/kernels.h"
@@ -22,8 +22,8 @@
 #define CVL_UNROLL _Pragma("GCC unroll 16")
 #endif
 
-/* Whether v vectors from an address on, or from the bitwise or of several, are whole cache lines, which may be
- * written without being read first. */
+/* Whether v vectors from an address on, or from the bitwise or of several, are whole cache lines,
+ * which may be written without being read first. */
 static inline bool whole_lines(uintptr_t at, int v) {
     enum { line = 64 };
     return v * CVL_VECTOR_BYTES % line == 0 && at % line == 0;
@@ -80,7 +80,8 @@ static inline CVL_INLINE void product_body(const int m, const int v, real *c,
             more = !terms->flush && terms + 1 < end;
         }
 
-        /* All loads before the first store: a load waits for a store whose address looks the same. */
+        /* All loads before the first store: a load waits for a store whose address looks the
+         * same. */
         if (init)
             product_start(m, v, sum, init, init_row, init_splat);
         uintptr_t lines = (uintptr_t)c;
@@ -132,8 +133,9 @@ static inline CVL_INLINE real at_bytes(const real *p, ptrdiff_t bytes) {
     return *(const real *)((const char *)p + bytes);
 }
 
-/* A pointer to every row would not fit the registers, and then each row costs two loads a step: these rows are
- * reached from two pointers by multiples of one step, which the compiler is kept from computing ahead. */
+/* A pointer to every row would not fit the registers, and then each row costs two loads a step:
+ * these rows are reached from two pointers by multiples of one step, which the compiler is kept
+ * from computing ahead. */
 static inline CVL_INLINE void tall_body(const int m, real *c, ptrdiff_t c_row, const real *init,
                                         ptrdiff_t init_row, bool init_splat, const real *a,
                                         ptrdiff_t a_row, ptrdiff_t a_step, const real *b,
@@ -142,7 +144,8 @@ static inline CVL_INLINE void tall_body(const int m, real *c, ptrdiff_t c_row, c
     const cvl_term *const end = terms + n_terms;
     ptrdiff_t row1 = a_row * (ptrdiff_t)sizeof(real), row3 = 3 * row1, row5 = 5 * row1;
     ptrdiff_t row7 = 7 * row1;
-    /* Rows of one term are met once, in a stream from memory: the next tile's are asked for ahead. */
+    /* Rows of one term are met once, in a stream from memory: the next tile's are asked for
+     * ahead. */
     enum { line = 64 / sizeof(real) };
     for (int i = m; i < 2 * m && n_terms == 1 && a_step == 1; i++)
         for (ptrdiff_t k = 0; k < terms->length; k += line)
@@ -165,8 +168,9 @@ static inline CVL_INLINE void tall_body(const int m, real *c, ptrdiff_t c_row, c
             }
             more = !terms->flush && terms + 1 < end;
         }
-        CVL_UNROLL for (int i = 0; i < m && init; i++)
-            sum[i] += init_splat ? splat(init[i * init_row]) : load(init + i * init_row);
+        if (init)
+            CVL_UNROLL for (int i = 0; i < m; i++)
+                sum[i] += init_splat ? splat(init[i * init_row]) : load(init + i * init_row);
         CVL_UNROLL for (int i = 0; i < m; i++)
             put(c + i * c_row, sum[i],
                 stream && terms == end && whole_lines((uintptr_t)(c + i * c_row), 1));
@@ -180,9 +184,9 @@ static inline CVL_INLINE void tall_body(const int m, real *c, ptrdiff_t c_row, c
     static void tall_##m(real *c, ptrdiff_t c_row, const real *init, ptrdiff_t init_row,           \
                          bool init_splat, const real *a, ptrdiff_t a_row, ptrdiff_t a_step,        \
                          const real *b, const ptrdiff_t *b_row, const cvl_term *terms,             \
-                         ptrdiff_t n_terms, bool stream) {                                                      \
+                         ptrdiff_t n_terms, bool stream) {                                         \
         tall_body(m, c, c_row, init, init_row, init_splat, a, a_row, a_step, b, b_row, terms,      \
-                  n_terms, stream);                                                                        \
+                  n_terms, stream);                                                                \
     }
 TALL_TILE(1)
 TALL_TILE(2)
@@ -252,7 +256,7 @@ static inline CVL_INLINE void pixel_body(const int m, const int v, real *c,
                                     const real *b, const ptrdiff_t *b_offset, ptrdiff_t length,    \
                                     ptrdiff_t vectors, const real *init) {                         \
         for (; vectors >= PIXEL_VECTORS(m); vectors -= PIXEL_VECTORS(m)) {                         \
-            pixel_body(m, PIXEL_VECTORS(m), c, c_row, a, a_row, b, b_offset, length, init);                  \
+            pixel_body(m, PIXEL_VECTORS(m), c, c_row, a, a_row, b, b_offset, length, init);        \
             c += PIXEL_VECTORS(m) * L;                                                             \
             b += PIXEL_VECTORS(m) * L;                                                             \
         }                                                                                          \
@@ -287,7 +291,8 @@ PIXEL_TILE(8)
 #define ROW_VECTORS 2
 #endif
 
-/* One row of inputs for output rows lo..hi; a points at the row of weights that output row 0 would have. */
+/* One row of inputs for output rows lo..hi; a points at the row of weights that output row 0 would
+ * have. */
 static inline CVL_INLINE void row_steps(const int lo, const int hi, const int v,
                                         vec sum[CVL_ROW_TILE][ROW_VECTORS], const real *a,
                                         ptrdiff_t a_columns, const real *b,
@@ -348,7 +353,8 @@ static void row_tile(real *c, ptrdiff_t c_row, const real *a, ptrdiff_t a_rows, 
         real *to = c + i * c_row;
         const real *from = b + i * b_row;
         ptrdiff_t left = vectors;
-        for (; left >= ROW_VECTORS; left -= ROW_VECTORS, to += ROW_VECTORS * L, from += ROW_VECTORS * L)
+        for (; left >= ROW_VECTORS;
+             left -= ROW_VECTORS, to += ROW_VECTORS * L, from += ROW_VECTORS * L)
             ROW_BODY(ROW_VECTORS);
         if (left == 1)
             ROW_BODY(1);
@@ -362,16 +368,16 @@ static void row_tile(real *c, ptrdiff_t c_row, const real *a, ptrdiff_t a_rows, 
 #undef ROW_BODY
 }
 
-/* The start of the next vector of a line of `length` >= L: the last one may overlap its neighbour, and
- * writes again what stands there. */
+/* The start of the next vector of a line of `length` >= L: the last one may overlap its neighbour,
+ * and writes again what stands there. */
 static inline ptrdiff_t next_vector(ptrdiff_t i, ptrdiff_t length) {
     return i + L < length && i + 2 * L > length ? length - L : i + L;
 }
 
 /* ---- lane tile ------------------------------------------------------------------------------ */
 
-/* A run of n taps for m pixels: every place is loaded once, for all pixels that it feeds. Places are checked
- * unless all of them are known to be `inside`. */
+/* A run of n taps for m pixels: every place is loaded once, for all pixels that it feeds. Places
+ * are checked unless all of them are known to be `inside`. */
 static inline CVL_INLINE void lane_run(const int m, const int n, const bool inside, vec *sum,
                                        const real *x, ptrdiff_t x_step, const real *w,
                                        ptrdiff_t w_step, ptrdiff_t place,
@@ -429,7 +435,8 @@ enum {
     lane_strip = 8 * CVL_VECTOR_BYTES / CVL_REAL_BYTES,
 };
 
-/* m pixels of some rows, all channels: a strip of them for all rows, whose inputs overlap, before the next. */
+/* m pixels of some rows, all channels: a strip of them for all rows, whose inputs overlap, before
+ * the next. */
 #define LANE_TILE(m)                                                                               \
     static void lane_##m(real *c, ptrdiff_t c_row, ptrdiff_t c_step, const real *init,             \
                          const real *x, ptrdiff_t x_row, ptrdiff_t x_step, const real *w,          \
@@ -533,7 +540,8 @@ static void tap_sums(real *c, const real *dy, ptrdiff_t dy_row, const real *x, p
 #define LANE_RUNS(n) ((n) == 1 ? 7 : (n) == 2 ? 3 : (n) == 3 ? 2 : 1)
 #endif
 
-/* t runs of n taps. The n places that a pixel meets stay in registers, and one of them is new to it. */
+/* t runs of n taps. The n places that a pixel meets stay in registers, and one of them is new to
+ * it. */
 static inline CVL_INLINE void lane_sums_body(const int t, const int n, real *c, ptrdiff_t c_step,
                                              const real *dy, ptrdiff_t dy_row, ptrdiff_t dy_step,
                                              const real *x, ptrdiff_t x_row, ptrdiff_t x_step,
@@ -638,8 +646,8 @@ static real sum_run(const real *x, ptrdiff_t length) {
 
 /* ---- copy ----------------------------------------------------------------------------------- */
 
-/* Transposes L x L in registers: for each power of two s < L, rows i and i + s exchange the halves of
- * every block of 2s columns (Eklundh 1972). */
+/* Transposes L x L in registers: for each power of two s < L, rows i and i + s exchange the halves
+ * of every block of 2s columns (Eklundh 1972). */
 #if CVL_VECTOR_BYTES / CVL_REAL_BYTES == 2
 #define EXCHANGES 1
 #define EVENS(a, b) __builtin_shufflevector(a, b, 0, 2)
@@ -723,10 +731,10 @@ static inline void transpose_scalar(real *dst, ptrdiff_t dst_row, const real *sr
             dst[s * dst_row + r] = src[r * src_row + s];
 }
 
-/* L rows of fewer than L columns. Rows are loaded whole where the next row lies that far away: `last` says
- * that there is none. */
-static inline void transpose_narrow(real *dst, ptrdiff_t dst_row, const real *src, ptrdiff_t src_row,
-                                    ptrdiff_t columns, bool last) {
+/* L rows of fewer than L columns. Rows are loaded whole where the next row lies that far away:
+ * `last` says that there is none. */
+static inline void transpose_narrow(real *dst, ptrdiff_t dst_row, const real *src,
+                                    ptrdiff_t src_row, ptrdiff_t columns, bool last) {
     vec r[L];
     CVL_UNROLL for (int i = 0; i < L - 1; i++) r[i] = load(src + i * src_row);
     r[L - 1] = last ? load_first(src + (L - 1) * src_row, columns) : load(src + (L - 1) * src_row);
@@ -735,8 +743,8 @@ static inline void transpose_narrow(real *dst, ptrdiff_t dst_row, const real *sr
         store(dst + s * dst_row, r[s]);
 }
 
-/* The same, block by block. A last column or two are not worth a block; nor are rows so close together
- * that a whole vector of the last but one would reach beyond the last. */
+/* The same, block by block. A last column or two are not worth a block; nor are rows so close
+ * together that a whole vector of the last but one would reach beyond the last. */
 static void transpose(real *dst, ptrdiff_t dst_row, const real *src, ptrdiff_t src_row,
                       ptrdiff_t rows, ptrdiff_t columns) {
     const ptrdiff_t rest = columns % L;

@@ -17,8 +17,8 @@ static inline void store(real *p, vec v) {
     *(unaligned_vec *)p = v;
 }
 
-/* Stores to an aligned address past the caches, where the instruction set has such a store. The order of such
- * stores among others is not kept: a fence must follow the last. */
+/* Stores to an aligned address past the caches, where the instruction set has such a store. The
+ * order of such stores among others is not kept: a fence must follow the last. */
 static inline void store_past_caches(real *p, vec v) {
 #if defined(__clang__)
     __builtin_nontemporal_store(v, (vec *)p);
@@ -33,8 +33,8 @@ static inline void store_past_caches(real *p, vec v) {
 #endif
 }
 
-/* A vector that is loaded once, into a register: a compiler that sees a load used several times may load
- * again for each use, and loads are what bounds a tile that has few sums to each. */
+/* A vector that is loaded once, into a register: a compiler that sees a load used several times may
+ * load again for each use, and loads are what bounds a tile that has few sums to each. */
 static inline vec load_once(const real *p) {
     vec v = load(p);
 #if defined(__aarch64__) && CVL_VECTOR_BYTES == 16

@@ -34,10 +34,11 @@ static tap_counts count_taps(const cvl_gather_axis *axis) {
     return n;
 }
 
-/* Whether a result with contiguous rows is computed as it stands, with positions along the lanes, or with
- * channels along them and transposed. Both are estimated per destination, in multiplications, of which a
- * vector does many while one element is moved: channels transpose inputs and results; panels compute taps
- * that meet padding, copy inputs once for every tap of a row, and scatter the results of several phases. */
+/* Whether a result with contiguous rows is computed as it stands, with positions along the lanes,
+ * or with channels along them and transposed. Both are estimated per destination, in
+ * multiplications, of which a vector does many while one element is moved: channels transpose
+ * inputs and results; panels compute taps that meet padding, copy inputs once for every tap of a
+ * row, and scatter the results of several phases. */
 static bool gather_panels(const cvl_gather *g) {
     const double transposed = 15, copied = 10, scattered = 45;
     const double ic = (double)g->ic, oc = (double)g->oc;
@@ -57,8 +58,9 @@ static bool gather_panels(const cvl_gather *g) {
     return by_panels_cost < by_channels_cost;
 }
 
-/* Depthwise: whether channels along the lanes are best. Channels that do not stand together are moved so that
- * they do: worth it for many taps, and for planes so small that rows of positions would leave lanes empty. */
+/* Depthwise: whether channels along the lanes are best. Channels that do not stand together are
+ * moved so that they do: worth it for many taps, and for planes so small that rows of positions
+ * would leave lanes empty. */
 static bool by_lanes_best(ptrdiff_t ic, ptrdiff_t oc, ptrdiff_t groups, const cvl_gather_axis *axis,
                           bool together, ptrdiff_t lanes) {
     enum { many_taps = 8, few_vectors = 8 };
@@ -87,13 +89,14 @@ static cvl_status run_gather(cvl_dtype dtype, cvl_gather *g) {
     if (!(depthwise && together) && cvl_is_small_gather(g, small))
         return (dtype == CVL_F32 ? cvl_gather_small_f32 : cvl_gather_small_f64)(g, small, kernels);
     gather_fn *const gather = choose_gather(dtype, g, kernels, lanes, together);
-    /* All but the channels driver bring the rows of a tile together, with what lies between them. */
+    /* All but the channels driver bring the rows of a tile together, with what lies between
+     * them. */
     const cvl_status status = gather == by_channels[dtype] ? CVL_OK : cvl_split_axis(&g->axis[1]);
     return status == CVL_OK ? gather(g, kernels) : status;
 }
 
-/* Whether a weight gradient is summed over long rows as they stand: to one input channel's few weights,
- * transposing dy would be most of the work. */
+/* Whether a weight gradient is summed over long rows as they stand: to one input channel's few
+ * weights, transposing dy would be most of the work. */
 static bool reduce_pixels(const cvl_reduce *r, ptrdiff_t lanes) {
     enum { few_taps = 32 };
     const ptrdiff_t taps =
@@ -107,8 +110,8 @@ static double filled(ptrdiff_t channels, ptrdiff_t lanes) {
     return (double)channels / (double)((channels + lanes - 1) / lanes * lanes);
 }
 
-/* Whether the input channels are those along the lanes: they must fill them better, or, with one tap, as well
- * where the weights want them so. */
+/* Whether the input channels are those along the lanes: they must fill them better, or, with one
+ * tap, as well where the weights want them so. */
 static bool reduce_lanes_of_x(const cvl_reduce *r, ptrdiff_t lanes) {
     const double worth = 1.25; /* one product for each tap instead of one for them all */
     const ptrdiff_t taps =

@@ -2,8 +2,8 @@
  *
  *     columns[n, (c, kd, kh, kw), (od, oh, ow)] = x[n, c, od*stride - pad + kd*dilation, ...]
  *
- * Both walk one channel of one image at a time, tap by tap, so a channel of x belongs to one task and
- * fold adds to it in one order. */
+ * Both walk one channel of one image at a time, tap by tap, so a channel of x belongs to one task
+ * and fold adds to it in one order. */
 #include "cvl.h"
 #include "support/threads.h"
 

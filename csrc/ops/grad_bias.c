@@ -27,7 +27,8 @@ static double sum_piece(const bias_job *job, ptrdiff_t at, ptrdiff_t terms) {
     return sum;
 }
 
-/* A sum of pieces, itself in parts: one running sum would be rounded as often as there are pieces. */
+/* A sum of pieces, itself in parts: one running sum would be rounded as often as there are
+ * pieces. */
 typedef struct parted_sum {
     double total, part;
     int terms; /* of the part */

@@ -1,6 +1,7 @@
-/* The oracle that needs no other library: every primitive as plain loops, each output element summed
- * in double in the order of the formula. It is compared with torch once and with the kernels always;
- * it is never used to compute a user's answer. Equation numbers are those of docs/math.md. */
+/* The oracle that needs no other library: every primitive as plain loops, each output element
+ * summed in double in the order of the formula. It is compared with torch once and with the kernels
+ * always; it is never used to compute a user's answer. Equation numbers are those of
+ * docs/math.md. */
 #include "cvl.h"
 
 #define for_each_position(axes, size, d, h, w)                                                     \
@@ -26,7 +27,8 @@ static ptrdiff_t cvl_output_index(const cvl_axis *a, ptrdiff_t in, ptrdiff_t k) 
     return scaled / a->stride < a->out ? scaled / a->stride : -1;
 }
 
-/* Where an array has no elements, its outermost loop shall end at once, however long another axis is. */
+/* Where an array has no elements, its outermost loop shall end at once, however long another axis
+ * is. */
 static cvl_problem with_short_loops(const cvl_problem *p) {
     cvl_problem q = *p;
     cvl_axis *a = q.axis;

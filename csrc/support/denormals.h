@@ -1,8 +1,8 @@
 /* Numbers below the normal range (below 1.2e-38 in float, 2.2e-308 in double) as zeros.
  *
- * Many processors multiply them a hundred times slower than others. While a problem is computed they are
- * read as zero and none is produced, whatever the caller's mode, which comes back afterwards; so the results
- * do not depend on who calls, or in which thread. */
+ * Many processors multiply them a hundred times slower than others. While a problem is computed
+ * they are read as zero and none is produced, whatever the caller's mode, which comes back
+ * afterwards; so the results do not depend on who calls, or in which thread. */
 #ifndef CVL_DENORMALS_H
 #define CVL_DENORMALS_H
 

@@ -8,9 +8,9 @@
 
 enum { cache_line = 64 };
 
-/* A thread keeps the last workspace it has freed, if it is not large, for its next call: memory that goes
- * back to the system comes from it again a page at a time, which can take longer than a small problem.
- * The sanitizers shall see every workspace come and go. */
+/* A thread keeps the last workspace it has freed, if it is not large, for its next call: memory
+ * that goes back to the system comes from it again a page at a time, which can take longer than a
+ * small problem. The sanitizers shall see every workspace come and go. */
 #if defined(__SANITIZE_ADDRESS__) || defined(CVL_KEEP_NOTHING)
 enum { most_kept_bytes = 0 };
 #else

@@ -15,8 +15,8 @@ ptrdiff_t cvl_part_bytes(ptrdiff_t count, size_t size);
 ptrdiff_t cvl_add_bytes(ptrdiff_t a, ptrdiff_t b);
 ptrdiff_t cvl_scale_bytes(ptrdiff_t a, ptrdiff_t times);
 
-/* A workspace laid out part by part: `bytes` are taken. With memory NULL it only counts, so the function
- * that lays a workspace out also says how large it is. */
+/* A workspace laid out part by part: `bytes` are taken. With memory NULL it only counts, so the
+ * function that lays a workspace out also says how large it is. */
 typedef struct cvl_arena {
     char *memory;
     ptrdiff_t bytes;

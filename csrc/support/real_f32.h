@@ -1,5 +1,6 @@
-/* Makes a source file that is written for any `real` one for float. A file that includes this is of one
- * dtype, so its static names need no suffix; those that other files see get it from CVL_TYPED. */
+/* Makes a source file that is written for any `real` one for float. A file that includes this is of
+ * one dtype, so its static names need no suffix; those that other files see get it from
+ * CVL_TYPED. */
 #include <stdint.h>
 
 #define real float

@@ -13,7 +13,8 @@
 #include "cvl.h"
 #include "support/denormals.h"
 
-/* Waking a second thread costs several microseconds: the time of about this many multiplications. */
+/* Waking a second thread costs several microseconds: the time of about this many
+ * multiplications. */
 static const double worth_a_thread = 500e3;
 
 static atomic_int wanted_threads = 1;
@@ -28,8 +29,8 @@ int cvl_get_num_threads(void) {
 
 #ifdef _OPENMP
 
-/* libgomp's threads do not exist in a forked child, yet it would wait for them: a child of a process
- * whose pool has run stays on one thread. */
+/* libgomp's threads do not exist in a forked child, yet it would wait for them: a child of a
+ * process whose pool has run stays on one thread. */
 static atomic_bool pool_used, pool_lost;
 
 static void after_fork_in_child(void) {
@@ -54,9 +55,9 @@ static void *pass(void *gate) {
     return NULL;
 }
 
-/* libgomp ends the process when it cannot start a thread, and it keeps a pool for each caller. So before
- * a caller's pool grows, as many threads are started and ended here, all at once: the system gave them
- * and will again. Returns how many there can be, the caller with them. */
+/* libgomp ends the process when it cannot start a thread, and it keeps a pool for each caller. So
+ * before a caller's pool grows, as many threads are started and ended here, all at once: the system
+ * gave them and will again. Returns how many there can be, the caller with them. */
 static int threads_to_be_had(int threads) {
     static _Thread_local int had = 1;
     if (threads <= had)

@@ -11,8 +11,8 @@ typedef void (*cvl_task_fn)(void *context, ptrdiff_t begin, ptrdiff_t end, int t
  * job is too small to gain. */
 int cvl_threads_for(ptrdiff_t tasks, double work);
 
-/* Into how many tasks it is worth cutting a job of so many multiplications, where the results do not depend
- * on the cut: one, or a few for each thread that may take part. */
+/* Into how many tasks it is worth cutting a job of so many multiplications, where the results do
+ * not depend on the cut: one, or a few for each thread that may take part. */
 ptrdiff_t cvl_enough_tasks(double work);
 
 /* Does all tasks, handing them out in runs of `grain`, and returns when the last is done. Which

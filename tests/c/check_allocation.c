@@ -1,5 +1,5 @@
-/* Lets every allocation of every operation fail in turn: the operation says so, frees all it has, and
- * then gives the right answer with memory enough.
+/* Lets every allocation of every operation fail in turn: the operation says so, frees all it has,
+ * and then gives the right answer with memory enough.
  *
  *     check_allocation [--heap]
  */

@@ -1,8 +1,8 @@
 /* Every kernel of every instruction set that runs here, against kernels.h's formulas in plain C.
  *
- * Offsets and strides are drawn, of either sign; each array's memory is exactly what the contract lets
- * a kernel touch, with pages that fault beyond it; what a kernel may read but must not use is NaN, and
- * what it must not write is found unchanged. Elements are small integers: sums are exact.
+ * Offsets and strides are drawn, of either sign; each array's memory is exactly what the contract
+ * lets a kernel touch, with pages that fault beyond it; what a kernel may read but must not use is
+ * NaN, and what it must not write is found unchanged. Elements are small integers: sums are exact.
  *
  *     check_kernels [--heap] [--seed S] [--cases N]
  */

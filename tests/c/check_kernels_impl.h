@@ -11,7 +11,9 @@ typedef struct CVL_NAME(array) {
 
 static CVL_NAME(array) CVL_NAME(make)(source *s, span used) {
     const size_t bytes = (size_t)(used.high - used.low) * sizeof(real);
-    CVL_NAME(array) a = {.memory = guard_alloc(bytes, draw(s, 0, 3) > 0), .copy = guard_alloc(bytes, true)};
+    CVL_NAME(array) a;
+    a.memory = guard_alloc(bytes, draw(s, 0, 3) > 0);
+    a.copy = guard_alloc(bytes, true);
     a.at = (real *)a.memory.data - used.low;
     a.copy_at = (real *)a.copy.data - used.low;
     for (size_t i = 0; i < bytes / sizeof(real); i++)

@@ -1,5 +1,5 @@
-/* Every operation on drawn problems, common and extreme, against plain loops, on every instruction set
- * that runs here. Elements are small integers, so results are compared exactly.
+/* Every operation on drawn problems, common and extreme, against plain loops, on every instruction
+ * set that runs here. Elements are small integers, so results are compared exactly.
  *
  *     check_ops [--heap] [--seed S] [--cases N]
  */
@@ -27,7 +27,8 @@ static void check_cases(uint64_t seed, int cases) {
     }
 }
 
-/* The output of a problem large enough for several threads, bit for bit the same with each number. */
+/* The output of a problem large enough for several threads, bit for bit the same with each
+ * number. */
 static void check_threads(uint64_t seed, int cases) {
     for (int i = 0; i < cases; i++) {
         source s = {.state = seed + (uint64_t)i};

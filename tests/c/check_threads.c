@@ -1,5 +1,5 @@
-/* Calls from several threads at once, while another keeps changing the settings. For ThreadSanitizer,
- * which sees every race, and without it: each result is the one computed alone.
+/* Calls from several threads at once, while another keeps changing the settings. For
+ * ThreadSanitizer, which sees every race, and without it: each result is the one computed alone.
  *
  *     check_threads [--heap] [--rounds N]
  */

@@ -1,5 +1,5 @@
-/* For LD_PRELOAD: aligned_alloc, which is where the C core's memory comes from, and a way to have its
- * nth call from now fail. */
+/* For LD_PRELOAD: aligned_alloc, which is where the C core's memory comes from, and a way to have
+ * its nth call from now fail. */
 #include <errno.h>
 #include <stdatomic.h>
 #include <stdlib.h>

@@ -5,9 +5,10 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-/* Exactly `bytes` bytes between two pages that fault when touched: flush with the second one, or with
- * the first. For a tool that watches the heap (valgrind, AddressSanitizer), guard_use_heap(true)
- * makes it a malloc of exactly that size. Ends the program when there is no memory. */
+/* Exactly `bytes` bytes between two pages that fault when touched: flush with the second one, or
+ * with the first. For a tool that watches the heap (valgrind, AddressSanitizer),
+ * guard_use_heap(true) makes it a malloc of exactly that size. Ends the program when there is no
+ * memory. */
 typedef struct guarded {
     void *data;
     size_t bytes;
@@ -22,8 +23,8 @@ void guard_free(guarded *g);
 /* Makes a write fault. Does nothing on the heap. */
 void guard_read_only(const guarded *g);
 
-/* The core's own allocations, linked to come here (-Wl,--wrap=cvl_alloc,--wrap=cvl_free): filled with
- * NaN and guarded in the same way. The nth one from now fails (0: none does). */
+/* The core's own allocations, linked to come here (-Wl,--wrap=cvl_alloc,--wrap=cvl_free): filled
+ * with NaN and guarded in the same way. The nth one from now fails (0: none does). */
 void guard_fail_allocation(long nth);
 long guard_live_allocations(void);
 bool guard_has_failed(void);

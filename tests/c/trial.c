@@ -68,7 +68,8 @@ enum { most_stored = 1 << 20 };
 
 enum { PLAIN, LAST, ANY, LAYOUTS }; /* channels first, channels last, any */
 
-/* Strides in elements, in the order of the axes or of a permutation, with gaps, reversed or zero. */
+/* Strides in elements, in the order of the axes or of a permutation, with gaps, reversed or
+ * zero. */
 static void draw_strides(source *s, view *v, bool is_output) {
     int order[MOST_AXES];
     const int layout = (int)draw(s, 0, LAYOUTS - 1);
@@ -163,7 +164,8 @@ static cvl_axis draw_axis(source *s, bool long_axis, bool pointwise) {
     return a;
 }
 
-/* Numbers at the edges of what fits. Sizes too, where an input can have them by a stride of zero. */
+/* Numbers at the edges of what fits. Sizes too, where an input can have them by a stride of
+ * zero. */
 static void make_extreme(source *s, operation op, cvl_axis *a) {
     ptrdiff_t *const size = op == FORWARD || op == GRAD_WEIGHT || op == UNFOLD ? &a->in : &a->out;
     switch (draw(s, 0, 3)) {
@@ -198,7 +200,8 @@ static double elements(const cvl_problem *p) {
     return x > y ? x : y;
 }
 
-/* Halves the largest of the numbers that the reference's loops run over, until they are few enough. */
+/* Halves the largest of the numbers that the reference's loops run over, until they are few
+ * enough. */
 static void bound_work(trial *t, double most) {
     cvl_problem *p = &t->p;
     while (work(t) > most || elements(p) > most) {
@@ -226,7 +229,8 @@ static void draw_problem(source *s, trial *t, double most_work) {
     p->groups = one_in(s, 3) ? draw(s, 1, 40) : 1;
     p->ic = one_in(s, 3) ? 1 : draw(s, 1, channels);
     p->oc = one_in(s, 3) ? 1 : draw(s, 1, channels);
-    /* Many groups are depthwise as often as not; no draw of its own, so that the corpus keeps its meaning. */
+    /* Many groups are depthwise as often as not; no draw of its own, so that the corpus keeps its
+     * meaning. */
     if (p->groups > 8 && p->groups % 2 == 0)
         p->ic = p->oc = 1;
     if (one_in(s, 64))

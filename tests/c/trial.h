@@ -11,7 +11,8 @@ enum { N_OPERATIONS = 6, MOST_AXES = 5 };
 
 extern const char *const operation_names[N_OPERATIONS];
 
-/* An array as the core sees it: a pointer and strides. Its memory is exactly what these can reach. */
+/* An array as the core sees it: a pointer and strides. Its memory is exactly what these can
+ * reach. */
 typedef struct view {
     int rank;
     ptrdiff_t size[MOST_AXES], stride[MOST_AXES];
@@ -20,9 +21,9 @@ typedef struct view {
     bool in_use;
 } view;
 
-/* What the elements of the inputs are. WHOLE: small integers, so that every sum is exact whatever its
- * order; HOSTILE: the same with NaN and infinities in the operand that windows slide over; REAL: any
- * fractions. What lies between the elements of an input is NaN. */
+/* What the elements of the inputs are. WHOLE: small integers, so that every sum is exact whatever
+ * its order; HOSTILE: the same with NaN and infinities in the operand that windows slide over;
+ * REAL: any fractions. What lies between the elements of an input is NaN. */
 typedef enum values { WHOLE, HOSTILE, REAL } values;
 
 typedef struct trial {
@@ -46,7 +47,8 @@ cvl_status trial_run(trial *t);
 /* Computes what is expected, by plain loops. */
 void trial_expect(trial *t);
 
-/* Whether the output's memory holds what is expected, gaps included; else says where it does not. */
+/* Whether the output's memory holds what is expected, gaps included; else says where it does
+ * not. */
 bool trial_matches(const trial *t);
 
 /* Draws, computes, compares, frees, and reports what differs. */
