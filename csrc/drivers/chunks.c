@@ -45,7 +45,7 @@ cvl_chunks cvl_cut_reduce(const cvl_reduce *r, cvl_map_fn *map, cvl_map_fn *widt
 #undef CHUNK_BYTES
     if (rows == all_rows && columns == all_columns)
         while (images < r->n && images * rows * columns < enough_positions &&
-               (images + 1) * one <= budget)
+               cvl_scale_bytes(one, images + 1) <= budget)
             images++;
     cvl_chunks c = {.images = even(r->n, images), .rows = rows, .columns = columns};
     c.n_images = ceil_div(r->n, c.images);
