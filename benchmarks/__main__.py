@@ -9,7 +9,7 @@ from importlib import metadata, util
 from pathlib import Path
 
 from benchmarks import machine, report
-from benchmarks.libraries import ONEDNN_ISA
+from benchmarks.libraries import HELD_TO
 from benchmarks.runner import Measurement, Plan, Runner, StartError
 from benchmarks.suite import DTYPES, LAYOUTS, OPERATIONS, ROWS, Case, Row, cases
 
@@ -30,7 +30,7 @@ def parser() -> argparse.ArgumentParser:
     add("--dtype", nargs="+", choices=DTYPES, default=DTYPES)
     add("--layout", nargs="+", choices=LAYOUTS, default=LAYOUTS)
     add("--threads", nargs="+", type=positive, help="thread counts (default 1 2, quick: 1)")
-    add("--isa", choices=tuple(ONEDNN_ISA), help="hold convlab and oneDNN to an instruction set")
+    add("--isa", choices=tuple(HELD_TO), help="hold convlab and PyTorch to an instruction set")
     add("--rounds", type=positive, help="turns of each library on a case (default 4 to 12)")
     add("--against", type=Path, metavar="FILE", help="compare with the JSON of an earlier run")
     add("--output", type=Path, metavar="DIR", default=Path("out"), help="where the files go")

@@ -272,7 +272,14 @@ class ScipySignal(ScipyLibrary):
 LIBRARIES: dict[str, type[Library]] = {
     library.name: library for library in (Convlab, Torch, ScipyNdimage, ScipySignal)
 }
-ONEDNN_ISA = {"generic": "SSE41", "avx2": "AVX2", "avx512": "AVX512_CORE", "neon": "DEFAULT"}
+# What holds PyTorch to an instruction set: oneDNN, MKL (for its 1x1 layers), and its own code.
+_HOLDS = ("ONEDNN_MAX_CPU_ISA", "MKL_ENABLE_INSTRUCTIONS", "ATEN_CPU_CAPABILITY")
+HELD_TO = {
+    "generic": dict(zip(_HOLDS, ("SSE41", "SSE4_2", "default"), strict=True)),
+    "avx2": dict(zip(_HOLDS, ("AVX2", "AVX2", "avx2"), strict=True)),
+    "avx512": dict(zip(_HOLDS, ("AVX512_CORE", "AVX512", "avx512"), strict=True)),
+    "neon": {},
+}
 
 
 def environment(isa: str | None, threads: int) -> dict[str, str]:
@@ -280,5 +287,5 @@ def environment(isa: str | None, threads: int) -> dict[str, str]:
     variables = dict(os.environ, OMP_NUM_THREADS=str(threads))
     variables.pop("CONVLAB_NUM_THREADS", None)
     if isa is not None:
-        variables |= {"CONVLAB_ISA": isa, "ONEDNN_MAX_CPU_ISA": ONEDNN_ISA[isa]}
+        variables |= {"CONVLAB_ISA": isa, **HELD_TO[isa]}
     return variables

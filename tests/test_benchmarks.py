@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import os
 import sys
 from dataclasses import replace
 from importlib import util
@@ -381,6 +382,14 @@ def test_libraries_agree_on_every_kind_of_row():
             assert not measurement.errors, report.label(case)
             asked = {name for name, lib in libraries.LIBRARIES.items() if lib.supports(case)}
             assert set(measurement.seconds) == asked
+
+
+def test_all_of_pytorch_is_held_to_an_instruction_set():
+    """MKL multiplies its 1x1 layers: held to AVX2, none may run above AVX2's peak."""
+    held = libraries.environment("avx2", 1)
+    assert held["CONVLAB_ISA"] == held["ATEN_CPU_CAPABILITY"] == "avx2"
+    assert held["ONEDNN_MAX_CPU_ISA"] == held["MKL_ENABLE_INSTRUCTIONS"] == "AVX2"
+    assert "CONVLAB_ISA" not in libraries.environment(None, 1).keys() - os.environ.keys()
 
 
 def test_worker_that_cannot_start_is_told():
