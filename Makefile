@@ -101,6 +101,7 @@ coverage: build/coverage/built $(VENV)/lint $(VENV)/test ## lines and branches o
 		--cov-report html:build/coverage/python -n 0 $(PYTEST_ARGS)
 	@mkdir -p build/coverage/c
 	$(BIN)/gcovr --root . --filter csrc/ --merge-mode-functions=separate --gcov-suspicious-hits-threshold=0 \
+		--gcov-ignore-parse-errors=negative_hits.warn \
 		--print-summary --txt - \
 		--html-details build/coverage/c/index.html build/c/coverage build/coverage/objects
 	@$(BIN)/python -c 'import json; \

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import torch
 from cases import TRANSPOSED, Case
 from oracle import Problem, problems, rng, same_bits
 
@@ -75,3 +76,26 @@ def test_empty_axes_follow_the_mathematics(nd, dtype):
     assert call(2, 2, 0).shape == (2, 0, *out)
     bias = np.arange(1, 4).reshape(3, *(1,) * nd)
     assert same_bits(call(2, 0, 3), np.broadcast_to(bias, (2, 3, *out)).astype(dtype))
+
+
+# (kernel, stride, padding): each stride divides the kernel, but for the last, so phases read alike.
+COMBS = [(4, 2, 1), (10, 5, 0), (6, 3, 2), (4, 4, 0), (9, 3, 4), (6, 2, 3), (5, 2, 1)]
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("channels", [1, 3, 4])
+@pytest.mark.parametrize("case", COMBS, ids=str)
+def test_phases_that_read_alike(case, channels, dtype, layout):
+    """Few output channels: phases are rows of one product, each in its place."""
+    kernel, stride, padding = case
+    random = rng("combs", case, channels, dtype)
+    x = random.integers(-4, 5, (2, 7, 33, 71)).astype(dtype)
+    w = random.integers(-4, 5, (7, channels, kernel, kernel)).astype(dtype)
+    expected = torch.nn.functional.conv_transpose2d(
+        torch.from_numpy(x), torch.from_numpy(w), stride=stride, padding=padding
+    ).numpy()
+    if layout == "channels_last":
+        x, expected = (np.ascontiguousarray(np.moveaxis(a, 1, -1)) for a in (x, expected))
+        w = np.ascontiguousarray(np.moveaxis(w, (0, 1), (-2, -1)))
+    y = convlab.conv_transpose2d(x, w, stride=stride, padding=padding, layout=layout)
+    assert np.array_equal(y, expected)
