@@ -18,6 +18,7 @@
 enum {
     line_channels = 64 / sizeof(real), /* narrow channels of a piece: one cache line */
     chunk_positions = 512,             /* of a chunk, about: four or eight cuts */
+    sum_parts = 4,                     /* of a block, in which partial results are added */
 };
 
 typedef struct reduce_job {
@@ -470,24 +471,34 @@ static void reduce_tasks(void *context, ptrdiff_t begin, ptrdiff_t end, int thre
         reduce_task(job, i, &space);
 }
 
-/* Adds the partial results of a block in order and stores it in dw. */
-static void finish_blocks(void *context, ptrdiff_t begin, ptrdiff_t end, int thread) {
+/* Adds the partial results of a block in order, one of several parts of its elements. */
+static void add_partials(void *context, ptrdiff_t begin, ptrdiff_t end, int thread) {
+    const reduce_job *job = context;
+    (void)thread;
+    for (ptrdiff_t index = begin; index < end; index++) {
+        const ptrdiff_t part = index % sum_parts, number = index / sum_parts;
+        const reduce_block block = nth_block(job, number);
+        const ptrdiff_t count = job->taps * block.rows * block.width;
+        const ptrdiff_t first = count * part / sum_parts, last = count * (part + 1) / sum_parts;
+        real *const sums = job->partial + number * job->splits * job->partial_count;
+        for (ptrdiff_t split = 1; split < job->splits; split++)
+            for (ptrdiff_t i = first; i < last; i++)
+                sums[i] += sums[split * job->partial_count + i];
+    }
+}
+
+static void store_blocks(void *context, ptrdiff_t begin, ptrdiff_t end, int thread) {
     const reduce_job *job = context;
     (void)thread;
     for (ptrdiff_t index = begin; index < end; index++) {
         const reduce_block block = nth_block(job, index);
-        real *const sums = job->partial + index * job->splits * job->partial_count;
-        const ptrdiff_t count = job->taps * block.rows * block.width;
-        for (ptrdiff_t split = 1; split < job->splits; split++)
-            for (ptrdiff_t i = 0; i < count; i++)
-                sums[i] += sums[split * job->partial_count + i];
-        store_sums(job, &block, sums);
+        store_sums(job, &block, job->partial + index * job->splits * job->partial_count);
     }
 }
 
 /* Cuts the result into n_wide times n_narrow blocks, whose sums fit half of the level-2 cache, so
  * that the operands, each brought again for every block of the other, are moved as little as can
- * be. */
+ * be. An even number of blocks is shared out evenly. */
 static void cut_blocks(reduce_job *job) {
     const ptrdiff_t lanes = job->kernels->lanes, least_rows = 4 * line_channels;
     const ptrdiff_t most_sums = cvl_l2_bytes() / 2 / (ptrdiff_t)sizeof(real) / job->taps;
@@ -498,7 +509,9 @@ static void cut_blocks(reduce_job *job) {
         const ptrdiff_t most_wide = (job->vectors + n_wide - 1) / n_wide * lanes;
         ptrdiff_t rows = most_sums / most_wide;
         rows = least(job->narrow, rows < least_rows ? least_rows : rows);
-        const ptrdiff_t n_narrow = (job->narrow + rows - 1) / rows;
+        ptrdiff_t n_narrow = (job->narrow + rows - 1) / rows;
+        if (n_narrow > 1 && job->r->groups * n_wide * n_narrow % 2)
+            n_narrow++;
         const double moves =
             (double)(n_wide * copies) * (double)job->narrow + (double)n_narrow * (double)job->wide;
         if (n_wide > 1 && moves >= least_moves)
@@ -571,8 +584,10 @@ cvl_status CVL_TYPED(cvl_reduce_channels)(const cvl_reduce *r, const cvl_kernels
         job.partial = (real *)memory;
     job.workspace = memory + partial_bytes;
     cvl_parallel_for(tasks, 1, threads, reduce_tasks, &job);
-    if (job.partial)
-        cvl_parallel_for(blocks, 1, threads, finish_blocks, &job);
+    if (job.partial) {
+        cvl_parallel_for(blocks * sum_parts, 1, threads, add_partials, &job);
+        cvl_parallel_for(blocks, 1, threads, store_blocks, &job);
+    }
     cvl_free(memory);
     return CVL_OK;
 }

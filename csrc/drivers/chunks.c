@@ -14,6 +14,14 @@ static ptrdiff_t even(ptrdiff_t whole, ptrdiff_t size) {
     return ceil_div(whole, ceil_div(whole, size));
 }
 
+/* A few parts are cut into one more if they are odd in number: an even number is shared out
+ * evenly. */
+static ptrdiff_t shared_evenly(ptrdiff_t whole, ptrdiff_t size) {
+    enum { few = 16 };
+    const ptrdiff_t parts = ceil_div(whole, size);
+    return parts > 1 && parts < few && parts % 2 ? ceil_div(whole, parts + 1) : size;
+}
+
 static ptrdiff_t places(const cvl_reduce *r, cvl_map_fn *map, cvl_map_fn *width_map, ptrdiff_t rows,
                         ptrdiff_t columns, bool inside) {
     const ptrdiff_t count[] = {1, rows, columns};
@@ -37,6 +45,7 @@ cvl_chunks cvl_cut_reduce(const cvl_reduce *r, cvl_map_fn *map, cvl_map_fn *widt
                   cvl_scale_bytes(rows *columns, dy_bytes))
     while (rows > 1 && (CHUNK_BYTES > budget || rows * columns > 2 * enough_positions))
         rows = even(all_rows, rows - (rows + 7) / 8);
+    rows = shared_evenly(all_rows, rows);
     while (columns > enough_positions && CHUNK_BYTES > budget)
         columns = even(all_columns, columns - columns / 4);
     if (columns > 2 * enough_positions)
