@@ -149,9 +149,10 @@ static void bring_inputs(const channel_job *job, channel_task *task, real *room)
     for (int i = 0; i < CVL_AXES; i++)
         skipped[i] = clip_map(&tile->map[i], tile->shift[i], in[i]);
     task->tile_image = job->blocks.places * g->ic;
+    const channel_pieces all = {.pitch = g->ic, .channels = g->ic};
     for (ptrdiff_t i = task->images - 1; i >= 0; i--)
-        pack_channels_together(tile, room + i * task->tile_image, g->ic, src + i * g->src_strides.n,
-                               &g->src_strides, g->ic, in, job->kernels->copy);
+        pack_channels_together(tile, room + i * task->tile_image, &all, src + i * g->src_strides.n,
+                               &g->src_strides, in, job->kernels->copy);
     for (int i = 0; i < CVL_AXES; i++)
         unclip_map(tile, i, skipped[i]);
 }

@@ -116,7 +116,7 @@ static ptrdiff_t piece_channels(const reduce_job *job) {
 
 /* Whether an operand whose channels are contiguous is read where it stands. A copy gathers what one
  * tile reads in few cache lines: it pays for many tiles, and where positions stand far apart. Wide
- * channels must fill their vectors. */
+ * channels must fill their vectors, and for many tiles each vector lie in one cache line. */
 static bool pieces_in_place(const reduce_job *job, bool of_x) {
     enum { near_bytes = 1024, few_tiles = 6 };
     const cvl_data_strides *s = of_x ? &job->r->x_strides : &job->r->dy_strides;
@@ -125,8 +125,10 @@ static bool pieces_in_place(const reduce_job *job, bool of_x) {
         return false;
     if (!wide)
         return s->s[2] <= near_bytes / (ptrdiff_t)sizeof(real);
+    const bool few = job->most_rows * job->taps <= few_tiles * CVL_MAX_ROWS;
+    const uintptr_t at = (uintptr_t)(of_x ? job->r->x : job->r->dy);
     return job->wide % job->kernels->lanes == 0 &&
-           (s->s[2] == job->strip || job->most_rows * job->taps <= few_tiles * CVL_MAX_ROWS);
+           (few || (s->s[2] == job->strip && at % (line_channels * sizeof(real)) == 0));
 }
 
 /* Brings channels of x, or of dy, as pieces of `pitch` channels,
@@ -163,20 +165,19 @@ static chunk_operand bring_pieces(const reduce_job *job, bool of_x, const cvl_ch
         }
         return o;
     }
-    for (ptrdiff_t c = 0; c < channels; c += pitch)
-        for (ptrdiff_t i = 0; i < chunk->images; i++, to += o.image) {
-            const ptrdiff_t n = least(pitch, channels - c);
-            if (of_x) {
-                pack_channels_together(&o.tile, to, pitch,
-                                       chunk_x(r, chunk, group, first + c) + i * r->x_strides.n,
-                                       &r->x_strides, n, in, job->kernels->copy);
-                continue;
-            }
-            const real *dy = chunk_dy(r, chunk, group, first + c) + i * s->n;
-            for (ptrdiff_t line = 0; line < lines; line++)
-                job->kernels->copy(to + line * o.row, pitch, 1, dy + line * s->s[1], s->s[2], s->c,
-                                   length, n);
+    const channel_pieces pieces = {.pitch = pitch, .piece = o.piece, .channels = channels};
+    for (ptrdiff_t i = 0; i < chunk->images; i++, to += o.image) {
+        if (of_x) {
+            pack_channels_together(&o.tile, to, &pieces,
+                                   chunk_x(r, chunk, group, first) + i * r->x_strides.n,
+                                   &r->x_strides, in, job->kernels->copy);
+            continue;
         }
+        const real *dy = chunk_dy(r, chunk, group, first) + i * s->n;
+        for (ptrdiff_t line = 0; line < lines; line++)
+            copy_pieces(job->kernels->copy, to + line * o.row, &pieces, dy + line * s->s[1],
+                        s->s[2], s->c, length);
+    }
     if (of_x) {
         o.row = o.tile.position[1];
         o.column = o.tile.position[2];
@@ -245,7 +246,9 @@ static void positions_inside(const cvl_phase *p, ptrdiff_t j, ptrdiff_t in, ptrd
 /* Positions of a chunk as terms, cut for accuracy; rows that follow one another become one. */
 static ptrdiff_t list_chunk_terms(const cvl_chunk *chunk, const chunk_part *part,
                                   const chunk_operand *a, cvl_term *terms) {
-    ptrdiff_t n = 0, room = longest_cut;
+    const ptrdiff_t cut = even_cut(chunk->images * (part->last_row - part->first_row) *
+                                   (part->last_column - part->first_column));
+    ptrdiff_t n = 0, room = cut;
     for (ptrdiff_t image = 0; image < chunk->images; image++)
         for (ptrdiff_t row = part->first_row; row < part->last_row; row++)
             for (ptrdiff_t q = part->first_column, length; q < part->last_column; q += length) {
@@ -261,7 +264,7 @@ static ptrdiff_t list_chunk_terms(const cvl_chunk *chunk, const chunk_part *part
                 room -= length;
                 if (room == 0) {
                     terms[n - 1].flush = true;
-                    room = longest_cut;
+                    room = cut;
                 }
             }
     return n;
@@ -314,27 +317,50 @@ static chunk_operands bring_operands(const reduce_job *job, const reduce_block *
     return o;
 }
 
-/* Adds the products of taps [tap, end), summed over one part of the chunk. */
+/* Multiplies all terms of a product at once, or one cut of them after another. */
+static void multiply_terms(const kernel_table *kernels, const product *all, bool cut_by_cut,
+                           ptrdiff_t count, ptrdiff_t width) {
+    const cvl_term *const end = all->terms + all->n_terms;
+    product part = *all;
+    while (part.terms < end) {
+        part.n_terms = end - part.terms;
+        if (cut_by_cut)
+            for (part.n_terms = 1; part.terms + part.n_terms < end; part.n_terms++)
+                if (part.terms[part.n_terms - 1].flush)
+                    break;
+        multiply(kernels, &part, count, width);
+        part.terms += part.n_terms;
+    }
+}
+
+/* Adds the products of taps [tap, end), summed over one part of the chunk: few rows at a time, so
+ * that they stay in the cache while all panels meet them. */
 static void add_part(const reduce_job *job, const reduce_block *block, const cvl_chunk *chunk,
                      const chunk_part *part, ptrdiff_t tap, ptrdiff_t end, const chunk_operands *o,
                      const reduce_space *space, real *sums) {
+    enum { few_rows = 48 }; /* a multiple of every tile's */
     const ptrdiff_t n_terms = list_chunk_terms(chunk, part, &o->a, space->terms);
     if (n_terms == 0)
         return;
     const ptrdiff_t n_rows = list_rows(job, block, &o->a, tap, end, space);
-    product p = {.c_row = space->c_row,
-                 .init_row = space->c_row,
-                 .a = o->a.base,
-                 .a_row = space->a_row,
+    /* Steps that each read a cache line of their own: few of them stay in the level-1 cache. */
+    const bool scattered = o->a.column > line_channels;
+    const real *const b = o->b.base + (job->lanes_of_x ? space->tap_offset[tap] : 0);
+    product p = {.a = o->a.base,
                  .a_step = o->a.column,
-                 .b = o->b.base + (job->lanes_of_x ? space->tap_offset[tap] : 0),
                  .b_row = space->b_row,
                  .terms = space->terms,
                  .n_terms = n_terms};
-    for (ptrdiff_t lane = 0; lane < block->width; lane += job->strip, p.b += o->b.piece) {
-        p.c = sums + lane;
-        p.init = p.c;
-        multiply(job->kernels, &p, n_rows, least(job->strip, block->width - lane));
+    for (ptrdiff_t row = 0; row < n_rows; row += few_rows) {
+        p.a_row = space->a_row + row;
+        p.c_row = p.init_row = space->c_row + row;
+        p.b = b;
+        for (ptrdiff_t lane = 0; lane < block->width; lane += job->strip, p.b += o->b.piece) {
+            p.c = sums + lane;
+            p.init = p.c;
+            multiply_terms(job->kernels, &p, scattered, least(few_rows, n_rows - row),
+                           least(job->strip, block->width - lane));
+        }
     }
 }
 
@@ -524,8 +550,8 @@ static void cut_blocks(reduce_job *job) {
     }
 }
 
-/* Cuts the positions into chunks whose operands fit half of the level-2 cache: where not even a few
- * do, the blocks are cut again. */
+/* Cuts the positions into chunks whose operands fit half of the level-2 cache: where not even those
+ * of one cut do, the blocks are cut again. */
 static void cut_chunks(reduce_job *job) {
     const ptrdiff_t size = (ptrdiff_t)sizeof(real), least_rows = 4 * line_channels;
     cvl_map_fn *const map = job->together && !job->lanes_of_x ? cvl_pixel_map : cvl_channel_map;
@@ -536,7 +562,7 @@ static void cut_chunks(reduce_job *job) {
             cvl_cut_reduce(job->r, map, job->width_map, x_channels * size, dy_channels * size,
                            cvl_l2_bytes() / 2, chunk_positions, job->together && !job->lanes_of_x);
         job->positions = job->chunks.images * job->chunks.rows * job->chunks.columns;
-        if (job->most_rows <= least_rows || job->positions >= chunk_positions / 2 ||
+        if (job->most_rows <= least_rows || job->positions >= longest_cut ||
             job->chunks.count == job->chunks.n_images)
             break;
         job->n_narrow *= 2;

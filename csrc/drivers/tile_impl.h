@@ -78,11 +78,34 @@ static void unclip_map(input_tile *tile, int axis, ptrdiff_t skipped) {
     tile->map[axis].first -= skipped * tile->map[axis].step;
 }
 
-/* Packs with the channels together: tile[depth][height][width][channels], each place `pitch`
- * apart. */
-static void pack_channels_together(input_tile *tile, real *to, ptrdiff_t pitch, const real *src,
-                                   const cvl_data_strides *strides, ptrdiff_t channels,
+/* Channels in pieces of `pitch`, `piece` apart, of which each position holds its own together. */
+typedef struct channel_pieces {
+    ptrdiff_t pitch, piece, channels;
+} channel_pieces;
+
+/* Copies neighbouring positions. Where channels are contiguous they are read in the order in which
+ * they stand, few positions at a time: pieces far apart are each a miss. */
+static void copy_pieces(copy_kernel *copy, real *to, const channel_pieces *p, const real *from,
+                        ptrdiff_t from_step, ptrdiff_t from_channel, ptrdiff_t positions) {
+    enum { few_positions = 16 };
+    const ptrdiff_t most = from_channel == 1 ? few_positions : positions;
+    for (ptrdiff_t q = 0; q < positions; q += most)
+        for (ptrdiff_t c = 0, piece = 0; c < p->channels; c += p->pitch, piece += p->piece)
+            copy(to + piece + q * p->pitch, p->pitch, 1, from + q * from_step + c * from_channel,
+                 from_step, from_channel, least(most, positions - q),
+                 least(p->pitch, p->channels - c));
+}
+
+static void clear_pieces(real *to, const channel_pieces *p, ptrdiff_t positions) {
+    for (ptrdiff_t c = 0; c < p->channels && positions > 0; c += p->pitch, to += p->piece)
+        memset(to, 0, (size_t)(positions * p->pitch) * sizeof(real));
+}
+
+/* Packs with the channels together: tile[piece][depth][height][width][pitch]. */
+static void pack_channels_together(input_tile *tile, real *to, const channel_pieces *pieces,
+                                   const real *src, const cvl_data_strides *strides,
                                    const ptrdiff_t in[CVL_AXES], copy_kernel *copy) {
+    const ptrdiff_t pitch = pieces->pitch;
     const cvl_map *map = tile->map;
     ptrdiff_t step = pitch;
     tile->base = to;
@@ -93,13 +116,13 @@ static void pack_channels_together(input_tile *tile, real *to, ptrdiff_t pitch, 
         step *= map[i].runs * map[i].length;
     }
 
-    const ptrdiff_t row = map[2].runs * map[2].length * pitch;
+    const ptrdiff_t row = map[2].runs * map[2].length;
     for (ptrdiff_t d = 0; d < map[0].runs * map[0].length; d++) {
         const ptrdiff_t id = cvl_map_source(&map[0], d) + tile->shift[0];
-        for (ptrdiff_t h = 0; h < map[1].runs * map[1].length; h++, to += row) {
+        for (ptrdiff_t h = 0; h < map[1].runs * map[1].length; h++, to += row * pitch) {
             const ptrdiff_t ih = cvl_map_source(&map[1], h) + tile->shift[1];
             if (id < 0 || id >= in[0] || ih < 0 || ih >= in[1]) {
-                memset(to, 0, (size_t)row * sizeof(real));
+                clear_pieces(to, pieces, row);
                 continue;
             }
             const real *line = src + id * strides->s[0] + ih * strides->s[1];
@@ -109,13 +132,12 @@ static void pack_channels_together(input_tile *tile, real *to, ptrdiff_t pitch, 
                 cvl_inside(&map[2], r, tile->shift[2], in[2], &begin, &end);
                 const ptrdiff_t iw =
                     map[2].first + r * map[2].run_step + begin * map[2].step + tile->shift[2];
-                memset(run_to, 0, (size_t)(begin * pitch) * sizeof(real));
+                clear_pieces(run_to, pieces, begin);
                 if (begin < end)
-                    copy(run_to + begin * pitch, pitch, 1, line + iw * strides->s[2],
-                         end - begin > 1 ? map[2].step * strides->s[2] : 0, strides->c, end - begin,
-                         channels);
-                memset(run_to + end * pitch, 0,
-                       (size_t)((map[2].length - end) * pitch) * sizeof(real));
+                    copy_pieces(copy, run_to + begin * pitch, pieces, line + iw * strides->s[2],
+                                end - begin > 1 ? map[2].step * strides->s[2] : 0, strides->c,
+                                end - begin);
+                clear_pieces(run_to + end * pitch, pieces, map[2].length - end);
             }
         }
     }

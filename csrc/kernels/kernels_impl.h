@@ -22,6 +22,8 @@
 #define CVL_UNROLL _Pragma("GCC unroll 16")
 #endif
 
+enum { line_reals = 64 / sizeof(real) }; /* to a cache line */
+
 /* Whether v vectors from an address on, or from the bitwise or of several, are whole cache lines,
  * which may be written without being read first. */
 static inline bool whole_lines(uintptr_t at, int v) {
@@ -52,6 +54,26 @@ static inline CVL_INLINE void product_start(const int m, const int v,
     }
 }
 
+/* The steps of one term. Where they are so far apart that each reads a cache line of its own, the
+ * lines beside them are the next tile's, and no prefetcher of the processor sees those coming. */
+static inline CVL_INLINE void product_steps(const int m, const int v, const bool scattered,
+                                            vec sum[CVL_MAX_ROWS][CVL_MAX_VECTORS],
+                                            const real *const row[CVL_MAX_ROWS], ptrdiff_t a_step,
+                                            const real *b, const ptrdiff_t *step,
+                                            ptrdiff_t length) {
+    for (ptrdiff_t k = 0; length > 0; length--, k += a_step) {
+        const real *bk = b + *step++;
+        vec bv[CVL_MAX_VECTORS];
+        if (scattered)
+            __builtin_prefetch(row[m - 1] + k + line_reals);
+        CVL_UNROLL for (int j = 0; j < v; j++) bv[j] = load(bk + j * L);
+        CVL_UNROLL for (int i = 0; i < m; i++) {
+            const vec av = splat(row[i][k]);
+            CVL_UNROLL for (int j = 0; j < v; j++) sum[i][j] += av * bv[j];
+        }
+    }
+}
+
 static inline CVL_INLINE void product_body(const int m, const int v, real *c,
                                            const ptrdiff_t *c_row, const real *init,
                                            const ptrdiff_t *init_row, bool init_splat,
@@ -68,15 +90,10 @@ static inline CVL_INLINE void product_body(const int m, const int v, real *c,
             const real *row[CVL_MAX_ROWS];
             const ptrdiff_t *step = b_row + terms->b;
             CVL_UNROLL for (int i = 0; i < m; i++) row[i] = a + (terms->a + a_row[i]);
-            for (ptrdiff_t k = 0, left = terms->length; left > 0; left--, k += a_step) {
-                const real *bk = b + *step++;
-                vec bv[CVL_MAX_VECTORS];
-                CVL_UNROLL for (int j = 0; j < v; j++) bv[j] = load(bk + j * L);
-                CVL_UNROLL for (int i = 0; i < m; i++) {
-                    const vec av = splat(row[i][k]);
-                    CVL_UNROLL for (int j = 0; j < v; j++) sum[i][j] += av * bv[j];
-                }
-            }
+            if (a_step > line_reals)
+                product_steps(m, v, true, sum, row, a_step, b, step, terms->length);
+            else
+                product_steps(m, v, false, sum, row, a_step, b, step, terms->length);
             more = !terms->flush && terms + 1 < end;
         }
 
@@ -651,11 +668,13 @@ static real sum_run(const real *x, ptrdiff_t length) {
 #if CVL_VECTOR_BYTES / CVL_REAL_BYTES == 2
 #define EXCHANGES 1
 #define EVENS(a, b) __builtin_shufflevector(a, b, 0, 2)
+#define EVENS_ODDS(a, b) __builtin_shufflevector(a, b, 0, 3)
 #define EXCHANGE(s, a, b, lo, hi)                                                                  \
     lo = __builtin_shufflevector(a, b, 0, 2), hi = __builtin_shufflevector(a, b, 1, 3)
 #elif CVL_VECTOR_BYTES / CVL_REAL_BYTES == 4
 #define EXCHANGES 2
 #define EVENS(a, b) __builtin_shufflevector(a, b, 0, 2, 4, 6)
+#define EVENS_ODDS(a, b) __builtin_shufflevector(a, b, 0, 2, 5, 7)
 #define EXCHANGE(s, a, b, lo, hi)                                                                  \
     if (s == 2)                                                                                    \
         lo = __builtin_shufflevector(a, b, 0, 1, 4, 5),                                            \
@@ -666,6 +685,7 @@ static real sum_run(const real *x, ptrdiff_t length) {
 #elif CVL_VECTOR_BYTES / CVL_REAL_BYTES == 8
 #define EXCHANGES 3
 #define EVENS(a, b) __builtin_shufflevector(a, b, 0, 2, 4, 6, 8, 10, 12, 14)
+#define EVENS_ODDS(a, b) __builtin_shufflevector(a, b, 0, 2, 4, 6, 9, 11, 13, 15)
 #define EXCHANGE(s, a, b, lo, hi)                                                                  \
     if (s == 4)                                                                                    \
         lo = __builtin_shufflevector(a, b, 0, 1, 2, 3, 8, 9, 10, 11),                              \
@@ -680,6 +700,8 @@ static real sum_run(const real *x, ptrdiff_t length) {
 #define EXCHANGES 4
 #define EVENS(a, b)                                                                                \
     __builtin_shufflevector(a, b, 0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30)
+#define EVENS_ODDS(a, b)                                                                           \
+    __builtin_shufflevector(a, b, 0, 2, 4, 6, 8, 10, 12, 14, 17, 19, 21, 23, 25, 27, 29, 31)
 #define EXCHANGE(s, a, b, lo, hi)                                                                  \
     if (s == 8)                                                                                    \
         lo = __builtin_shufflevector(a, b, 0, 1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 20, 21, 22,     \
@@ -765,6 +787,28 @@ static void transpose(real *dst, ptrdiff_t dst_row, const real *src, ptrdiff_t s
     }
 }
 
+/* dst[s*dst_row + r] = src[r*src_row + 2*s], r < rows, s < columns; no element past the last is
+ * touched. */
+static void transpose_evens(real *dst, ptrdiff_t dst_row, const real *src, ptrdiff_t src_row,
+                            ptrdiff_t rows, ptrdiff_t columns) {
+    if (rows < L || columns < L) {
+        for (ptrdiff_t r = 0; r < rows; r++)
+            for (ptrdiff_t s = 0; s < columns; s++)
+                dst[s * dst_row + r] = src[r * src_row + 2 * s];
+        return;
+    }
+    for (ptrdiff_t r = 0; r < rows; r = next_vector(r, rows))
+        for (ptrdiff_t s = 0; s < columns; s = next_vector(s, columns)) {
+            const real *from = src + r * src_row + 2 * s;
+            real *const to = dst + s * dst_row + r;
+            vec v[L];
+            CVL_UNROLL for (int i = 0; i < L; i++, from += src_row) v[i] =
+                EVENS_ODDS(load(from), load(from + L - 1));
+            exchange_all(v);
+            CVL_UNROLL for (int i = 0; i < L; i++) store(to + i * dst_row, v[i]);
+        }
+}
+
 /* Every other element of each row, as stride 2 reads them; no element past the last is touched. */
 static void copy_evens(real *dst, ptrdiff_t dst_row, const real *src, ptrdiff_t src_row,
                        ptrdiff_t rows, ptrdiff_t columns) {
@@ -846,6 +890,8 @@ static void copy(real *dst, ptrdiff_t dst_row, ptrdiff_t dst_column, const real 
         transpose(dst, dst_column, src, src_row, rows, columns);
     else if (dst_column == 1 && src_row == 1)
         transpose(dst, dst_row, src, src_column, columns, rows);
+    else if (dst_column == 1 && src_row == 2)
+        transpose_evens(dst, dst_row, src, src_column, columns, rows);
     else
         for (ptrdiff_t r = 0; r < rows; r++)
             for (ptrdiff_t s = 0; s < columns; s++)
