@@ -22,6 +22,7 @@ typedef struct channel_job {
     weight_view w;
     cvl_blocks blocks;
     ptrdiff_t images, n_images; /* of a task, and how many such lots there are */
+    ptrdiff_t groups, n_groups; /* the same */
     ptrdiff_t vectors;          /* of output channels */
     ptrdiff_t n_blocks;         /* of output channels */
     ptrdiff_t splits;           /* of the blocks, into tasks of their own */
@@ -64,14 +65,14 @@ typedef struct position_class {
 } position_class;
 
 /* What a task computes: `rows` of the slab by `columns` destination columns (of all width phases),
- * from dst on, for some images and some of the output-channel blocks of a group. */
+ * from dst on, for some images and some of the output-channel blocks of some groups. */
 typedef struct channel_task {
-    ptrdiff_t n, images, group, split, column_block;
+    ptrdiff_t n, images, group, groups, split, column_block;
     const cvl_slab *slab;
     real *dst;
     ptrdiff_t dst_line, columns;
     input_tile tile;
-    ptrdiff_t tile_image; /* from image to image */
+    ptrdiff_t tile_image, tile_group; /* from image to image, from group to group */
 } channel_task;
 
 /* A thread's workspace. A position is a destination of the task: where its inputs start in the
@@ -98,7 +99,8 @@ static channel_task nth_channel_task(const channel_job *job, ptrdiff_t index) {
     t.images = g->n - t.n < job->images ? g->n - t.n : job->images;
     index /= job->n_images;
     t.split = index % job->splits;
-    t.group = index / job->splits;
+    t.group = index / job->splits * job->groups;
+    t.groups = least(job->groups, g->groups - t.group);
 
     const cvl_slab *slab = t.slab;
     const ptrdiff_t out_step = width->phases[0].out_step;
@@ -142,6 +144,7 @@ static void bring_inputs(const channel_job *job, channel_task *task, real *room)
     if (inputs_in_place(g, tile, in)) {
         tile_in_place(tile, src, &g->src_strides, in);
         task->tile_image = g->src_strides.n;
+        task->tile_group = g->ic * g->src_strides.c;
         return;
     }
     /* Only places inside the source are packed: no others are read. */
@@ -149,10 +152,11 @@ static void bring_inputs(const channel_job *job, channel_task *task, real *room)
     for (int i = 0; i < CVL_AXES; i++)
         skipped[i] = clip_map(&tile->map[i], tile->shift[i], in[i]);
     task->tile_image = job->blocks.places * g->ic;
-    const channel_pieces all = {.pitch = g->ic, .channels = g->ic};
+    task->tile_group = task->tile_image * task->images;
+    const channel_pieces pieces = {g->ic, task->tile_group, task->groups * g->ic};
     for (ptrdiff_t i = task->images - 1; i >= 0; i--)
-        pack_channels_together(tile, room + i * task->tile_image, &all, src + i * g->src_strides.n,
-                               &g->src_strides, in, job->kernels->copy);
+        pack_channels_together(tile, room + i * task->tile_image, &pieces,
+                               src + i * g->src_strides.n, &g->src_strides, in, job->kernels->copy);
     for (int i = 0; i < CVL_AXES; i++)
         unclip_map(tile, i, skipped[i]);
 }
@@ -491,7 +495,7 @@ static void run_block(const channel_job *job, const channel_task *task, const ch
 /* The parts of a thread's workspace; without memory, only its size. */
 static channel_space channel_layout(const channel_job *job, cvl_arena *memory) {
     const ptrdiff_t positions = cvl_scale_bytes(job->blocks.positions, job->images);
-    const ptrdiff_t places = cvl_scale_bytes(job->blocks.places, job->images);
+    const ptrdiff_t places = cvl_scale_bytes(job->blocks.places, job->images * job->groups);
     channel_space space;
     space.tile = cvl_take(memory, cvl_scale_bytes(places, job->g->ic), sizeof(real));
     /* Half as much again is the most that channel_rows adds. */
@@ -522,8 +526,12 @@ static void channel_tasks(void *context, ptrdiff_t begin, ptrdiff_t end, int thr
         bring_inputs(job, &task, space.tile);
         const ptrdiff_t n_classes = list_classes(job, &task, &space);
         const ptrdiff_t last = job->n_blocks * (task.split + 1) / job->splits;
-        for (ptrdiff_t b = job->n_blocks * task.split / job->splits; b < last; b++)
-            run_block(job, &task, &space, n_classes, b);
+        for (ptrdiff_t end = task.group + task.groups; task.group < end; task.group++) {
+            for (ptrdiff_t b = job->n_blocks * task.split / job->splits; b < last; b++)
+                run_block(job, &task, &space, n_classes, b);
+            task.dst += job->g->oc * job->g->dst_strides.c;
+            task.tile.base += task.tile_group;
+        }
     }
     if (job->stream)
         __sync_synchronize();
@@ -541,6 +549,17 @@ static ptrdiff_t images_together(const cvl_gather *g, const cvl_blocks *blocks,
         images++;
     const ptrdiff_t lots = (g->n + images - 1) / images;
     return (g->n + lots - 1) / lots;
+}
+
+/* How many groups a task takes, which share the lists of its positions: as many as fit the cache
+ * while tasks remain to share out. */
+static ptrdiff_t groups_together(const cvl_gather *g, ptrdiff_t bytes, ptrdiff_t repeats,
+                                 ptrdiff_t enough_tasks) {
+    ptrdiff_t lots = (enough_tasks + repeats - 1) / repeats;
+    const ptrdiff_t fitting = cvl_l2_bytes() / 2 / (bytes + 1);
+    if (fitting * lots < g->groups)
+        lots = fitting > 1 ? (g->groups + fitting - 1) / fitting : g->groups;
+    return lots < g->groups ? (g->groups + lots - 1) / lots : 1;
 }
 
 /* Whether the taps of a kernel stand side by side in the weights and those of a phase do not: one
@@ -592,12 +611,16 @@ cvl_status CVL_TYPED(cvl_gather_channels)(const cvl_gather *g, const cvl_kernels
     if (status != CVL_OK)
         return status;
     const cvl_blocks *blocks = &job.blocks;
-    const ptrdiff_t areas = g->groups * blocks->n_slabs * blocks->n_columns;
-    job.images = images_together(g, blocks, cvl_scale_bytes(blocks->places, place_bytes),
-                                 areas * job.n_blocks, tasks_wanted);
+    const ptrdiff_t image_bytes = cvl_scale_bytes(blocks->places, place_bytes);
+    const ptrdiff_t areas = blocks->n_slabs * blocks->n_columns;
+    job.images =
+        images_together(g, blocks, image_bytes, g->groups * areas * job.n_blocks, tasks_wanted);
     job.n_images = (g->n + job.images - 1) / job.images;
-    job.splits =
-        least(job.n_blocks, (tasks_wanted + areas * job.n_images - 1) / (areas * job.n_images));
+    job.groups = groups_together(g, cvl_scale_bytes(image_bytes, job.images), areas * job.n_images,
+                                 tasks_wanted);
+    job.n_groups = (g->groups + job.groups - 1) / job.groups;
+    const ptrdiff_t lots = areas * job.n_images * job.n_groups;
+    job.splits = least(job.n_blocks, (tasks_wanted + lots - 1) / lots);
     job.steps = least(cvl_scale_bytes(job.taps, g->ic), pass_steps(longest_cut, job.pitch));
     job.max_classes = least(blocks->rows, 2 * *k[1] + 1) * least(blocks->columns, 2 * *k[2] + 1) *
                       g->axis[2].n_phases;
@@ -605,7 +628,7 @@ cvl_status CVL_TYPED(cvl_gather_channels)(const cvl_gather *g, const cvl_kernels
     cvl_arena size = {0};
     channel_layout(&job, &size);
     job.workspace_bytes = size.bytes;
-    const ptrdiff_t tasks = areas * job.n_images * job.splits;
+    const ptrdiff_t tasks = lots * job.splits;
     const int threads = cvl_threads_for(tasks, g->work);
     const bool scattered = taps_scattered(g);
     const ptrdiff_t copied = scattered ? job.taps * g->ic * g->oc * g->groups : 0;
