@@ -283,7 +283,8 @@ static ptrdiff_t list_box(const cvl_gather *g, const weight_view *w, const chann
 typedef struct channel_pass {
     ptrdiff_t channel, channels;
     ptrdiff_t tap, taps;
-    ptrdiff_t cut_taps; /* between two flushes */
+    ptrdiff_t at[CVL_AXES]; /* where in the box the first tap is */
+    ptrdiff_t cut_taps;     /* between two flushes */
 } channel_pass;
 
 /* Whether taps [tap, tap + taps) follow one another in the weights, up or, returning -1, down. */
@@ -361,18 +362,25 @@ static void pack_pass(const channel_job *job, const real *w, const channel_space
                       pitch;
 }
 
+/* The tap after `tap` in a box, row by row. */
+static void next_tap(const tap_box *box, ptrdiff_t tap[CVL_AXES]) {
+    for (int i = CVL_AXES - 1; i >= 0 && ++tap[i] == box->last[i]; i--)
+        tap[i] = box->first[i];
+}
+
+static bool in_box(const tap_box *box, const ptrdiff_t tap[CVL_AXES]) {
+    return tap[0] >= box->first[0] && tap[0] < box->last[0] && tap[1] >= box->first[1] &&
+           tap[1] < box->last[1] && tap[2] >= box->first[2] && tap[2] < box->last[2];
+}
+
 /* The terms of one class in a pass over the box `all`. */
 static ptrdiff_t list_terms(const cvl_gather *g, const tap_box *all, const tap_box *own,
                             const ptrdiff_t *tap_place, const channel_pass *pass, cvl_term *terms) {
-    const ptrdiff_t kh = all->last[1] - all->first[1], kw = all->last[2] - all->first[2];
-    ptrdiff_t n = 0;
-    for (ptrdiff_t t = 0; t < pass->taps; t++) {
-        const ptrdiff_t tap = pass->tap + t;
-        const ptrdiff_t d = tap / (kh * kw) + all->first[0], h = tap / kw % kh + all->first[1];
-        const ptrdiff_t w = tap % kw + all->first[2];
-        if (d >= own->first[0] && d < own->last[0] && h >= own->first[1] && h < own->last[1] &&
-            w >= own->first[2] && w < own->last[2]) {
-            const ptrdiff_t a = tap_place[tap] + pass->channel, b = t * pass->channels;
+    ptrdiff_t n = 0, cut = pass->cut_taps, b = 0;
+    ptrdiff_t tap[] = {pass->at[0], pass->at[1], pass->at[2]};
+    for (ptrdiff_t t = 0; t < pass->taps; t++, b += pass->channels, next_tap(all, tap)) {
+        if (in_box(own, tap)) {
+            const ptrdiff_t a = tap_place[pass->tap + t] + pass->channel;
             cvl_term *last = n ? &terms[n - 1] : NULL;
             if (last && !last->flush && pass->channels == g->ic && last->a + last->length == a &&
                 last->b + last->length == b)
@@ -380,8 +388,11 @@ static ptrdiff_t list_terms(const cvl_gather *g, const tap_box *all, const tap_b
             else
                 terms[n++] = (cvl_term){.a = a, .b = b, .length = pass->channels};
         }
-        if ((t + 1) % pass->cut_taps == 0 && n)
-            terms[n - 1].flush = true;
+        if (--cut == 0) {
+            cut = pass->cut_taps;
+            if (n)
+                terms[n - 1].flush = true;
+        }
     }
     return n;
 }
@@ -449,12 +460,16 @@ static void run_phase(const channel_job *job, const channel_task *task, const ch
         return;
     }
     const channel_pass most = pass_size(job, space->tap_weight, taps);
+    const ptrdiff_t kh = all.last[1] - all.first[1], kw = all.last[2] - all.first[2];
     for (ptrdiff_t channel = 0; channel < ic; channel += most.channels)
         for (ptrdiff_t tap = 0; tap < taps; tap += most.taps) {
             const channel_pass pass = {.channel = channel,
                                        .channels = least(most.channels, ic - channel),
                                        .tap = tap,
                                        .taps = least(most.taps, taps - tap),
+                                       .at = {all.first[0] + tap / (kh * kw),
+                                              all.first[1] + tap / kw % kh,
+                                              all.first[2] + tap % kw},
                                        .cut_taps = most.cut_taps};
             run_pass(job, task, space, block, &all, classes, n_classes, &pass,
                      channel == 0 && tap == 0,
