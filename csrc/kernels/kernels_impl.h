@@ -765,10 +765,145 @@ static inline void transpose_narrow(real *dst, ptrdiff_t dst_row, const real *sr
         store(dst + s * dst_row, r[s]);
 }
 
+/* n < L elements as two moves that may overlap, each a power of two wide. */
+static inline void copy_short(real *dst, const real *src, ptrdiff_t n) {
+#define COPY_TWICE(width)                                                                          \
+    if (n >= width) {                                                                              \
+        real first[width], last[width];                                                            \
+        __builtin_memcpy(first, src, sizeof first);                                                \
+        __builtin_memcpy(last, src + n - width, sizeof last);                                      \
+        __builtin_memcpy(dst, first, sizeof first);                                                \
+        __builtin_memcpy(dst + n - width, last, sizeof last);                                      \
+        return;                                                                                    \
+    }
+    COPY_TWICE(8)
+    COPY_TWICE(4)
+    COPY_TWICE(2)
+#undef COPY_TWICE
+    if (n == 1)
+        *dst = *src;
+}
+
+#define LANES_ARE(n) (CVL_VECTOR_BYTES == (n) * CVL_REAL_BYTES)
+#if LANES_ARE(2)
+#define MOST_PARTS 1
+#else
+#define MOST_PARTS (LANES_ARE(4) ? 2 : 4)
+#if LANES_ARE(4)
+#define HALF 0, 1
+#define WHOLE 0, 1, 2, 3
+#elif LANES_ARE(8)
+#define HALF 0, 1, 2, 3
+#define WHOLE 0, 1, 2, 3, 4, 5, 6, 7
+#else
+#define HALF 0, 1, 2, 3, 4, 5, 6, 7
+#define WHOLE 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15
+#endif
+
+/* A vector of two or four equal parts, `apart` elements from one to the next. */
+static inline CVL_INLINE vec join(const int parts, const real *p, ptrdiff_t apart) {
+    typedef real half __attribute__((vector_size(CVL_VECTOR_BYTES / 2), aligned(sizeof(real)),
+                                     may_alias));
+    if (parts == 2)
+        return __builtin_shufflevector(*(const half *)p, *(const half *)(p + apart), WHOLE);
+#if !LANES_ARE(4)
+    typedef real quarter __attribute__((vector_size(CVL_VECTOR_BYTES / 4), aligned(sizeof(real)),
+                                        may_alias));
+    const quarter *const a = (const quarter *)p, *const b = (const quarter *)(p + apart);
+    const quarter *const c = (const quarter *)(p + 2 * apart);
+    const quarter *const d = (const quarter *)(p + 3 * apart);
+    return __builtin_shufflevector(__builtin_shufflevector(*a, *b, HALF),
+                                   __builtin_shufflevector(*c, *d, HALF), WHOLE);
+#else
+    return (vec){0};
+#endif
+}
+
+/* Transposes within the parts of L/parts vectors. */
+static inline CVL_INLINE void exchange_parts(const int parts, vec r[]) {
+    CVL_UNROLL for (int level = EXCHANGES - 1; level >= 0; level--) {
+        const int s = 1 << level;
+        CVL_UNROLL for (int i = 0; i < L / parts; i++) {
+            if (i & s || s >= L / parts)
+                continue;
+            const vec a = r[i], b = r[i + s];
+            EXCHANGE(s, a, b, r[i], r[i + s]);
+        }
+    }
+}
+
+/* Rows of at most L/parts columns, as many of them as `readable` says can be read as if they had
+ * just so many. */
+static inline CVL_INLINE void transpose_few_columns(const int parts, real *dst, ptrdiff_t dst_row,
+                                                    const real *src, ptrdiff_t src_row,
+                                                    ptrdiff_t readable, ptrdiff_t columns) {
+    for (ptrdiff_t r = 0; r < readable; r = next_vector(r, readable)) {
+        const ptrdiff_t part = L / parts;
+        vec v[L];
+        CVL_UNROLL for (int i = 0; i < L / parts; i++) v[i] =
+            join(parts, src + (r + i) * src_row, part * src_row);
+        exchange_parts(parts, v);
+        for (ptrdiff_t s = 0; s < columns; s++)
+            store(dst + s * dst_row + r, v[s]);
+    }
+}
+
+/* At most L/parts rows. */
+static inline CVL_INLINE void transpose_few_rows(const int parts, real *dst, ptrdiff_t dst_row,
+                                                 const real *src, ptrdiff_t src_row,
+                                                 ptrdiff_t rows, ptrdiff_t columns) {
+    for (ptrdiff_t s = 0; s < columns; s = next_vector(s, columns)) {
+        const ptrdiff_t part = L / parts;
+        real room[L * L];
+        vec v[L];
+        CVL_UNROLL for (int i = 0; i < L / parts; i++) v[i] =
+            i < rows ? load(src + i * src_row + s) : (vec){0};
+        exchange_parts(parts, v);
+        CVL_UNROLL for (int i = 0; i < L / parts; i++) store(room + i * L, v[i]);
+        for (ptrdiff_t k = 0; k < L; k++) {
+            const real *const from = room + k % part * L + k / part * part;
+            real *const to = dst + (s + k) * dst_row;
+            if (rows == part)
+                __builtin_memcpy(to, from, CVL_VECTOR_BYTES / parts);
+            else
+                copy_short(to, from, rows);
+        }
+    }
+}
+#endif
+
+/* Into how many parts of a vector few elements fit, each into one. */
+static inline int parts_of(ptrdiff_t few) {
+    return MOST_PARTS >= 4 && few <= L / 4 ? 4 : MOST_PARTS >= 2 && few <= L / 2 ? 2 : 1;
+}
+
 /* The same, block by block. A last column or two are not worth a block; nor are rows so close
  * together that a whole vector of the last but one would reach beyond the last. */
 static void transpose(real *dst, ptrdiff_t dst_row, const real *src, ptrdiff_t src_row,
                       ptrdiff_t rows, ptrdiff_t columns) {
+#if MOST_PARTS > 1
+    const int column_parts = parts_of(columns), row_parts = parts_of(rows);
+    if (columns > 1 && column_parts > 1 && src_row > 0) {
+        const ptrdiff_t beyond = L / column_parts - columns;
+        const ptrdiff_t readable = rows - (beyond + src_row - 1) / src_row;
+        if (readable >= L) {
+            if (column_parts == 2)
+                transpose_few_columns(2, dst, dst_row, src, src_row, readable, columns);
+            else
+                transpose_few_columns(4, dst, dst_row, src, src_row, readable, columns);
+            transpose_scalar(dst + readable, dst_row, src + readable * src_row, src_row,
+                             rows - readable, columns);
+            return;
+        }
+    }
+    if (rows > 1 && row_parts > 1 && columns >= L) {
+        if (row_parts == 2)
+            transpose_few_rows(2, dst, dst_row, src, src_row, rows, columns);
+        else
+            transpose_few_rows(4, dst, dst_row, src, src_row, rows, columns);
+        return;
+    }
+#endif
     const ptrdiff_t rest = columns % L;
     const bool narrow = rest > 2 && columns < L && src_row >= L - columns;
     if (rows < L || (columns < L && !narrow)) {
@@ -819,25 +954,6 @@ static void copy_evens(real *dst, ptrdiff_t dst_row, const real *src, ptrdiff_t 
         for (; s < columns; s++)
             dst[s] = src[2 * s];
     }
-}
-
-/* n < L elements as two moves that may overlap, each a power of two wide. */
-static inline void copy_short(real *dst, const real *src, ptrdiff_t n) {
-#define COPY_TWICE(width)                                                                          \
-    if (n >= width) {                                                                              \
-        real first[width], last[width];                                                            \
-        __builtin_memcpy(first, src, sizeof first);                                                \
-        __builtin_memcpy(last, src + n - width, sizeof last);                                      \
-        __builtin_memcpy(dst, first, sizeof first);                                                \
-        __builtin_memcpy(dst + n - width, last, sizeof last);                                      \
-        return;                                                                                    \
-    }
-    COPY_TWICE(8)
-    COPY_TWICE(4)
-    COPY_TWICE(2)
-#undef COPY_TWICE
-    if (n == 1)
-        *dst = *src;
 }
 
 /* One row of at least a vector. */
