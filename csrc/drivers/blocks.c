@@ -65,18 +65,21 @@ static cvl_status list_slabs(const cvl_gather *g, cvl_blocks *blocks) {
     if (!blocks->slabs)
         return CVL_NO_MEMORY;
     cvl_slab *slab = blocks->slabs;
+    /* Phases of the same rows one after another: their inputs are mostly the same. */
+    const ptrdiff_t most_rows = largest_count(height);
     for (ptrdiff_t i = 0; i < depth->n_phases; i++)
         for (ptrdiff_t depth_q = 0; depth_q < depth->phases[i].count; depth_q++)
-            for (ptrdiff_t j = 0; j < height->n_phases; j++) {
-                const cvl_phase *h = &height->phases[j];
-                for (ptrdiff_t q = 0; q < h->count; q += blocks->rows)
-                    *slab++ = (cvl_slab){.depth = &depth->phases[i],
-                                         .height = h,
-                                         .depth_q = depth_q,
-                                         .height_q = q,
-                                         .rows = h->count - q < blocks->rows ? h->count - q
-                                                                             : blocks->rows};
-            }
+            for (ptrdiff_t q = 0; q < most_rows; q += blocks->rows)
+                for (ptrdiff_t j = 0; j < height->n_phases; j++) {
+                    const cvl_phase *h = &height->phases[j];
+                    if (q < h->count)
+                        *slab++ = (cvl_slab){.depth = &depth->phases[i],
+                                             .height = h,
+                                             .depth_q = depth_q,
+                                             .height_q = q,
+                                             .rows = h->count - q < blocks->rows ? h->count - q
+                                                                                 : blocks->rows};
+                }
     return CVL_OK;
 }
 

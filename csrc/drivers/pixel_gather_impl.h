@@ -37,6 +37,9 @@ typedef struct pixel_space {
     ptrdiff_t *offset, *tap_offset, *tap_weight;
     ptrdiff_t bundle, rows;
     const cvl_phase *depth, *height; /* weights and offset are those of this bundle and phases */
+    input_tile held;                 /* what the tile holds, */
+    ptrdiff_t image, held_bundle;    /* of this image and bundle; -1: nothing */
+    ptrdiff_t channel_size;          /* from channel to channel of it */
 } pixel_space;
 
 /* The comb of the phases from p on: as many as have the same taps and start less than a vector
@@ -73,7 +76,7 @@ static phase_comb next_comb(const pixel_job *job, const cvl_phase *p) {
 
 static pixel_space pixel_layout(const pixel_job *job, cvl_arena *memory) {
     const cvl_gather *g = job->g;
-    pixel_space space = {.bundle = -1};
+    pixel_space space = {.bundle = -1, .held_bundle = -1};
     const ptrdiff_t taps = g->axis[0].k * g->axis[1].k * g->axis[2].k;
     const ptrdiff_t lines =
         job->interleaved ? job->bundle * g->oc * job->most_phases : job->kernels->pixel_rows;
@@ -290,6 +293,28 @@ static bool rows_pay(const pixel_job *job, const pixel_target *to, ptrdiff_t ste
            (to->columns >= 2 * lanes || steps >= many_steps);
 }
 
+/* Brings the inputs of some groups together, if those at hand are others; returns the step from
+ * channel to channel. */
+static ptrdiff_t bring_pixels(const pixel_job *job, pixel_space *space, input_tile *tile,
+                              ptrdiff_t n, ptrdiff_t bundle, ptrdiff_t groups) {
+    const cvl_gather *g = job->g;
+    if (space->image == n && space->held_bundle == bundle && same_places(tile, &space->held)) {
+        *tile = space->held;
+        return space->channel_size;
+    }
+    const ptrdiff_t in[] = {g->axis[0].in, g->axis[1].in, g->axis[2].in};
+    const ptrdiff_t channels = groups * g->ic;
+    const real *src = (const real *)g->src + n * g->src_strides.n +
+                      bundle * job->bundle * g->ic * g->src_strides.c;
+    space->channel_size = pack_positions_together(tile, space->tile, src, &g->src_strides, channels,
+                                                  in, job->kernels->copy);
+    memset(space->tile + channels * space->channel_size, 0, CVL_MAX_LANES * sizeof(real));
+    space->held = *tile;
+    space->image = n;
+    space->held_bundle = bundle;
+    return space->channel_size;
+}
+
 static void pixel_task(const pixel_job *job, ptrdiff_t index, pixel_space *space) {
     const cvl_gather *g = job->g;
     const cvl_blocks *blocks = &job->blocks;
@@ -299,7 +324,6 @@ static void pixel_task(const pixel_job *job, ptrdiff_t index, pixel_space *space
     index /= blocks->n_columns;
     const ptrdiff_t n = index % g->n, bundle = index / g->n, group = bundle * job->bundle;
     const ptrdiff_t groups = g->groups - group < job->bundle ? g->groups - group : job->bundle;
-    const ptrdiff_t in[] = {g->axis[0].in, g->axis[1].in, g->axis[2].in};
     const cvl_gather_axis *width = &g->axis[2];
 
     input_tile tile = {.map = {cvl_pixel_map(slab->depth, 1, 1),
@@ -307,11 +331,7 @@ static void pixel_task(const pixel_job *job, ptrdiff_t index, pixel_space *space
                        .shift = {slab->depth_q * slab->depth->in_step,
                                  slab->height_q * slab->height->in_step,
                                  column_block * blocks->columns * width->phases[0].in_step}};
-    const real *src =
-        (const real *)g->src + n * g->src_strides.n + group * g->ic * g->src_strides.c;
-    const ptrdiff_t channel_size = pack_positions_together(&tile, space->tile, src, &g->src_strides,
-                                                           groups * g->ic, in, job->kernels->copy);
-    memset(space->tile + groups * g->ic * channel_size, 0, CVL_MAX_LANES * sizeof(real));
+    const ptrdiff_t channel_size = bring_pixels(job, space, &tile, n, bundle, groups);
     bring_pixel_weights(job, space, bundle, groups, slab, &tile, channel_size);
 
     const cvl_data_strides *to = &g->dst_strides;

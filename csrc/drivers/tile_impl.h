@@ -17,6 +17,18 @@ static ptrdiff_t tap_offset(const input_tile *tile, int axis, const cvl_phase *p
     return run * tile->run_step[axis] + index * tile->index_step[axis];
 }
 
+/* Whether two tiles have the same places. */
+static bool same_places(const input_tile *a, const input_tile *b) {
+    for (int i = 0; i < CVL_AXES; i++) {
+        const cvl_map *m = &a->map[i], *n = &b->map[i];
+        if (m->kind != n->kind || m->first + a->shift[i] != n->first + b->shift[i] ||
+            m->run_step != n->run_step || m->step != n->step || m->runs != n->runs ||
+            m->length != n->length || m->q_step != n->q_step)
+            return false;
+    }
+    return true;
+}
+
 /* Whether no place of the tile lies outside the source. */
 static bool tile_is_inside(const input_tile *tile, const ptrdiff_t in[CVL_AXES]) {
     for (int i = 0; i < CVL_AXES; i++) {
