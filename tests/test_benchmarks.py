@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import convlab
-from benchmarks import libraries, machine, memory, report, runner, worker
+from benchmarks import libraries, machine, memory, odd_sizes, report, runner, worker
 from benchmarks.runner import Measurement, Plan
 from benchmarks.suite import LAYOUTS, OPERATIONS, ROWS, Case, parse_row
 
@@ -436,3 +436,21 @@ def test_wrong_options_are_told(options, complaint, capsys):
     with pytest.raises(SystemExit):
         main(options)
     assert complaint in capsys.readouterr().err
+
+
+def test_odd_sizes_prints_its_table(monkeypatch, capsys):
+    """Protects the command that compares odd sizes with their neighbours."""
+    monkeypatch.setattr(odd_sizes, "CHANNELS", (3,))
+    monkeypatch.setattr(odd_sizes, "SIZES", (5,))
+    monkeypatch.setattr(odd_sizes, "TURN_SECONDS", 1e-4)
+    options = ["odd_sizes", "--dtype", "float32", "--layout", "channels_last"]
+    monkeypatch.setattr("sys.argv", options)
+    odd_sizes.main()
+    header, _, channels, size, _, count = capsys.readouterr().out.splitlines()
+    assert header == (
+        "| layer | float32 channels_last forward | float32 channels_last dx"
+        " | float32 channels_last dw |"
+    )
+    assert channels.startswith("| 3 channels, 28x28 | ")
+    assert size.startswith("| 64 channels, 5x5 | ")
+    assert count.endswith(" of 6 below 0.75.")

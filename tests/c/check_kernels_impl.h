@@ -67,7 +67,8 @@ CVL_NAME(check_product_tile)(const CVL_NAME(table) *table, const char *isa, sour
                                ptrdiff_t m, bool tall) {
     enum { most_terms = 5, most_length = 20 };
     const ptrdiff_t width = v * table->lanes, n_terms = draw(s, 0, most_terms);
-    const ptrdiff_t a_step = draw(s, -3, 4);
+    /* Steps of more than a cache line have a loop of their own. */
+    const ptrdiff_t a_step = draw(s, 0, 3) ? draw(s, -3, 4) : draw(s, 16, 40);
     const enum { NOTHING, C_ITSELF, ROWS, SPLAT } start = draw(s, 0, 3);
     ptrdiff_t a_row[CVL_MAX_TALL], c_row[CVL_MAX_TALL], init_row[CVL_MAX_TALL];
     ptrdiff_t b_row[2 * most_length];
