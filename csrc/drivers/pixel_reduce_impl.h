@@ -191,8 +191,14 @@ cvl_status CVL_TYPED(cvl_reduce_pixels)(const cvl_reduce *r, const cvl_kernels *
     pixel_reduce_job job = {.r = r, .kernels = kernels};
     const ptrdiff_t size = (ptrdiff_t)sizeof(real);
     job.taps = r->axis[0].phases->taps * r->axis[1].phases->taps * r->axis[2].phases->taps;
-    job.chunks = cvl_cut_reduce(r, cvl_pixel_map, cvl_pixel_map, r->ic * size, size,
-                                cvl_l2_bytes() / 4, 4096, false);
+    /* Long lines are best, but for the sake of threads a few parts are cut into more. */
+    enum { long_line = 4096, short_line = 512, few_parts = 8 };
+    for (ptrdiff_t line = long_line; line >= short_line; line /= long_line / short_line) {
+        job.chunks = cvl_cut_reduce(r, cvl_pixel_map, cvl_pixel_map, r->ic * size, size,
+                                    cvl_l2_bytes() / 4, line, false);
+        if (job.chunks.count * r->groups >= few_parts)
+            break;
+    }
     const ptrdiff_t sums = cvl_scale_bytes(r->groups * r->oc * r->ic, job.taps);
 
     /* Small groups share a task, as long as their tiles fit the cache and tasks remain. */
