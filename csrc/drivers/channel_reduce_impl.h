@@ -18,6 +18,7 @@
 enum {
     line_channels = 64 / sizeof(real), /* narrow channels of a piece: one cache line */
     chunk_positions = 512,             /* of a chunk, about: four or eight cuts */
+    least_positions = 128,             /* that repay a visit to all sums */
     sum_parts = 4,                     /* of a block, in which partial results are added */
 };
 
@@ -550,8 +551,8 @@ static void cut_blocks(reduce_job *job) {
     }
 }
 
-/* Cuts the positions into chunks whose operands fit half of the level-2 cache: where not even those
- * of one cut do, the blocks are cut again. */
+/* Cuts the positions into chunks whose operands fit half of the level-2 cache: where not even the
+ * least do, the blocks are cut again. */
 static void cut_chunks(reduce_job *job) {
     const ptrdiff_t size = (ptrdiff_t)sizeof(real), least_rows = 4 * line_channels;
     cvl_map_fn *const map = job->together && !job->lanes_of_x ? cvl_pixel_map : cvl_channel_map;
@@ -562,7 +563,7 @@ static void cut_chunks(reduce_job *job) {
             cvl_cut_reduce(job->r, map, job->width_map, x_channels * size, dy_channels * size,
                            cvl_l2_bytes() / 2, chunk_positions, job->together && !job->lanes_of_x);
         job->positions = job->chunks.images * job->chunks.rows * job->chunks.columns;
-        if (job->most_rows <= least_rows || job->positions >= longest_cut ||
+        if (job->most_rows <= least_rows || job->positions >= least_positions ||
             job->chunks.count == job->chunks.n_images)
             break;
         job->n_narrow *= 2;

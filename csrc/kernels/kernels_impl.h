@@ -843,7 +843,7 @@ static inline CVL_INLINE void transpose_few_columns(const int parts, real *dst, 
         CVL_UNROLL for (int i = 0; i < L / parts; i++) v[i] =
             join(parts, src + (r + i) * src_row, part * src_row);
         exchange_parts(parts, v);
-        for (ptrdiff_t s = 0; s < columns; s++)
+        CVL_UNROLL for (int s = 0; s < L / parts; s++) if (s < columns)
             store(dst + s * dst_row + r, v[s]);
     }
 }
