@@ -71,14 +71,13 @@ static cvl_status list_slabs(const cvl_gather *g, cvl_blocks *blocks) {
         for (ptrdiff_t depth_q = 0; depth_q < depth->phases[i].count; depth_q++)
             for (ptrdiff_t q = 0; q < most_rows; q += blocks->rows)
                 for (ptrdiff_t j = 0; j < height->n_phases; j++) {
-                    const cvl_phase *h = &height->phases[j];
-                    if (q < h->count)
+                    const ptrdiff_t left = height->phases[j].count - q;
+                    if (left > 0)
                         *slab++ = (cvl_slab){.depth = &depth->phases[i],
-                                             .height = h,
+                                             .height = &height->phases[j],
                                              .depth_q = depth_q,
                                              .height_q = q,
-                                             .rows = h->count - q < blocks->rows ? h->count - q
-                                                                                 : blocks->rows};
+                                             .rows = left < blocks->rows ? left : blocks->rows};
                 }
     return CVL_OK;
 }

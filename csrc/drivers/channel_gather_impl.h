@@ -22,7 +22,7 @@ typedef struct channel_job {
     weight_view w;
     cvl_blocks blocks;
     ptrdiff_t images, n_images; /* of a task, and how many such lots there are */
-    ptrdiff_t groups, n_groups; /* the same */
+    ptrdiff_t groups;           /* of a task */
     ptrdiff_t vectors;          /* of output channels */
     ptrdiff_t n_blocks;         /* of output channels */
     ptrdiff_t splits;           /* of the blocks, into tasks of their own */
@@ -510,7 +510,8 @@ static void run_block(const channel_job *job, const channel_task *task, const ch
 /* The parts of a thread's workspace; without memory, only its size. */
 static channel_space channel_layout(const channel_job *job, cvl_arena *memory) {
     const ptrdiff_t positions = cvl_scale_bytes(job->blocks.positions, job->images);
-    const ptrdiff_t places = cvl_scale_bytes(job->blocks.places, job->images * job->groups);
+    const ptrdiff_t places =
+        cvl_scale_bytes(cvl_scale_bytes(job->blocks.places, job->images), job->groups);
     channel_space space;
     space.tile = cvl_take(memory, cvl_scale_bytes(places, job->g->ic), sizeof(real));
     /* Half as much again is the most that channel_rows adds. */
@@ -562,19 +563,17 @@ static ptrdiff_t images_together(const cvl_gather *g, const cvl_blocks *blocks,
            cvl_scale_bytes(image_bytes, images + 1) <= cvl_l2_bytes() / 2 &&
            (g->n + images) / (images + 1) * repeats >= enough_tasks)
         images++;
-    const ptrdiff_t lots = (g->n + images - 1) / images;
-    return (g->n + lots - 1) / lots;
+    return even_size(g->n, images);
 }
 
 /* How many groups a task takes, which share the lists of its positions: as many as fit the cache
  * while tasks remain to share out. */
 static ptrdiff_t groups_together(const cvl_gather *g, ptrdiff_t bytes, ptrdiff_t repeats,
                                  ptrdiff_t enough_tasks) {
-    ptrdiff_t lots = (enough_tasks + repeats - 1) / repeats;
+    const ptrdiff_t lots = (enough_tasks + repeats - 1) / repeats;
     const ptrdiff_t fitting = cvl_l2_bytes() / 2 / (bytes + 1);
-    if (fitting * lots < g->groups)
-        lots = fitting > 1 ? (g->groups + fitting - 1) / fitting : g->groups;
-    return lots < g->groups ? (g->groups + lots - 1) / lots : 1;
+    const ptrdiff_t groups = least(fitting, (g->groups + lots - 1) / lots);
+    return groups > 1 ? even_size(g->groups, groups) : 1;
 }
 
 /* Whether the taps of a kernel stand side by side in the weights and those of a phase do not: one
@@ -633,8 +632,7 @@ cvl_status CVL_TYPED(cvl_gather_channels)(const cvl_gather *g, const cvl_kernels
     job.n_images = (g->n + job.images - 1) / job.images;
     job.groups = groups_together(g, cvl_scale_bytes(image_bytes, job.images), areas * job.n_images,
                                  tasks_wanted);
-    job.n_groups = (g->groups + job.groups - 1) / job.groups;
-    const ptrdiff_t lots = areas * job.n_images * job.n_groups;
+    const ptrdiff_t lots = areas * job.n_images * ((g->groups + job.groups - 1) / job.groups);
     job.splits = least(job.n_blocks, (tasks_wanted + lots - 1) / lots);
     job.steps = least(cvl_scale_bytes(job.taps, g->ic), pass_steps(longest_cut, job.pitch));
     job.max_classes = least(blocks->rows, 2 * *k[1] + 1) * least(blocks->columns, 2 * *k[2] + 1) *

@@ -127,9 +127,8 @@ static bool pieces_in_place(const reduce_job *job, bool of_x) {
     if (!wide)
         return s->s[2] <= near_bytes / (ptrdiff_t)sizeof(real);
     const bool few = job->most_rows * job->taps <= few_tiles * CVL_MAX_ROWS;
-    const uintptr_t at = (uintptr_t)(of_x ? job->r->x : job->r->dy);
     return job->wide % job->kernels->lanes == 0 &&
-           (few || (s->s[2] == job->strip && at % (line_channels * sizeof(real)) == 0));
+           (few || (s->s[2] == job->strip && begins_line(of_x ? job->r->x : job->r->dy)));
 }
 
 /* Brings channels of x, or of dy, as pieces of `pitch` channels,
@@ -498,19 +497,16 @@ static void reduce_tasks(void *context, ptrdiff_t begin, ptrdiff_t end, int thre
         reduce_task(job, i, &space);
 }
 
-/* Adds the partial results of a block in order, one of several parts of its elements. */
-static void add_partials(void *context, ptrdiff_t begin, ptrdiff_t end, int thread) {
+/* Adds the partial results of a block, one of several parts of its elements. */
+static void add_parts(void *context, ptrdiff_t begin, ptrdiff_t end, int thread) {
     const reduce_job *job = context;
     (void)thread;
     for (ptrdiff_t index = begin; index < end; index++) {
         const ptrdiff_t part = index % sum_parts, number = index / sum_parts;
         const reduce_block block = nth_block(job, number);
         const ptrdiff_t count = job->taps * block.rows * block.width;
-        const ptrdiff_t first = count * part / sum_parts, last = count * (part + 1) / sum_parts;
-        real *const sums = job->partial + number * job->splits * job->partial_count;
-        for (ptrdiff_t split = 1; split < job->splits; split++)
-            for (ptrdiff_t i = first; i < last; i++)
-                sums[i] += sums[split * job->partial_count + i];
+        add_partials(job->partial + number * job->splits * job->partial_count, job->splits,
+                     job->partial_count, count * part / sum_parts, count * (part + 1) / sum_parts);
     }
 }
 
@@ -612,7 +608,7 @@ cvl_status CVL_TYPED(cvl_reduce_channels)(const cvl_reduce *r, const cvl_kernels
     job.workspace = memory + partial_bytes;
     cvl_parallel_for(tasks, 1, threads, reduce_tasks, &job);
     if (job.partial) {
-        cvl_parallel_for(blocks * sum_parts, 1, threads, add_partials, &job);
+        cvl_parallel_for(blocks * sum_parts, 1, threads, add_parts, &job);
         cvl_parallel_for(blocks, 1, threads, store_blocks, &job);
     }
     cvl_free(memory);

@@ -20,6 +20,15 @@ static ptrdiff_t least(ptrdiff_t a, ptrdiff_t b) {
     return a < b ? a : b;
 }
 
+/* Adds elements [first, last) of the partial results of a reduction, `apart` elements from one to
+ * the next, to those of the first, in order. */
+static void add_partials(real *partial, ptrdiff_t splits, ptrdiff_t apart, ptrdiff_t first,
+                         ptrdiff_t last) {
+    for (ptrdiff_t split = 1; split < splits; split++)
+        for (ptrdiff_t i = first; i < last; i++)
+            partial[i] += partial[split * apart + i];
+}
+
 /* Each of these builds on those above it. */
 #include "drivers/tile_impl.h"
 

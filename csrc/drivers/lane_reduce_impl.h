@@ -272,9 +272,7 @@ static void lane_reduce_finish(const lane_reduce_job *job) {
     const cvl_weight_strides *to = &r->dw_strides;
     const cvl_phase *const phase[] = {r->axis[0].phases, r->axis[1].phases, r->axis[2].phases};
     const ptrdiff_t padded = job->vectors * job->kernels->lanes, all = job->taps * padded;
-    for (ptrdiff_t split = 1; split < job->splits; split++)
-        for (ptrdiff_t i = 0; i < all; i++)
-            job->partial[i] += job->partial[split * all + i];
+    add_partials(job->partial, job->splits, all, 0, all);
     const ptrdiff_t back = vector_back(job);
     const ptrdiff_t whole = back > 0 ? padded - job->kernels->lanes : r->groups;
     const real *from = job->partial;

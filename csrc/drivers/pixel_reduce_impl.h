@@ -170,9 +170,7 @@ static void pixel_reduce_finish(const pixel_reduce_job *job) {
     const cvl_phase *depth = r->axis[0].phases, *height = r->axis[1].phases;
     const cvl_phase *width = r->axis[2].phases;
     const ptrdiff_t all = r->groups * r->oc * r->ic * job->taps;
-    for (ptrdiff_t split = 1; split < job->splits; split++)
-        for (ptrdiff_t i = 0; i < all; i++)
-            job->partial[i] += job->partial[split * all + i];
+    add_partials(job->partial, job->splits, all, 0, all);
     const real *from = job->partial;
     for (ptrdiff_t o = 0; o < r->groups * r->oc; o++)
         for (ptrdiff_t i = 0; i < r->ic; i++)
@@ -186,19 +184,22 @@ static void pixel_reduce_finish(const pixel_reduce_job *job) {
                 }
 }
 
+static cvl_chunks cut_lines(const cvl_reduce *r, ptrdiff_t positions) {
+    const ptrdiff_t size = (ptrdiff_t)sizeof(real);
+    return cvl_cut_reduce(r, cvl_pixel_map, cvl_pixel_map, r->ic * size, size, cvl_l2_bytes() / 4,
+                          positions, false);
+}
+
 cvl_status CVL_TYPED(cvl_reduce_pixels)(const cvl_reduce *r, const cvl_kernels *all_kernels) {
+    /* Long lines are best, but for the sake of threads a few parts are cut into more. */
+    enum { long_line = 4096, short_line = 512, few_parts = 8 };
     const kernel_table *kernels = all_kernels->CVL_DTYPE;
     pixel_reduce_job job = {.r = r, .kernels = kernels};
     const ptrdiff_t size = (ptrdiff_t)sizeof(real);
     job.taps = r->axis[0].phases->taps * r->axis[1].phases->taps * r->axis[2].phases->taps;
-    /* Long lines are best, but for the sake of threads a few parts are cut into more. */
-    enum { long_line = 4096, short_line = 512, few_parts = 8 };
-    for (ptrdiff_t line = long_line; line >= short_line; line /= long_line / short_line) {
-        job.chunks = cvl_cut_reduce(r, cvl_pixel_map, cvl_pixel_map, r->ic * size, size,
-                                    cvl_l2_bytes() / 4, line, false);
-        if (job.chunks.count * r->groups >= few_parts)
-            break;
-    }
+    job.chunks = cut_lines(r, long_line);
+    if (job.chunks.count * r->groups < few_parts)
+        job.chunks = cut_lines(r, short_line);
     const ptrdiff_t sums = cvl_scale_bytes(r->groups * r->oc * r->ic, job.taps);
 
     /* Small groups share a task, as long as their tiles fit the cache and tasks remain. */

@@ -97,12 +97,18 @@ static void multiply(const kernel_table *kernels, const product *p, ptrdiff_t co
     }
 }
 
+/* Whether an array begins at a cache line. */
+static bool begins_line(const void *array) {
+    enum { line = 64 };
+    return (uintptr_t)array % line == 0;
+}
+
 /* Whether a gather's results are so many that they will have left the cache when they are read:
  * then they are written past it, for else every line is read from memory before it is written. */
 static bool stream_results(const cvl_gather *g) {
-    const double many = 4 << 20, line = 64;
+    const double many = 4 << 20;
     double bytes = (double)(g->n * g->groups * g->oc) * (double)sizeof(real);
     for (int i = 0; i < CVL_AXES; i++)
         bytes *= (double)g->axis[i].out;
-    return bytes >= many && (uintptr_t)g->dst % (uintptr_t)line == 0;
+    return bytes >= many && begins_line(g->dst);
 }

@@ -163,9 +163,8 @@ static inline CVL_INLINE void tall_body(const int m, real *c, ptrdiff_t c_row, c
     ptrdiff_t row7 = 7 * row1;
     /* Rows of one term are met once, in a stream from memory: the next tile's are asked for
      * ahead. */
-    enum { line = 64 / sizeof(real) };
     for (int i = m; i < 2 * m && n_terms == 1 && a_step == 1; i++)
-        for (ptrdiff_t k = 0; k < terms->length; k += line)
+        for (ptrdiff_t k = 0; k < terms->length; k += line_reals)
             __builtin_prefetch(a + (terms->a + i * a_row + k));
     do {
         vec sum[CVL_MAX_TALL];
@@ -785,9 +784,7 @@ static inline void copy_short(real *dst, const real *src, ptrdiff_t n) {
 }
 
 #define LANES_ARE(n) (CVL_VECTOR_BYTES == (n) * CVL_REAL_BYTES)
-#if LANES_ARE(2)
-#define MOST_PARTS 1
-#else
+#if !LANES_ARE(2)
 #define MOST_PARTS (LANES_ARE(4) ? 2 : 4)
 #if LANES_ARE(4)
 #define HALF 0, 1
@@ -870,18 +867,15 @@ static inline CVL_INLINE void transpose_few_rows(const int parts, real *dst, ptr
         }
     }
 }
-#endif
 
 /* Into how many parts of a vector few elements fit, each into one. */
 static inline int parts_of(ptrdiff_t few) {
-    return MOST_PARTS >= 4 && few <= L / 4 ? 4 : MOST_PARTS >= 2 && few <= L / 2 ? 2 : 1;
+    return MOST_PARTS == 4 && few <= L / 4 ? 4 : few <= L / 2 ? 2 : 1;
 }
 
-/* The same, block by block. A last column or two are not worth a block; nor are rows so close
- * together that a whole vector of the last but one would reach beyond the last. */
-static void transpose(real *dst, ptrdiff_t dst_row, const real *src, ptrdiff_t src_row,
-                      ptrdiff_t rows, ptrdiff_t columns) {
-#if MOST_PARTS > 1
+/* The same for so few rows or columns that they fit parts of vectors; returns whether they do. */
+static bool transpose_parts(real *dst, ptrdiff_t dst_row, const real *src, ptrdiff_t src_row,
+                            ptrdiff_t rows, ptrdiff_t columns) {
     const int column_parts = parts_of(columns), row_parts = parts_of(rows);
     if (columns > 1 && column_parts > 1 && src_row > 0) {
         const ptrdiff_t beyond = L / column_parts - columns;
@@ -893,17 +887,31 @@ static void transpose(real *dst, ptrdiff_t dst_row, const real *src, ptrdiff_t s
                 transpose_few_columns(4, dst, dst_row, src, src_row, readable, columns);
             transpose_scalar(dst + readable, dst_row, src + readable * src_row, src_row,
                              rows - readable, columns);
-            return;
+            return true;
         }
     }
-    if (rows > 1 && row_parts > 1 && columns >= L) {
-        if (row_parts == 2)
-            transpose_few_rows(2, dst, dst_row, src, src_row, rows, columns);
-        else
-            transpose_few_rows(4, dst, dst_row, src, src_row, rows, columns);
-        return;
-    }
+    if (rows <= 1 || row_parts == 1 || columns < L)
+        return false;
+    if (row_parts == 2)
+        transpose_few_rows(2, dst, dst_row, src, src_row, rows, columns);
+    else
+        transpose_few_rows(4, dst, dst_row, src, src_row, rows, columns);
+    return true;
+}
+#else
+static bool transpose_parts(real *dst, ptrdiff_t dst_row, const real *src, ptrdiff_t src_row,
+                            ptrdiff_t rows, ptrdiff_t columns) {
+    (void)dst, (void)dst_row, (void)src, (void)src_row, (void)rows, (void)columns;
+    return false;
+}
 #endif
+
+/* The same, block by block. A last column or two are not worth a block; nor are rows so close
+ * together that a whole vector of the last but one would reach beyond the last. */
+static void transpose(real *dst, ptrdiff_t dst_row, const real *src, ptrdiff_t src_row,
+                      ptrdiff_t rows, ptrdiff_t columns) {
+    if (transpose_parts(dst, dst_row, src, src_row, rows, columns))
+        return;
     const ptrdiff_t rest = columns % L;
     const bool narrow = rest > 2 && columns < L && src_row >= L - columns;
     if (rows < L || (columns < L && !narrow)) {
@@ -922,16 +930,10 @@ static void transpose(real *dst, ptrdiff_t dst_row, const real *src, ptrdiff_t s
     }
 }
 
-/* dst[s*dst_row + r] = src[r*src_row + 2*s], r < rows, s < columns; no element past the last is
- * touched. */
+/* dst[s*dst_row + r] = src[r*src_row + 2*s], r < rows, s < columns, at least L of both; no element
+ * past the last is touched. */
 static void transpose_evens(real *dst, ptrdiff_t dst_row, const real *src, ptrdiff_t src_row,
                             ptrdiff_t rows, ptrdiff_t columns) {
-    if (rows < L || columns < L) {
-        for (ptrdiff_t r = 0; r < rows; r++)
-            for (ptrdiff_t s = 0; s < columns; s++)
-                dst[s * dst_row + r] = src[r * src_row + 2 * s];
-        return;
-    }
     for (ptrdiff_t r = 0; r < rows; r = next_vector(r, rows))
         for (ptrdiff_t s = 0; s < columns; s = next_vector(s, columns)) {
             const real *from = src + r * src_row + 2 * s;
@@ -1006,7 +1008,7 @@ static void copy(real *dst, ptrdiff_t dst_row, ptrdiff_t dst_column, const real 
         transpose(dst, dst_column, src, src_row, rows, columns);
     else if (dst_column == 1 && src_row == 1)
         transpose(dst, dst_row, src, src_column, columns, rows);
-    else if (dst_column == 1 && src_row == 2)
+    else if (dst_column == 1 && src_row == 2 && rows >= L && columns >= L)
         transpose_evens(dst, dst_row, src, src_column, columns, rows);
     else
         for (ptrdiff_t r = 0; r < rows; r++)
