@@ -359,6 +359,13 @@ LARGE = [
     Case("large", 48, 48, (15, 15), (3, 3), n=12, groups=4, stride=2, dilation=2, padding=2),
     Case("large", 12, 20, (1700,), (9,), dilation=4, padding=16),
     Case("large", 6, 10, (7, 9, 11), (3, 3, 3), n=4, padding="same"),
+    # Few channels of x, whose dw has the taps of a row side by side: groups that share tasks, the
+    # last of them fewer; several blocks of lanes; windows apart.
+    Case("large", 200, 200, (13, 14), (3, 3), n=2, groups=25, stride=2, padding=1),
+    Case("large", 68, 34, (9, 21), (2, 5), n=3, groups=17, padding=(1, 2)),
+    Case("large", 1, 70, (4000,), (10,), stride=5),
+    Case("large", 21, 18, (23, 24), (5, 5), n=2, padding=2),
+    Case("large", 3, 40, (23, 4000), (3, 2), stride=(2, 7)),
 ]
 
 

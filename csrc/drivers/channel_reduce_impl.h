@@ -7,6 +7,12 @@
  *     lanes of dy:  C[i, tap][o] += sum over positions of x[i][position + tap] * dy[position][o]
  *     lanes of x:   C[tap][o][i] += sum over positions of dy[o][position] * x[position + tap][i]
  *
+ * Where x has few channels, the taps of a row of the kernel lie along the lanes beside them: places
+ * of a tile that hold no more than their channels follow one another as those taps do.
+ *
+ *     of its taps:  C[row][o][tap, i] += sum over positions of
+ *                                        dy[o][position] * x[position + row][tap, i]
+ *
  * The channels along the lanes are called wide: their operand is read as panels, [position][lanes].
  * The others are called narrow: they are the rows of the product, read one element at a time, so
  * that any arrangement does in which neighbouring positions share cache lines. Where rows of
@@ -27,15 +33,17 @@ typedef struct reduce_job {
     const kernel_table *kernels;
     cvl_chunks chunks;
     bool lanes_of_x;
-    bool together;         /* whether the narrow operand keeps its positions together */
-    cvl_map_fn *width_map; /* of the tile of x */
-    ptrdiff_t taps;
-    ptrdiff_t wide, narrow;             /* channels per group */
-    ptrdiff_t vectors;                  /* of wide channels */
-    ptrdiff_t n_wide, n_narrow, splits; /* blocks, and partial results */
-    ptrdiff_t strip;                    /* wide channels of a panel: one product tile */
-    ptrdiff_t most_wide, most_rows;     /* lanes, and narrow channels, of a block */
-    ptrdiff_t positions;                /* the most of a chunk */
+    bool together;                    /* whether the narrow operand keeps its positions together */
+    cvl_map_fn *width_map;            /* of the tile of x */
+    ptrdiff_t lane_taps;              /* taps along the lanes: of a row of the kernel all, or one */
+    ptrdiff_t taps;                   /* the others, each a product of its own */
+    ptrdiff_t wide, narrow;           /* per group: channels times lane taps, channels */
+    ptrdiff_t vectors;                /* of the wide */
+    ptrdiff_t n_wide, n_narrow;       /* blocks of a group, */
+    ptrdiff_t blocks, bundle, splits; /* of all groups, of a task, and partial results of each */
+    ptrdiff_t strip;                  /* lanes of a panel: one product tile */
+    ptrdiff_t most_wide, most_rows;   /* lanes, and narrow channels, of a block */
+    ptrdiff_t positions;              /* the most of a chunk */
     real *partial;           /* [split][block], where a block's sums are split; else NULL */
     ptrdiff_t partial_count; /* elements of one split of one block */
     char *workspace;
@@ -45,7 +53,7 @@ typedef struct reduce_job {
 /* A block of the result: which channels. */
 typedef struct reduce_block {
     ptrdiff_t group;
-    ptrdiff_t wide, width, lanes; /* first channel, places for it, channels */
+    ptrdiff_t wide, width, lanes; /* the first, room for them, how many */
     ptrdiff_t narrow, rows;
 } reduce_block;
 
@@ -78,10 +86,10 @@ typedef struct reduce_space {
 
 /* An operand of a chunk as it is read: channel c of piece p at (image, row, column) stands at base
  * + p*piece + c*channel + image*image_step + row*row_step + column*column_step, plus, for x, a
- * tap's offset in the tile. */
+ * tap's offset in the tile. The next group stands `group` further. */
 typedef struct chunk_operand {
     const real *base;
-    ptrdiff_t piece, channel, image, row, column;
+    ptrdiff_t group, piece, channel, image, row, column;
     input_tile tile;
 } chunk_operand;
 
@@ -122,7 +130,7 @@ static bool pieces_in_place(const reduce_job *job, bool of_x) {
     enum { near_bytes = 1024, few_tiles = 6 };
     const cvl_data_strides *s = of_x ? &job->r->x_strides : &job->r->dy_strides;
     const bool wide = of_x == job->lanes_of_x;
-    if (s->c != 1)
+    if (s->c != 1 || (wide && job->lane_taps > 1))
         return false;
     if (!wide)
         return s->s[2] <= near_bytes / (ptrdiff_t)sizeof(real);
@@ -132,7 +140,7 @@ static bool pieces_in_place(const reduce_job *job, bool of_x) {
 }
 
 /* Brings channels of x, or of dy, as pieces of `pitch` channels,
- * [piece][image][position][channel]. */
+ * [piece][image][position][channel]. Those of several groups are one piece to a group. */
 static chunk_operand bring_pieces(const reduce_job *job, bool of_x, const cvl_chunk *chunk,
                                   ptrdiff_t group, ptrdiff_t first, ptrdiff_t channels,
                                   ptrdiff_t pitch, real *to) {
@@ -144,6 +152,7 @@ static chunk_operand bring_pieces(const reduce_job *job, bool of_x, const cvl_ch
     const ptrdiff_t lines = rows_follow ? 1 : chunk->rows;
     const ptrdiff_t length = rows_follow ? chunk->rows * chunk->columns : chunk->columns;
     chunk_operand o = {.base = to,
+                       .group = chunk->images * places * pitch,
                        .piece = chunk->images * places * pitch,
                        .channel = 1,
                        .image = places * pitch,
@@ -153,7 +162,7 @@ static chunk_operand bring_pieces(const reduce_job *job, bool of_x, const cvl_ch
         o.tile = chunk_tile(job, chunk, false);
     if (pieces_in_place(job, of_x) && (!of_x || tile_is_inside(&o.tile, in))) {
         o.base = of_x ? chunk_x(r, chunk, group, first) : chunk_dy(r, chunk, group, first);
-        o.piece = pitch;
+        o.group = o.piece = pitch;
         o.image = of_x ? r->x_strides.n : s->n;
         o.row = s->s[1];
         o.column = s->s[2];
@@ -294,21 +303,29 @@ typedef struct chunk_operands {
     chunk_operand a, b;
 } chunk_operands;
 
+/* Those of a block, and of the same one of the next groups. */
 static chunk_operands bring_operands(const reduce_job *job, const reduce_block *block,
-                                     const cvl_chunk *chunk, const reduce_space *space) {
+                                     ptrdiff_t groups, const cvl_chunk *chunk,
+                                     const reduce_space *space) {
     const bool of_x = job->lanes_of_x;
+    const ptrdiff_t ic = job->r->ic;
     const cvl_phase *const phase[] = {job->r->axis[0].phases, job->r->axis[1].phases,
                                       job->r->axis[2].phases};
     chunk_operands o;
     if (!job->together)
-        o.a = bring_pieces(job, !of_x, chunk, block->group, block->narrow, block->rows,
+        o.a = bring_pieces(job, !of_x, chunk, block->group, block->narrow, groups * block->rows,
                            piece_channels(job), space->narrow);
     else if (of_x)
         o.a = bring_dy_rows(job, chunk, block->group, block->narrow);
     else
         o.a = bring_x_rows(job, chunk, block->group, block->narrow, block->rows, space->narrow);
-    o.b = bring_pieces(job, of_x, chunk, block->group, block->wide, block->lanes, job->strip,
-                       space->wide);
+    if (job->lane_taps > 1) {
+        o.b = bring_pieces(job, true, chunk, block->group, 0, groups * ic, ic, space->wide);
+        o.b.base += block->wide;
+        o.b.piece = job->strip;
+    } else
+        o.b = bring_pieces(job, of_x, chunk, block->group, block->wide, groups * block->lanes,
+                           job->strip, space->wide);
     list_tap_offsets(phase, of_x ? &o.b.tile : &o.a.tile, space->tap_offset);
     for (ptrdiff_t image = 0, n = 0; image < chunk->images; image++)
         for (ptrdiff_t row = 0; row < chunk->rows; row++)
@@ -345,7 +362,8 @@ static void add_part(const reduce_job *job, const reduce_block *block, const cvl
     const ptrdiff_t n_rows = list_rows(job, block, &o->a, tap, end, space);
     /* Steps that each read a cache line of their own: few of them stay in the level-1 cache. */
     const bool scattered = o->a.column > line_channels;
-    const real *const b = o->b.base + (job->lanes_of_x ? space->tap_offset[tap] : 0);
+    const real *const b =
+        o->b.base + (job->lanes_of_x ? space->tap_offset[tap * job->lane_taps] : 0);
     product p = {.a = o->a.base,
                  .a_step = o->a.column,
                  .b_row = space->b_row,
@@ -390,63 +408,90 @@ static ptrdiff_t reduce_taps_together(const reduce_job *job, const reduce_block 
 
 /* Adds one chunk. Each tap is summed over the rows at which it lies inside x and, if it shares its
  * terms with no other, over such columns. */
-static void reduce_chunk(const reduce_job *job, const reduce_block *block, const cvl_chunk *chunk,
-                         const reduce_space *space, real *sums) {
+static void add_chunk(const reduce_job *job, const reduce_block *block, const cvl_chunk *chunk,
+                      const chunk_operands *o, const reduce_space *space, real *sums) {
     const cvl_gather_axis *const axis = job->r->axis;
     const cvl_phase *const depth = axis[0].phases, *const height = axis[1].phases;
     const cvl_phase *const width = axis[2].phases;
-    const chunk_operands o = bring_operands(job, block, chunk, space);
-    const bool rows_follow = o.a.row == chunk->columns * o.a.column;
+    const bool rows_follow = o->a.row == chunk->columns * o->a.column;
     const ptrdiff_t taps_together = reduce_taps_together(job, block, chunk, rows_follow);
+    const bool alone = taps_together * job->lane_taps == 1;
     ptrdiff_t tap = 0;
     for (ptrdiff_t jd = 0; jd < depth->taps; jd++)
         for (ptrdiff_t jh = 0; jh < height->taps; jh++)
-            for (ptrdiff_t jw = 0; jw < width->taps; jw += taps_together, tap += taps_together) {
+            for (ptrdiff_t jw = 0; jw < width->taps / job->lane_taps;
+                 jw += taps_together, tap += taps_together) {
                 ptrdiff_t first_depth, last_depth;
                 chunk_part part = {.first_column = 0, .last_column = chunk->columns};
                 positions_inside(depth, jd, axis[0].in, chunk->depth, 1, &first_depth, &last_depth);
                 positions_inside(height, jh, axis[1].in, chunk->row, chunk->rows, &part.first_row,
                                  &part.last_row);
-                if (taps_together == 1 && (!rows_follow || wide_padding(job, chunk)))
+                if (alone && (!rows_follow || wide_padding(job, chunk)))
                     positions_inside(width, jw, axis[2].in, chunk->column, chunk->columns,
                                      &part.first_column, &part.last_column);
                 if (first_depth < last_depth)
-                    add_part(job, block, chunk, &part, tap, tap + taps_together, &o, space, sums);
+                    add_part(job, block, chunk, &part, tap, tap + taps_together, o, space, sums);
+            }
+}
+
+/* Stores the sums of narrow channels [begin, end) of a block, tap by tap; w is where dw holds the
+ * first channels of both. */
+static void store_rows(const reduce_job *job, const reduce_block *block, const real *sums, real *w,
+                       ptrdiff_t begin, ptrdiff_t end) {
+    const cvl_weight_strides *to = &job->r->dw_strides;
+    const cvl_phase *const depth = job->r->axis[0].phases, *const height = job->r->axis[1].phases;
+    const cvl_phase *const width = job->r->axis[2].phases;
+    const ptrdiff_t lane = job->lanes_of_x ? to->ic : to->oc;
+    const ptrdiff_t row = job->lanes_of_x ? to->oc : to->ic;
+    const bool channel_major = channel_major_sums(job);
+    const ptrdiff_t sums_row = (channel_major ? job->taps : 1) * block->width;
+    const ptrdiff_t sums_tap = (channel_major ? 1 : block->rows) * block->width;
+    const ptrdiff_t channels = job->wide / job->lane_taps;
+    ptrdiff_t tap = 0;
+    for (ptrdiff_t d = 0; d < depth->taps; d++)
+        for (ptrdiff_t h = 0; h < height->taps; h++)
+            for (ptrdiff_t k = 0; k < width->taps; k++, tap++) {
+                const ptrdiff_t start = tap % job->lane_taps * channels; /* of the tap's lanes */
+                const ptrdiff_t first = start > block->wide ? start : block->wide;
+                const ptrdiff_t last = least(start + channels, block->wide + block->lanes);
+                if (first < last)
+                    job->kernels->copy(w + (depth->tap_first + d) * to->k[0] +
+                                           (height->tap_first + h) * to->k[1] +
+                                           (width->tap_first + k) * to->k[2] + begin * row +
+                                           (first - start) * lane,
+                                       row, lane,
+                                       sums + begin * sums_row + tap / job->lane_taps * sums_tap +
+                                           first - block->wide,
+                                       sums_row, 1, end - begin, last - first);
             }
 }
 
 /* Stores a block's sums in dw. */
 static void store_sums(const reduce_job *job, const reduce_block *block, const real *sums) {
+    enum { few_rows = 16 }; /* whose cache lines stay near until all their taps are stored */
     const cvl_reduce *r = job->r;
     const cvl_weight_strides *to = &r->dw_strides;
-    copy_kernel *const copy = job->kernels->copy;
-    const cvl_phase *const phase[] = {r->axis[0].phases, r->axis[1].phases, r->axis[2].phases};
-    const ptrdiff_t oc = block->group * r->oc + (job->lanes_of_x ? block->narrow : block->wide);
-    const ptrdiff_t ic = job->lanes_of_x ? block->wide : block->narrow;
     const ptrdiff_t lane = job->lanes_of_x ? to->ic : to->oc;
     const ptrdiff_t row = job->lanes_of_x ? to->oc : to->ic;
-    real *const w = (real *)r->dw + oc * to->oc + ic * to->ic;
+    real *const w = (real *)r->dw + block->group * r->oc * to->oc + block->narrow * row;
     bool all_follow = channel_major_sums(job) && row == job->taps;
     ptrdiff_t step = 1;
     for (int i = CVL_AXES - 1; i >= 0; i--) {
-        all_follow =
-            all_follow && phase[i]->taps == r->axis[i].k && (r->axis[i].k == 1 || to->k[i] == step);
+        all_follow = all_follow && r->axis[i].phases->taps == r->axis[i].k &&
+                     (r->axis[i].k == 1 || to->k[i] == step);
         step *= r->axis[i].k;
     }
-    if (all_follow) {
-        copy(w, 1, lane, sums, block->width, 1, block->rows * job->taps, block->lanes);
-        return;
-    }
-    const bool channel_major = channel_major_sums(job);
-    ptrdiff_t t = 0;
-    for (ptrdiff_t d = 0; d < phase[0]->taps; d++)
-        for (ptrdiff_t h = 0; h < phase[1]->taps; h++)
-            for (ptrdiff_t k = 0; k < phase[2]->taps; k++, t++)
-                copy(w + (phase[0]->tap_first + d) * to->k[0] +
-                         (phase[1]->tap_first + h) * to->k[1] +
-                         (phase[2]->tap_first + k) * to->k[2],
-                     row, lane, sums + (channel_major ? t : t * block->rows) * block->width,
-                     (channel_major ? job->taps : 1) * block->width, 1, block->rows, block->lanes);
+    if (all_follow)
+        job->kernels->copy(w + block->wide * lane, 1, lane, sums, block->width, 1,
+                           block->rows * job->taps, block->lanes);
+    else
+        for (ptrdiff_t begin = 0; begin < block->rows; begin += few_rows)
+            store_rows(job, block, sums, w, begin, least(begin + few_rows, block->rows));
+}
+
+/* How many of the wide operand's lanes are moved: a tile holds them once for all lane taps. */
+static ptrdiff_t lanes_moved(const reduce_job *job, ptrdiff_t wide) {
+    return job->lane_taps > 1 ? job->r->ic : wide;
 }
 
 /* The parts of a thread's workspace; without memory, only its size. */
@@ -458,17 +503,24 @@ static reduce_space reduce_layout(const reduce_job *job, cvl_arena *memory) {
     const ptrdiff_t wide = (job->most_wide + job->strip - 1) / job->strip * job->strip;
     const bool dy_in_place = job->together && job->lanes_of_x;
     reduce_space space;
-    space.sums = cvl_take(memory, job->partial ? 0 : job->partial_count, sizeof(real));
-    space.wide = cvl_take(
-        memory, cvl_scale_bytes(job->lanes_of_x ? x_places : job->positions, wide), sizeof(real));
-    space.narrow = cvl_take(
-        memory,
-        dy_in_place ? 0 : cvl_scale_bytes(job->lanes_of_x ? job->positions : x_places, narrow),
-        sizeof(real));
+    space.sums =
+        cvl_take(memory, job->partial ? 0 : job->bundle * job->partial_count, sizeof(real));
+    /* Lanes beyond the last tap's are read as well. */
+    space.wide = cvl_take(memory,
+                          cvl_add_bytes(cvl_scale_bytes(job->lanes_of_x ? x_places : job->positions,
+                                                        job->bundle * lanes_moved(job, wide)),
+                                        job->lane_taps > 1 ? CVL_MAX_LANES : 0),
+                          sizeof(real));
+    space.narrow =
+        cvl_take(memory,
+                 dy_in_place ? 0
+                             : cvl_scale_bytes(job->lanes_of_x ? job->positions : x_places,
+                                               job->bundle * narrow),
+                 sizeof(real));
     space.a_row = cvl_take(memory, job->taps * job->most_rows, sizeof(ptrdiff_t));
     space.c_row = cvl_take(memory, job->taps * job->most_rows, sizeof(ptrdiff_t));
     space.b_row = cvl_take(memory, job->positions, sizeof(ptrdiff_t));
-    space.tap_offset = cvl_take(memory, job->taps, sizeof(ptrdiff_t));
+    space.tap_offset = cvl_take(memory, job->taps * job->lane_taps, sizeof(ptrdiff_t));
     space.terms = cvl_take(memory, chunks->images * chunks->rows + job->positions / longest_cut + 1,
                            sizeof(cvl_term));
     return space;
@@ -476,17 +528,26 @@ static reduce_space reduce_layout(const reduce_job *job, cvl_arena *memory) {
 
 static void reduce_task(const reduce_job *job, ptrdiff_t index, const reduce_space *space) {
     const cvl_chunks *chunks = &job->chunks;
-    const ptrdiff_t split = index % job->splits;
-    const reduce_block block = nth_block(job, index / job->splits);
-    real *const sums = job->partial ? job->partial + index * job->partial_count : space->sums;
-    memset(sums, 0, (size_t)(job->taps * block.rows * block.width) * sizeof(real));
+    const ptrdiff_t split = index % job->splits, first = index / job->splits * job->bundle;
+    const ptrdiff_t count = least(job->bundle, job->blocks - first);
+    const reduce_block block = nth_block(job, first); /* more of them differ in the group alone */
+    const ptrdiff_t apart = (job->partial ? job->splits : 1) * job->partial_count;
+    real *const sums = job->partial
+                           ? job->partial + (first * job->splits + split) * job->partial_count
+                           : space->sums;
+    for (ptrdiff_t i = 0; i < count; i++)
+        memset(sums + i * apart, 0, (size_t)(job->taps * block.rows * block.width) * sizeof(real));
     const ptrdiff_t last = chunks->count * (split + 1) / job->splits;
     for (ptrdiff_t c = chunks->count * split / job->splits; c < last; c++) {
         const cvl_chunk chunk = cvl_nth_chunk(job->r, chunks, c);
-        reduce_chunk(job, &block, &chunk, space, sums);
+        chunk_operands o = bring_operands(job, &block, count, &chunk, space);
+        for (ptrdiff_t i = 0; i < count; i++, o.a.base += o.a.group, o.b.base += o.b.group)
+            add_chunk(job, &block, &chunk, &o, space, sums + i * apart);
     }
-    if (!job->partial)
-        store_sums(job, &block, sums);
+    for (ptrdiff_t i = 0; i < count && !job->partial; i++) {
+        const reduce_block stored = nth_block(job, first + i);
+        store_sums(job, &stored, sums + i * apart);
+    }
 }
 
 static void reduce_tasks(void *context, ptrdiff_t begin, ptrdiff_t end, int thread) {
@@ -553,13 +614,15 @@ static void cut_chunks(reduce_job *job) {
     const ptrdiff_t size = (ptrdiff_t)sizeof(real), least_rows = 4 * line_channels;
     cvl_map_fn *const map = job->together && !job->lanes_of_x ? cvl_pixel_map : cvl_channel_map;
     for (;;) {
-        const ptrdiff_t x_channels = job->lanes_of_x ? job->most_wide : job->most_rows;
-        const ptrdiff_t dy_channels = job->lanes_of_x ? job->most_rows : job->most_wide;
+        const ptrdiff_t wide = job->bundle * lanes_moved(job, job->most_wide);
+        const ptrdiff_t narrow = job->bundle * job->most_rows;
+        const ptrdiff_t x_channels = job->lanes_of_x ? wide : narrow;
+        const ptrdiff_t dy_channels = job->lanes_of_x ? narrow : wide;
         job->chunks =
             cvl_cut_reduce(job->r, map, job->width_map, x_channels * size, dy_channels * size,
                            cvl_l2_bytes() / 2, chunk_positions, job->together && !job->lanes_of_x);
         job->positions = job->chunks.images * job->chunks.rows * job->chunks.columns;
-        if (job->most_rows <= least_rows || job->positions >= least_positions ||
+        if (job->bundle > 1 || job->most_rows <= least_rows || job->positions >= least_positions ||
             job->chunks.count == job->chunks.n_images)
             break;
         job->n_narrow *= 2;
@@ -569,13 +632,28 @@ static void cut_chunks(reduce_job *job) {
         cvl_scale_bytes(cvl_scale_bytes(job->taps, job->most_rows), job->most_wide);
 }
 
+/* How many groups share a task, so that the cache lines that they share are moved but once. Each
+ * must be one piece of either operand. */
+static ptrdiff_t groups_of_task(const reduce_job *job) {
+    enum { few_lines = 4, least_tasks = 8 };
+    const bool shared = job->r->x_strides.c == 1 && job->r->dy_strides.c == 1 && !job->together;
+    const bool whole = job->narrow == piece_channels(job) && job->n_wide == 1 &&
+                       (job->lane_taps > 1 || job->wide == job->strip);
+    const ptrdiff_t groups =
+        least(few_lines * line_channels / job->r->ic, job->r->groups / least_tasks);
+    return shared && whole && groups > 1 ? groups : 1;
+}
+
 cvl_status CVL_TYPED(cvl_reduce_channels)(const cvl_reduce *r, const cvl_kernels *all_kernels,
-                               bool lanes_of_x) {
+                               cvl_lanes_of of) {
     const kernel_table *kernels = all_kernels->CVL_DTYPE;
+    const bool lanes_of_x = of != CVL_LANES_OF_DY;
     reduce_job job = {.r = r, .kernels = kernels, .lanes_of_x = lanes_of_x};
     const ptrdiff_t lanes = kernels->lanes, size = (ptrdiff_t)sizeof(real);
-    job.taps = r->axis[0].phases->taps * r->axis[1].phases->taps * r->axis[2].phases->taps;
-    job.wide = lanes_of_x ? r->ic : r->oc;
+    job.lane_taps = of == CVL_LANES_OF_TAPS ? r->axis[2].phases->taps : 1;
+    job.taps =
+        r->axis[0].phases->taps * r->axis[1].phases->taps * r->axis[2].phases->taps / job.lane_taps;
+    job.wide = lanes_of_x ? r->ic * job.lane_taps : r->oc;
     job.narrow = lanes_of_x ? r->oc : r->ic;
     job.together = (lanes_of_x ? r->dy_strides.s[2] : r->x_strides.s[2]) == 1;
     job.width_map = lanes_of_x || !job.together ? cvl_channel_map
@@ -584,16 +662,17 @@ cvl_status CVL_TYPED(cvl_reduce_channels)(const cvl_reduce *r, const cvl_kernels
     job.vectors = (job.wide + lanes - 1) / lanes;
     job.strip = least(job.vectors, kernels->vectors) * lanes;
     cut_blocks(&job);
+    job.bundle = groups_of_task(&job);
     cut_chunks(&job);
-    const ptrdiff_t blocks = r->groups * job.n_wide * job.n_narrow;
-    job.splits = cvl_reduce_splits(
-        &job.chunks, blocks, cvl_scale_bytes(cvl_scale_bytes(job.partial_count, blocks), size));
+    job.blocks = r->groups * job.n_wide * job.n_narrow;
+    const ptrdiff_t sums = cvl_scale_bytes(job.partial_count, job.blocks);
+    const ptrdiff_t lots = (job.blocks + job.bundle - 1) / job.bundle;
+    job.splits = cvl_reduce_splits(&job.chunks, lots, cvl_scale_bytes(sums, size));
 
-    const ptrdiff_t tasks = blocks * job.splits;
+    const ptrdiff_t tasks = lots * job.splits;
     const int threads = cvl_threads_for(tasks, r->work);
     const ptrdiff_t partial_bytes =
-        job.splits > 1 ? cvl_part_bytes(cvl_scale_bytes(job.partial_count, tasks), sizeof(real))
-                       : 0;
+        job.splits > 1 ? cvl_part_bytes(cvl_scale_bytes(sums, job.splits), sizeof(real)) : 0;
     real nowhere;
     job.partial = job.splits > 1 ? &nowhere : NULL; /* known once there is memory */
     cvl_arena arena = {0};
@@ -608,8 +687,8 @@ cvl_status CVL_TYPED(cvl_reduce_channels)(const cvl_reduce *r, const cvl_kernels
     job.workspace = memory + partial_bytes;
     cvl_parallel_for(tasks, 1, threads, reduce_tasks, &job);
     if (job.partial) {
-        cvl_parallel_for(blocks * sum_parts, 1, threads, add_parts, &job);
-        cvl_parallel_for(blocks, 1, threads, store_blocks, &job);
+        cvl_parallel_for(job.blocks * sum_parts, 1, threads, add_parts, &job);
+        cvl_parallel_for(job.blocks, 1, threads, store_blocks, &job);
     }
     cvl_free(memory);
     return CVL_OK;

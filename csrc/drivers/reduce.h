@@ -48,12 +48,20 @@ cvl_chunk cvl_nth_chunk(const cvl_reduce *r, const cvl_chunks *chunks, ptrdiff_t
  * are tasks enough, while the partial results, `bytes` each, stay small. */
 ptrdiff_t cvl_reduce_splits(const cvl_chunks *chunks, ptrdiff_t base, ptrdiff_t bytes);
 
-/* The same result from each, but for rounding; they differ in what lies along the lanes: the
- * channels of dy, the channels of x, neighbouring positions, or channels with one filter each. */
+/* What lies along the lanes of cvl_reduce_channels: the channels of dy, those of x, or those of x
+ * once for every tap of a row of the kernel, whose taps must be neighbours (tap_step 1). */
+typedef enum cvl_lanes_of {
+    CVL_LANES_OF_DY,
+    CVL_LANES_OF_X,
+    CVL_LANES_OF_TAPS,
+} cvl_lanes_of;
+
+/* The same result from each, but for rounding; they differ in what lies along the lanes: channels
+ * of one kind, channels with one filter each, or neighbouring positions. */
 cvl_status cvl_reduce_channels_f32(const cvl_reduce *r, const cvl_kernels *kernels,
-                                   bool lanes_of_x);
+                                   cvl_lanes_of lanes);
 cvl_status cvl_reduce_channels_f64(const cvl_reduce *r, const cvl_kernels *kernels,
-                                   bool lanes_of_x);
+                                   cvl_lanes_of lanes);
 cvl_status cvl_reduce_lanes_f32(const cvl_reduce *r, const cvl_kernels *kernels);
 cvl_status cvl_reduce_lanes_f64(const cvl_reduce *r, const cvl_kernels *kernels);
 cvl_status cvl_reduce_pixels_f32(const cvl_reduce *r, const cvl_kernels *kernels);

@@ -946,15 +946,30 @@ static void transpose_evens(real *dst, ptrdiff_t dst_row, const real *src, ptrdi
         }
 }
 
-/* Every other element of each row, as stride 2 reads them; no element past the last is touched. */
+/* dst[r*dst_row + s] = src[r*src_row + 2*s], r < rows, s < columns >= L; no element past the last
+ * is touched. */
 static void copy_evens(real *dst, ptrdiff_t dst_row, const real *src, ptrdiff_t src_row,
                        ptrdiff_t rows, ptrdiff_t columns) {
+    for (ptrdiff_t r = 0; r < rows; r++, dst += dst_row, src += src_row)
+        for (ptrdiff_t s = 0; s < columns; s = next_vector(s, columns)) {
+            const real *from = src + 2 * s;
+            store(dst + s, EVENS_ODDS(load(from), load(from + L - 1)));
+        }
+}
+
+/* dst[r*dst_row + s] = src[r*src_row + 4*s], r < rows, s < columns > L; no element past the last
+ * is touched. */
+static void copy_fourths(real *dst, ptrdiff_t dst_row, const real *src, ptrdiff_t src_row,
+                         ptrdiff_t rows, ptrdiff_t columns) {
+    const ptrdiff_t last = columns - 1;
     for (ptrdiff_t r = 0; r < rows; r++, dst += dst_row, src += src_row) {
-        ptrdiff_t s = 0;
-        for (; s + L < columns; s += L)
-            store(dst + s, EVENS(load(src + 2 * s), load(src + 2 * s + L)));
-        for (; s < columns; s++)
-            dst[s] = src[2 * s];
+        for (ptrdiff_t s = 0; s < last; s = next_vector(s, last)) {
+            const real *from = src + 4 * s;
+            const vec low = EVENS(load(from), load(from + L));
+            const vec high = EVENS(load(from + 2 * L), load(from + 3 * L));
+            store(dst + s, EVENS(low, high));
+        }
+        dst[last] = src[4 * last];
     }
 }
 
@@ -1002,8 +1017,10 @@ static void copy(real *dst, ptrdiff_t dst_row, ptrdiff_t dst_column, const real 
         copy_rows(dst, dst_row, src, src_row, rows, columns);
     else if (dst_row == 1 && src_row == 1)
         copy_rows(dst, dst_column, src, src_column, columns, rows);
-    else if (dst_column == 1 && src_column == 2)
+    else if (dst_column == 1 && src_column == 2 && columns >= L)
         copy_evens(dst, dst_row, src, src_row, rows, columns);
+    else if (dst_column == 1 && src_column == 4 && columns > L)
+        copy_fourths(dst, dst_row, src, src_row, rows, columns);
     else if (dst_row == 1 && src_column == 1)
         transpose(dst, dst_column, src, src_row, rows, columns);
     else if (dst_column == 1 && src_row == 1)

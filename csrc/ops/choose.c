@@ -95,32 +95,66 @@ static cvl_status run_gather(cvl_dtype dtype, cvl_gather *g) {
     return status == CVL_OK ? gather(g, kernels) : status;
 }
 
-/* Whether a weight gradient is summed over long rows as they stand: to one input channel's few
- * weights, transposing dy would be most of the work. */
-static bool reduce_pixels(const cvl_reduce *r, ptrdiff_t lanes) {
-    enum { few_taps = 32 };
-    const ptrdiff_t taps =
-        r->axis[0].phases->taps * r->axis[1].phases->taps * r->axis[2].phases->taps;
-    return r->ic == 1 && taps <= few_taps && r->dy_strides.s[2] == 1 && r->x_strides.s[2] == 1 &&
-           r->axis[2].out >= 4 * lanes;
+/* Ways of a weight gradient, in the order in which they are preferred where they cost the same. */
+typedef enum reduce_way { BY_X, BY_DY, BY_TAPS, BY_PIXELS, REDUCE_WAYS } reduce_way;
+
+/* The time of a product's step, in that of one vector's multiply-add: each takes a load besides
+ * where a panel is one vector wide, and where there are few, every sum waits for itself. */
+static double step_time(double rows, ptrdiff_t wide, ptrdiff_t lanes) {
+    const double narrow = 1.15, least = 8;
+    const double vectors = (double)((wide + lanes - 1) / lanes);
+    const double time = rows * vectors * (vectors == 1 ? narrow : 1);
+    return time > least ? time : least;
 }
 
-/* The share of the lanes that channels fill. */
-static double filled(ptrdiff_t channels, ptrdiff_t lanes) {
-    return (double)channels / (double)((channels + lanes - 1) / lanes * lanes);
+/* Whether an operand that is along the lanes is read where it stands: its channels stand together,
+ * fill their vectors, and are few enough for one panel or meet few rows. */
+static bool stands(const cvl_data_strides *strides, ptrdiff_t channels, double rows,
+                   ptrdiff_t lanes) {
+    const double few_rows = 48;
+    return strides->c == 1 && channels % lanes == 0 &&
+           (channels <= CVL_MAX_VECTORS * lanes || rows <= few_rows);
 }
 
-/* Whether the input channels are those along the lanes: they must fill them better, or, with one
- * tap, as well where the weights want them so. */
-static bool reduce_lanes_of_x(const cvl_reduce *r, ptrdiff_t lanes) {
-    const double worth = 1.25; /* one product for each tap instead of one for them all */
-    const ptrdiff_t taps =
-        r->axis[0].phases->taps * r->axis[1].phases->taps * r->axis[2].phases->taps;
-    const double of_x = filled(r->ic, lanes), of_dy = filled(r->oc, lanes);
-    if (r->ic < lanes / 2)
-        return r->ic > r->oc;
-    return r->oc < lanes / 2 || of_x > (taps > 1 ? worth : 1) * of_dy ||
-           (taps == 1 && of_x == of_dy && r->dw_strides.ic == 1);
+/* Estimates every way per position of dy, in the time of one vector's multiply-add: the steps of
+ * its products; what is moved to lie along the lanes; copies of rows of positions, one for every
+ * tap of a row; and the weights that are stored one by one. */
+static reduce_way choose_reduce(const cvl_reduce *r, ptrdiff_t lanes) {
+    const double moved = 0.2, copied = 0.5, scattered = 2;
+    const double of_pixels = 1.6, of_filter = 1; /* of each tap: they are loaded; and besides */
+    const double run = 24;    /* of a row, moved by itself: as many as the stride */
+    const double apart = 1.1; /* a product to every tap, not one of them all */
+    const cvl_phase *const width = r->axis[2].phases;
+    const double ic = (double)r->ic, oc = (double)r->oc, columns = (double)width->taps;
+    double taps = 1, sources = ic, positions = (double)r->n;
+    for (int i = 0; i < CVL_AXES; i++) {
+        taps *= (double)r->axis[i].phases->taps;
+        sources *= (double)r->axis[i].in / (double)r->axis[i].out;
+        positions *= (double)r->axis[i].out;
+    }
+    const bool x_rows = r->x_strides.s[2] == 1, dy_rows = r->dy_strides.s[2] == 1;
+    const double store = r->dw_strides.ic == 1 ? 0 : scattered * taps * ic * oc / positions;
+
+    double cost[REDUCE_WAYS];
+    cost[BY_X] = (taps > 1 ? apart : 1) * taps * step_time(oc, r->ic, lanes) +
+                 (stands(&r->x_strides, r->ic, taps * oc, lanes) ? 0 : moved * sources) + store;
+    cost[BY_DY] = step_time(taps * ic, r->oc, lanes) +
+                  (stands(&r->dy_strides, r->oc, taps * ic, lanes) ? 0 : moved * oc) +
+                  (x_rows && (columns > 1 || width->in_step > 1) ? copied * columns * ic : 0);
+    cost[BY_TAPS] =
+        taps / columns * step_time(oc, r->ic * width->taps, lanes) + moved * sources + store;
+    cost[BY_PIXELS] = (of_pixels * taps + of_filter) * ic * oc / (double)lanes +
+                      (x_rows && dy_rows ? moved : 2 * moved) * (sources + oc) +
+                      run * (double)r->axis[1].in / (double)r->axis[1].out *
+                          (double)width->in_step / (double)width->count;
+
+    /* Taps along the lanes are neighbours in a tile, and its places no wider than a panel. */
+    const bool taps_fit = columns > 1 && width->tap_step == 1 && r->ic <= CVL_MAX_VECTORS * lanes;
+    reduce_way best = BY_X;
+    for (reduce_way way = BY_DY; way < REDUCE_WAYS; way++)
+        if (cost[way] < cost[best] && (way != BY_TAPS || taps_fit))
+            best = way;
+    return best;
 }
 
 static cvl_status run_reduce(cvl_dtype dtype, const cvl_reduce *r) {
@@ -134,12 +168,14 @@ static cvl_status run_reduce(cvl_dtype dtype, const cvl_reduce *r) {
     if (by_lanes_best(r->ic, r->oc, r->groups, r->axis, together, lanes) &&
         (dtype == CVL_F32 ? cvl_reduce_lanes_fit_f32 : cvl_reduce_lanes_fit_f64)(r, kernels))
         return (dtype == CVL_F32 ? cvl_reduce_lanes_f32 : cvl_reduce_lanes_f64)(r, kernels);
-    const bool few = r->oc <= lanes / 2 && r->ic <= lanes / 2;
-    const bool fill = together && r->groups == 1 && (r->oc >= lanes / 4 || r->ic >= lanes / 4);
-    if ((few && !fill) || reduce_pixels(r, lanes))
+    const reduce_way way = choose_reduce(r, lanes);
+    if (way == BY_PIXELS)
         return (dtype == CVL_F32 ? cvl_reduce_pixels_f32 : cvl_reduce_pixels_f64)(r, kernels);
-    return (dtype == CVL_F32 ? cvl_reduce_channels_f32
-                             : cvl_reduce_channels_f64)(r, kernels, reduce_lanes_of_x(r, lanes));
+    const cvl_lanes_of lanes_of = way == BY_X    ? CVL_LANES_OF_X
+                                  : way == BY_DY ? CVL_LANES_OF_DY
+                                                 : CVL_LANES_OF_TAPS;
+    return (dtype == CVL_F32 ? cvl_reduce_channels_f32 : cvl_reduce_channels_f64)(r, kernels,
+                                                                                  lanes_of);
 }
 
 cvl_status cvl_run_gather(cvl_dtype dtype, cvl_gather *g) {
