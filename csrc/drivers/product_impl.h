@@ -41,10 +41,16 @@ typedef struct product {
 /* Where rows start that all start from one row. */
 static const ptrdiff_t at_init[CVL_MAX_ROWS];
 
-/* The row after the last of those from `row` on that stand at even steps in `at`. */
-static ptrdiff_t even_rows(const ptrdiff_t *at, ptrdiff_t row, ptrdiff_t count) {
+static bool same_step(const ptrdiff_t *at, ptrdiff_t first, ptrdiff_t row) {
+    return at[row] - at[row - 1] == at[first + 1] - at[first];
+}
+
+/* The row after the last of those from `row` on that stand at even steps in A, in C and where they
+ * start. */
+static ptrdiff_t even_rows(const product *p, ptrdiff_t row, ptrdiff_t count) {
     ptrdiff_t next = least(row + 2, count);
-    while (next < count && at[next] - at[next - 1] == at[row + 1] - at[row])
+    while (next < count && same_step(p->a_row, row, next) && same_step(p->c_row, row, next) &&
+           (!p->init_row || same_step(p->init_row, row, next)))
         next++;
     return next;
 }
@@ -53,9 +59,7 @@ static ptrdiff_t even_rows(const ptrdiff_t *at, ptrdiff_t row, ptrdiff_t count) 
 static void multiply_tall(const kernel_table *kernels, const product *p, ptrdiff_t count) {
     enum { few_rows = 6 };
     for (ptrdiff_t row = 0, end; row < count; row = end) {
-        end = even_rows(p->c_row, row, even_rows(p->a_row, row, count));
-        if (p->init_row)
-            end = even_rows(p->init_row, row, end);
+        end = even_rows(p, row, count);
         if (end - row < few_rows) {
             end = least(row + kernels->rows[0], count);
             kernels->product_tile[0][end - row - 1](

@@ -1010,6 +1010,26 @@ static void gather_rows(real *dst, ptrdiff_t dst_row, const real *src, const ptr
             copy_short(dst + r * dst_row, src + src_offset[r], columns);
 }
 
+/* Any steps, four elements at a time: one at a time takes up to twice as long, depending on where
+ * the loop falls in the code. */
+static void copy_scalar(real *dst, ptrdiff_t dst_row, ptrdiff_t dst_column, const real *src,
+                        ptrdiff_t src_row, ptrdiff_t src_column, ptrdiff_t rows,
+                        ptrdiff_t columns) {
+    for (ptrdiff_t r = 0; r < rows; r++, dst += dst_row, src += src_row) {
+        real *to = dst;
+        const real *from = src;
+        ptrdiff_t left = columns;
+        for (; left >= 4; left -= 4, to += 4 * dst_column, from += 4 * src_column) {
+            const real a = from[0], b = from[src_column];
+            const real c = from[2 * src_column], d = from[3 * src_column];
+            to[0] = a, to[dst_column] = b;
+            to[2 * dst_column] = c, to[3 * dst_column] = d;
+        }
+        for (; left > 0; left--, to += dst_column, from += src_column)
+            *to = *from;
+    }
+}
+
 static void copy(real *dst, ptrdiff_t dst_row, ptrdiff_t dst_column, const real *src,
                            ptrdiff_t src_row, ptrdiff_t src_column, ptrdiff_t rows,
                            ptrdiff_t columns) {
@@ -1028,9 +1048,7 @@ static void copy(real *dst, ptrdiff_t dst_row, ptrdiff_t dst_column, const real 
     else if (dst_column == 1 && src_row == 2 && rows >= L && columns >= L)
         transpose_evens(dst, dst_row, src, src_column, columns, rows);
     else
-        for (ptrdiff_t r = 0; r < rows; r++)
-            for (ptrdiff_t s = 0; s < columns; s++)
-                dst[r * dst_row + s * dst_column] = src[r * src_row + s * src_column];
+        copy_scalar(dst, dst_row, dst_column, src, src_row, src_column, rows, columns);
 }
 
 /* ---- the table ------------------------------------------------------------------------------ */

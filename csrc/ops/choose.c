@@ -34,12 +34,19 @@ static tap_counts count_taps(const cvl_gather_axis *axis) {
     return n;
 }
 
+/* The time of one row of a product's step, in that of one vector's multiply-add: a load besides each
+ * where the panel is one vector wide. */
+static double row_time(ptrdiff_t wide, ptrdiff_t lanes) {
+    const double narrow = 1.1, vectors = (double)((wide + lanes - 1) / lanes);
+    return vectors == 1 ? narrow : vectors;
+}
+
 /* Whether a result with contiguous rows is computed as it stands, with positions along the lanes,
  * or with channels along them and transposed. Both are estimated per destination, in
  * multiplications, of which a vector does many while one element is moved: channels transpose
  * inputs and results; panels compute taps that meet padding, copy inputs once for every tap of a
  * row, and scatter the results of several phases. */
-static bool gather_panels(const cvl_gather *g) {
+static bool gather_panels(const cvl_gather *g, ptrdiff_t lanes) {
     const double transposed = 15, copied = 10, scattered = 45;
     const double ic = (double)g->ic, oc = (double)g->oc;
     double all = 1, inside = 1, sources = ic;
@@ -51,7 +58,8 @@ static bool gather_panels(const cvl_gather *g) {
         inside *= taps.inside;
         sources *= (double)g->axis[i].in / (double)g->axis[i].out;
     }
-    const double by_channels_cost = inside * ic * oc + transposed * (sources + oc);
+    const double by_channels_cost =
+        inside * ic * row_time(g->oc, lanes) * (double)lanes + transposed * (sources + oc);
     const double copies = all > 1 ? (double)g->axis[2].k : 0;
     const double by_panels_cost =
         all * ic * oc + copied * copies * sources + (g->axis[2].n_phases > 1 ? scattered * oc : 0);
@@ -70,14 +78,43 @@ static bool by_lanes_best(ptrdiff_t ic, ptrdiff_t oc, ptrdiff_t groups, const cv
            axis[1].out * axis[2].out <= few_vectors * lanes;
 }
 
+/* Whether neighbouring positions lie along the lanes rather than channels. Both are estimated per
+ * destination, in the time of one vector's multiply-add. Channels leave out the taps that meet
+ * padding; what does not stand together is transposed, and each visit costs, of every phase.
+ * Pixels fill their vectors whatever the channels, bring all sources together, a stride's apart,
+ * and the weights for every image. */
+static bool gather_pixels(const cvl_gather *g, ptrdiff_t lanes) {
+    const double visit = 6, phase_visit = 8, stored = 0.6, stored_short = 0.5;
+    const double of_pixels = 1.2, apart = 0.6, scattered = 2, brought = 4;
+    const double moved = 0.1, transposed = 0.2;
+    const double ic = (double)g->ic, oc = (double)g->oc;
+    const bool rows = g->dst_strides.s[2] == 1, phases = g->axis[2].n_phases > 1;
+    double all = ic, inside = ic, sources = ic, weights = ic * oc;
+    for (int i = 0; i < CVL_AXES; i++) {
+        const tap_counts taps = count_taps(&g->axis[i]);
+        all *= taps.all;
+        inside *= taps.inside;
+        sources *= (double)g->axis[i].in / (double)g->axis[i].out;
+        weights *= (double)g->axis[i].k / (double)g->axis[i].out;
+    }
+    const double channels = inside * row_time(g->oc, lanes) + visit + (phases ? phase_visit : 0) +
+                            (rows            ? transposed * sources + stored * oc
+                             : g->oc % lanes ? stored_short * oc
+                                             : 0);
+    const double pixels =
+        of_pixels * all * oc / (double)lanes + (rows ? moved : transposed) * (sources + oc) +
+        (sources > ic ? apart * sources : 0) + (phases ? scattered * oc : 0) + brought * weights;
+    return pixels < channels;
+}
+
 static gather_fn *choose_gather(cvl_dtype dtype, const cvl_gather *g, const cvl_kernels *kernels,
                                 ptrdiff_t lanes, bool together) {
     if (by_lanes_best(g->ic, g->oc, g->groups, g->axis, together, lanes) &&
         (dtype == CVL_F32 ? cvl_lanes_fit_f32 : cvl_lanes_fit_f64)(g, kernels))
         return by_lanes[dtype];
-    if (g->oc <= lanes / 2)
-        return by_pixels[dtype];
-    return (gather_panels(g) ? by_panels : by_channels)[dtype];
+    if (g->oc > lanes / 2 && gather_panels(g, lanes))
+        return by_panels[dtype];
+    return (gather_pixels(g, lanes) ? by_pixels : by_channels)[dtype];
 }
 
 static cvl_status run_gather(cvl_dtype dtype, cvl_gather *g) {
@@ -98,12 +135,9 @@ static cvl_status run_gather(cvl_dtype dtype, cvl_gather *g) {
 /* Ways of a weight gradient, in the order in which they are preferred where they cost the same. */
 typedef enum reduce_way { BY_X, BY_DY, BY_TAPS, BY_PIXELS, REDUCE_WAYS } reduce_way;
 
-/* The time of a product's step, in that of one vector's multiply-add: each takes a load besides
- * where a panel is one vector wide, and where there are few, every sum waits for itself. */
+/* The time of a step of so many rows: of few, every sum waits for itself. */
 static double step_time(double rows, ptrdiff_t wide, ptrdiff_t lanes) {
-    const double narrow = 1.15, least = 8;
-    const double vectors = (double)((wide + lanes - 1) / lanes);
-    const double time = rows * vectors * (vectors == 1 ? narrow : 1);
+    const double least = 8, time = rows * row_time(wide, lanes);
     return time > least ? time : least;
 }
 
