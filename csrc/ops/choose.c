@@ -34,8 +34,8 @@ static tap_counts count_taps(const cvl_gather_axis *axis) {
     return n;
 }
 
-/* The time of one row of a product's step, in that of one vector's multiply-add: a load besides each
- * where the panel is one vector wide. */
+/* The time of one row of a product's step, in that of one vector's multiply-add: each takes a load
+ * besides where the panel is one vector wide. */
 static double row_time(ptrdiff_t wide, ptrdiff_t lanes) {
     const double narrow = 1.1, vectors = (double)((wide + lanes - 1) / lanes);
     return vectors == 1 ? narrow : vectors;
@@ -117,6 +117,14 @@ static gather_fn *choose_gather(cvl_dtype dtype, const cvl_gather *g, const cvl_
     return (gather_pixels(g, lanes) ? by_pixels : by_channels)[dtype];
 }
 
+/* Whether no tap of any destination lies inside the source: every sum is of nothing. */
+static bool only_padding(const cvl_gather *g) {
+    for (int i = 0; i < CVL_AXES; i++)
+        if (count_taps(&g->axis[i]).inside == 0)
+            return true;
+    return false;
+}
+
 static cvl_status run_gather(cvl_dtype dtype, cvl_gather *g) {
     const cvl_kernels *kernels = cvl_kernels_in_use();
     const ptrdiff_t lanes = dtype == CVL_F32 ? kernels->f32->lanes : kernels->f64->lanes;
@@ -125,6 +133,8 @@ static cvl_status run_gather(cvl_dtype dtype, cvl_gather *g) {
     cvl_small_axis small[CVL_AXES];
     if (!(depthwise && together) && cvl_is_small_gather(g, small))
         return (dtype == CVL_F32 ? cvl_gather_small_f32 : cvl_gather_small_f64)(g, small, kernels);
+    if (only_padding(g))
+        g->ic = 0;
     gather_fn *const gather = choose_gather(dtype, g, kernels, lanes, together);
     /* All but the channels driver bring the rows of a tile together, with what lies between
      * them. */
