@@ -48,11 +48,11 @@ cvl_chunk cvl_nth_chunk(const cvl_reduce *r, const cvl_chunks *chunks, ptrdiff_t
  * are tasks enough, while the partial results, `bytes` each, stay small. */
 ptrdiff_t cvl_reduce_splits(const cvl_chunks *chunks, ptrdiff_t base, ptrdiff_t bytes);
 
-/* What lies along the lanes of cvl_reduce_channels: the channels of dy, those of x, or those of x
+/* What lies along the lanes of cvl_reduce_channels: the channels of x, those of dy, or those of x
  * once for every tap of a row of the kernel, whose taps must be neighbours (tap_step 1). */
 typedef enum cvl_lanes_of {
-    CVL_LANES_OF_DY,
     CVL_LANES_OF_X,
+    CVL_LANES_OF_DY,
     CVL_LANES_OF_TAPS,
 } cvl_lanes_of;
 

@@ -34,6 +34,22 @@ static tap_counts count_taps(const cvl_gather_axis *axis) {
     return n;
 }
 
+/* Per destination of a gather: the taps of all axes together, and source elements of a channel. */
+typedef struct gather_counts {
+    double all, inside, sources;
+} gather_counts;
+
+static gather_counts count_gather(const cvl_gather *g) {
+    gather_counts n = {1, 1, 1};
+    for (int i = 0; i < CVL_AXES; i++) {
+        const tap_counts taps = count_taps(&g->axis[i]);
+        n.all *= taps.all;
+        n.inside *= taps.inside;
+        n.sources *= (double)g->axis[i].in / (double)g->axis[i].out;
+    }
+    return n;
+}
+
 /* The time of one row of a product's step, in that of one vector's multiply-add: each takes a load
  * besides where the panel is one vector wide. */
 static double row_time(ptrdiff_t wide, ptrdiff_t lanes) {
@@ -46,23 +62,17 @@ static double row_time(ptrdiff_t wide, ptrdiff_t lanes) {
  * multiplications, of which a vector does many while one element is moved: channels transpose
  * inputs and results; panels compute taps that meet padding, copy inputs once for every tap of a
  * row, and scatter the results of several phases. */
-static bool gather_panels(const cvl_gather *g, ptrdiff_t lanes) {
+static bool gather_panels(const cvl_gather *g, const gather_counts *n, ptrdiff_t lanes) {
     const double transposed = 15, copied = 10, scattered = 45;
     const double ic = (double)g->ic, oc = (double)g->oc;
-    double all = 1, inside = 1, sources = ic;
+    const double sources = ic * n->sources;
     if (g->dst_strides.s[2] != 1 || g->ic == 0)
         return false;
-    for (int i = 0; i < CVL_AXES; i++) {
-        const tap_counts taps = count_taps(&g->axis[i]);
-        all *= taps.all;
-        inside *= taps.inside;
-        sources *= (double)g->axis[i].in / (double)g->axis[i].out;
-    }
     const double by_channels_cost =
-        inside * ic * row_time(g->oc, lanes) * (double)lanes + transposed * (sources + oc);
-    const double copies = all > 1 ? (double)g->axis[2].k : 0;
-    const double by_panels_cost =
-        all * ic * oc + copied * copies * sources + (g->axis[2].n_phases > 1 ? scattered * oc : 0);
+        n->inside * ic * row_time(g->oc, lanes) * (double)lanes + transposed * (sources + oc);
+    const double copies = n->all > 1 ? (double)g->axis[2].k : 0;
+    const double by_panels_cost = n->all * ic * oc + copied * copies * sources +
+                                  (g->axis[2].n_phases > 1 ? scattered * oc : 0);
     return by_panels_cost < by_channels_cost;
 }
 
@@ -83,46 +93,36 @@ static bool by_lanes_best(ptrdiff_t ic, ptrdiff_t oc, ptrdiff_t groups, const cv
  * padding; what does not stand together is transposed, and each visit costs, of every phase.
  * Pixels fill their vectors whatever the channels, bring all sources together, a stride's apart,
  * and the weights for every image. */
-static bool gather_pixels(const cvl_gather *g, ptrdiff_t lanes) {
+static bool gather_pixels(const cvl_gather *g, const gather_counts *n, ptrdiff_t lanes) {
     const double visit = 6, phase_visit = 8, stored = 0.6, stored_short = 0.5;
     const double of_pixels = 1.2, apart = 0.6, scattered = 2, brought = 4;
     const double moved = 0.1, transposed = 0.2;
     const double ic = (double)g->ic, oc = (double)g->oc;
     const bool rows = g->dst_strides.s[2] == 1, phases = g->axis[2].n_phases > 1;
-    double all = ic, inside = ic, sources = ic, weights = ic * oc;
-    for (int i = 0; i < CVL_AXES; i++) {
-        const tap_counts taps = count_taps(&g->axis[i]);
-        all *= taps.all;
-        inside *= taps.inside;
-        sources *= (double)g->axis[i].in / (double)g->axis[i].out;
+    const double sources = ic * n->sources;
+    double weights = ic * oc;
+    for (int i = 0; i < CVL_AXES; i++)
         weights *= (double)g->axis[i].k / (double)g->axis[i].out;
-    }
-    const double channels = inside * row_time(g->oc, lanes) + visit + (phases ? phase_visit : 0) +
+    const double channels = n->inside * ic * row_time(g->oc, lanes) + visit +
+                            (phases ? phase_visit : 0) +
                             (rows            ? transposed * sources + stored * oc
                              : g->oc % lanes ? stored_short * oc
                                              : 0);
-    const double pixels =
-        of_pixels * all * oc / (double)lanes + (rows ? moved : transposed) * (sources + oc) +
-        (sources > ic ? apart * sources : 0) + (phases ? scattered * oc : 0) + brought * weights;
+    const double pixels = of_pixels * n->all * ic * oc / (double)lanes +
+                          (rows ? moved : transposed) * (sources + oc) +
+                          (n->sources > 1 ? apart * sources : 0) + (phases ? scattered * oc : 0) +
+                          brought * weights;
     return pixels < channels;
 }
 
-static gather_fn *choose_gather(cvl_dtype dtype, const cvl_gather *g, const cvl_kernels *kernels,
-                                ptrdiff_t lanes, bool together) {
+static gather_fn *choose_gather(cvl_dtype dtype, const cvl_gather *g, const gather_counts *n,
+                                const cvl_kernels *kernels, ptrdiff_t lanes, bool together) {
     if (by_lanes_best(g->ic, g->oc, g->groups, g->axis, together, lanes) &&
         (dtype == CVL_F32 ? cvl_lanes_fit_f32 : cvl_lanes_fit_f64)(g, kernels))
         return by_lanes[dtype];
-    if (g->oc > lanes / 2 && gather_panels(g, lanes))
+    if (g->oc > lanes / 2 && gather_panels(g, n, lanes))
         return by_panels[dtype];
-    return (gather_pixels(g, lanes) ? by_pixels : by_channels)[dtype];
-}
-
-/* Whether no tap of any destination lies inside the source: every sum is of nothing. */
-static bool only_padding(const cvl_gather *g) {
-    for (int i = 0; i < CVL_AXES; i++)
-        if (count_taps(&g->axis[i]).inside == 0)
-            return true;
-    return false;
+    return (gather_pixels(g, n, lanes) ? by_pixels : by_channels)[dtype];
 }
 
 static cvl_status run_gather(cvl_dtype dtype, cvl_gather *g) {
@@ -133,9 +133,10 @@ static cvl_status run_gather(cvl_dtype dtype, cvl_gather *g) {
     cvl_small_axis small[CVL_AXES];
     if (!(depthwise && together) && cvl_is_small_gather(g, small))
         return (dtype == CVL_F32 ? cvl_gather_small_f32 : cvl_gather_small_f64)(g, small, kernels);
-    if (only_padding(g))
+    const gather_counts counts = count_gather(g);
+    if (counts.inside == 0) /* padding alone: every sum is of nothing */
         g->ic = 0;
-    gather_fn *const gather = choose_gather(dtype, g, kernels, lanes, together);
+    gather_fn *const gather = choose_gather(dtype, g, &counts, kernels, lanes, together);
     /* All but the channels driver bring the rows of a tile together, with what lies between
      * them. */
     const cvl_status status = gather == by_channels[dtype] ? CVL_OK : cvl_split_axis(&g->axis[1]);
@@ -143,7 +144,13 @@ static cvl_status run_gather(cvl_dtype dtype, cvl_gather *g) {
 }
 
 /* Ways of a weight gradient, in the order in which they are preferred where they cost the same. */
-typedef enum reduce_way { BY_X, BY_DY, BY_TAPS, BY_PIXELS, REDUCE_WAYS } reduce_way;
+typedef enum reduce_way {
+    BY_X = CVL_LANES_OF_X,
+    BY_DY = CVL_LANES_OF_DY,
+    BY_TAPS = CVL_LANES_OF_TAPS,
+    BY_PIXELS,
+    REDUCE_WAYS
+} reduce_way;
 
 /* The time of a step of so many rows: of few, every sum waits for itself. */
 static double step_time(double rows, ptrdiff_t wide, ptrdiff_t lanes) {
@@ -215,11 +222,8 @@ static cvl_status run_reduce(cvl_dtype dtype, const cvl_reduce *r) {
     const reduce_way way = choose_reduce(r, lanes);
     if (way == BY_PIXELS)
         return (dtype == CVL_F32 ? cvl_reduce_pixels_f32 : cvl_reduce_pixels_f64)(r, kernels);
-    const cvl_lanes_of lanes_of = way == BY_X    ? CVL_LANES_OF_X
-                                  : way == BY_DY ? CVL_LANES_OF_DY
-                                                 : CVL_LANES_OF_TAPS;
-    return (dtype == CVL_F32 ? cvl_reduce_channels_f32 : cvl_reduce_channels_f64)(r, kernels,
-                                                                                  lanes_of);
+    return (dtype == CVL_F32 ? cvl_reduce_channels_f32
+                             : cvl_reduce_channels_f64)(r, kernels, (cvl_lanes_of)way);
 }
 
 cvl_status cvl_run_gather(cvl_dtype dtype, cvl_gather *g) {
