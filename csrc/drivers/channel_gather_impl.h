@@ -553,14 +553,29 @@ static void channel_tasks(void *context, ptrdiff_t begin, ptrdiff_t end, int thr
         __sync_synchronize();
 }
 
-/* How many images a task takes, so that its weights meet positions enough to repay their packing,
- * while its tile fits the cache and tasks remain to share out. */
+/* Positions of a task that repay the packing of the weights which meet them. */
+enum { enough_positions = 1024 };
+
+/* How much of the source a task's tile may be: half the level-2 cache, or what enough positions
+ * read. That comes from the level-3 cache then, which takes less time than packing all weights for
+ * every few positions. */
+static ptrdiff_t tile_budget(const cvl_gather *g, ptrdiff_t place_bytes) {
+    const ptrdiff_t most = 3 << 20, least_bytes = cvl_l2_bytes() / 2;
+    ptrdiff_t bytes = cvl_scale_bytes(place_bytes, enough_positions);
+    for (int i = 0; i < CVL_AXES; i++)
+        bytes = cvl_scale_bytes(bytes, least(g->axis[i].phases->in_step, g->axis[i].k));
+    bytes = least(bytes, most);
+    return bytes > least_bytes ? bytes : least_bytes;
+}
+
+/* How many images a task takes, so that its weights meet positions enough, while its tile stays
+ * within its budget and tasks remain to share out. */
 static ptrdiff_t images_together(const cvl_gather *g, const cvl_blocks *blocks,
-                                 ptrdiff_t image_bytes, ptrdiff_t repeats, ptrdiff_t enough_tasks) {
-    enum { enough_positions = 384 };
+                                 ptrdiff_t image_bytes, ptrdiff_t budget, ptrdiff_t repeats,
+                                 ptrdiff_t enough_tasks) {
     ptrdiff_t images = 1;
     while (images < g->n && images * blocks->positions < enough_positions &&
-           cvl_scale_bytes(image_bytes, images + 1) <= cvl_l2_bytes() / 2 &&
+           cvl_scale_bytes(image_bytes, images + 1) <= budget &&
            (g->n + images) / (images + 1) * repeats >= enough_tasks)
         images++;
     return even_size(g->n, images);
@@ -618,17 +633,17 @@ cvl_status CVL_TYPED(cvl_gather_channels)(const cvl_gather *g, const cvl_kernels
     job.some_in_place = block_in_place(&job, 0);
     job.some_moved = !block_in_place(&job, job.n_blocks - 1);
     const ptrdiff_t place_bytes = g->ic * (ptrdiff_t)sizeof(real);
+    const ptrdiff_t budget = tile_budget(g, place_bytes);
     const ptrdiff_t tasks_wanted = cvl_enough_tasks(g->work);
-    cvl_status status =
-        cvl_cut(g, cvl_channel_map, cvl_channel_map, place_bytes, cvl_l2_bytes() / 2,
-                g->n * g->groups * job.n_blocks, tasks_wanted, true, &job.blocks);
+    cvl_status status = cvl_cut(g, cvl_channel_map, cvl_channel_map, place_bytes, budget,
+                                g->n * g->groups * job.n_blocks, tasks_wanted, true, &job.blocks);
     if (status != CVL_OK)
         return status;
     const cvl_blocks *blocks = &job.blocks;
     const ptrdiff_t image_bytes = cvl_scale_bytes(blocks->places, place_bytes);
     const ptrdiff_t areas = blocks->n_slabs * blocks->n_columns;
-    job.images =
-        images_together(g, blocks, image_bytes, g->groups * areas * job.n_blocks, tasks_wanted);
+    job.images = images_together(g, blocks, image_bytes, budget, g->groups * areas * job.n_blocks,
+                                 tasks_wanted);
     job.n_images = (g->n + job.images - 1) / job.images;
     job.groups = groups_together(g, cvl_scale_bytes(image_bytes, job.images), areas * job.n_images,
                                  tasks_wanted);

@@ -428,7 +428,8 @@ cvl_status CVL_TYPED(cvl_gather_panels)(const cvl_gather *g, const cvl_kernels *
     const cvl_blocks *blocks = &job.blocks;
     const ptrdiff_t areas = g->groups * blocks->n_slabs * blocks->n_columns;
     const ptrdiff_t tile_bytes = cvl_scale_bytes(channel_room(blocks->places), job.channels * size);
-    job.images = images_together(g, blocks, tile_bytes, areas * most_parts, tasks_wanted);
+    job.images = images_together(g, blocks, tile_bytes, cvl_l2_bytes() / 2, areas * most_parts,
+                                 tasks_wanted);
     job.n_images = (g->n + job.images - 1) / job.images;
     job.splits = (tasks_wanted + areas * job.n_images - 1) / (areas * job.n_images);
     job.splits = job.splits < parts ? parts : least(job.splits, most_parts);
