@@ -580,14 +580,32 @@ static void store_blocks(void *context, ptrdiff_t begin, ptrdiff_t end, int thre
     }
 }
 
-/* Cuts the result into n_wide times n_narrow blocks, whose sums fit half of the level-2 cache, so
- * that the operands, each brought again for every block of the other, are moved as little as can
- * be. An even number of blocks is shared out evenly. */
+/* Elements of x that a position of dy reads, of each channel and row of taps. */
+static double places_of_position(const cvl_reduce *r) {
+    double places = 1;
+    for (int i = 0; i < CVL_AXES; i++)
+        places *= (double)least(r->axis[i].phases->in_step, r->axis[i].phases->taps);
+    return places;
+}
+
+/* What the sums of a block may take, and the operands of a chunk: half of the level-2 cache, or
+ * more of the level-3 cache, which is asked for each sum but once a chunk. */
+static ptrdiff_t block_bytes(void) {
+    const ptrdiff_t half = cvl_l2_bytes() / 2, enough = 1 << 20;
+    return half > enough ? half : enough;
+}
+
+/* Cuts the result into n_wide times n_narrow blocks so that the operands, each brought again for
+ * every block of the other, are moved as little as can be. An even number of blocks is shared out
+ * evenly. */
 static void cut_blocks(reduce_job *job) {
     const ptrdiff_t lanes = job->kernels->lanes, least_rows = 4 * line_channels;
-    const ptrdiff_t most_sums = cvl_l2_bytes() / 2 / (ptrdiff_t)sizeof(real) / job->taps;
+    const ptrdiff_t most_sums = block_bytes() / (ptrdiff_t)sizeof(real) / job->taps;
+    const double places = places_of_position(job->r);
     /* A tile of x with its positions together holds them once for each tap of a row. */
     const ptrdiff_t copies = job->together && !job->lanes_of_x ? job->r->axis[2].phases->taps : 1;
+    const double wide_moves = (double)job->wide * (job->lanes_of_x ? places : 1);
+    const double narrow_moves = (double)(job->narrow * copies) * (job->lanes_of_x ? 1 : places);
     double least_moves = 0;
     for (ptrdiff_t n_wide = 1; n_wide * job->strip < job->wide + job->strip; n_wide++) {
         const ptrdiff_t most_wide = (job->vectors + n_wide - 1) / n_wide * lanes;
@@ -596,8 +614,7 @@ static void cut_blocks(reduce_job *job) {
         ptrdiff_t n_narrow = (job->narrow + rows - 1) / rows;
         if (n_narrow > 1 && job->r->groups * n_wide * n_narrow % 2)
             n_narrow++;
-        const double moves =
-            (double)(n_wide * copies) * (double)job->narrow + (double)n_narrow * (double)job->wide;
+        const double moves = (double)n_wide * narrow_moves + (double)n_narrow * wide_moves;
         if (n_wide > 1 && moves >= least_moves)
             continue;
         least_moves = moves;
@@ -608,8 +625,8 @@ static void cut_blocks(reduce_job *job) {
     }
 }
 
-/* Cuts the positions into chunks whose operands fit half of the level-2 cache: where not even the
- * least do, the blocks are cut again. */
+/* Cuts the positions into chunks: where the operands of not even the least fit, the blocks are cut
+ * again. */
 static void cut_chunks(reduce_job *job) {
     const ptrdiff_t size = (ptrdiff_t)sizeof(real), least_rows = 4 * line_channels;
     cvl_map_fn *const map = job->together && !job->lanes_of_x ? cvl_pixel_map : cvl_channel_map;
@@ -620,7 +637,7 @@ static void cut_chunks(reduce_job *job) {
         const ptrdiff_t dy_channels = job->lanes_of_x ? narrow : wide;
         job->chunks =
             cvl_cut_reduce(job->r, map, job->width_map, x_channels * size, dy_channels * size,
-                           cvl_l2_bytes() / 2, chunk_positions, job->together && !job->lanes_of_x);
+                           block_bytes(), chunk_positions, job->together && !job->lanes_of_x);
         job->positions = job->chunks.images * job->chunks.rows * job->chunks.columns;
         if (job->bundle > 1 || job->most_rows <= least_rows || job->positions >= least_positions ||
             job->chunks.count == job->chunks.n_images)
