@@ -1,5 +1,7 @@
 #include "ops/choose.h"
 
+#include <math.h>
+
 #include "drivers/small.h"
 #include "support/denormals.h"
 
@@ -57,21 +59,42 @@ static double row_time(ptrdiff_t wide, ptrdiff_t lanes) {
     return vectors == 1 ? narrow : vectors;
 }
 
+/* Whether the weights of one output channel stand in the order of a reduction over input channels
+ * and taps, as those of forward do. */
+static bool weights_follow(const cvl_gather *g) {
+    ptrdiff_t step = 1;
+    for (int i = CVL_AXES - 1; i >= 0; i--) {
+        if (g->axis[i].n_phases > 1 || (g->axis[i].k > 1 && g->w_k[i] != step))
+            return false;
+        step *= g->axis[i].k;
+    }
+    return g->ic == 1 || g->w_ic == step;
+}
+
 /* Whether a result with contiguous rows is computed as it stands, with positions along the lanes,
  * or with channels along them and transposed. Both are estimated per destination, in
  * multiplications, of which a vector does many while one element is moved: channels transpose
- * inputs and results; panels compute taps that meet padding, copy inputs once for every tap of a
- * row, and scatter the results of several phases. */
+ * inputs and results, and pack the weights that panels read where they stand; panels compute taps
+ * that meet padding, copy inputs once for every tap of a row, and scatter the results of several
+ * phases. */
 static bool gather_panels(const cvl_gather *g, const gather_counts *n, ptrdiff_t lanes) {
     const double transposed = 15, copied = 10, scattered = 45;
+    const double most_positions = 1024; /* that meet weights packed once */
     const double ic = (double)g->ic, oc = (double)g->oc;
     const double sources = ic * n->sources;
     if (g->dst_strides.s[2] != 1 || g->ic == 0)
         return false;
-    const double by_channels_cost =
-        n->inside * ic * row_time(g->oc, lanes) * (double)lanes + transposed * (sources + oc);
-    const double copies = n->all > 1 ? (double)g->axis[2].k : 0;
-    const double by_panels_cost = n->all * ic * oc + copied * copies * sources +
+    const cvl_gather_axis *const depth = &g->axis[0], *const width = &g->axis[2];
+    const double plane = (double)g->n * (double)g->axis[1].out * (double)width->out;
+    const double positions = plane * (double)depth->out;
+    const double met = positions < most_positions ? positions : most_positions;
+    const double packed = weights_follow(g) ? transposed * n->all * ic * oc / met : 0;
+    const double by_channels_cost = n->inside * ic * row_time(g->oc, lanes) * (double)lanes +
+                                    transposed * (sources + oc) + packed;
+    const double filled = ceil(plane / (double)lanes) * (double)lanes / plane;
+    const double copies =
+        n->all > 1 ? (double)width->k * (double)width->out / (double)width->in : 0;
+    const double by_panels_cost = n->all * ic * oc * filled + copied * copies * sources +
                                   (g->axis[2].n_phases > 1 ? scattered * oc : 0);
     return by_panels_cost < by_channels_cost;
 }
