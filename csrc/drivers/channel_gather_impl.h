@@ -31,7 +31,9 @@ typedef struct channel_job {
     bool some_moved;            /* and some by way of `out` */
     ptrdiff_t pitch;            /* elements of `out` to a position: the widest block */
     ptrdiff_t max_classes;
-    bool stream; /* whether results are written past the caches, if one pass makes them */
+    ptrdiff_t cut;     /* channels of a pass, at most */
+    bool weights_stay; /* whether rows of weights are read where they stand, if they fill vectors */
+    bool stream;       /* whether results are written past the caches, if one pass makes them */
     char *workspace;
     ptrdiff_t workspace_bytes; /* per thread */
 } channel_job;
@@ -312,11 +314,11 @@ static channel_pass pass_size(const channel_job *job, const ptrdiff_t *weight, p
         pass.taps = even_size(taps, strip_taps);
         pass.channels = even_size(ic, job->steps / pass.taps);
     } else {
-        pass.channels = even_size(ic, longest_cut);
+        pass.channels = even_size(ic, job->cut);
         pass.taps = even_size(taps, job->steps / pass.channels);
     }
-    if (pass.channels > longest_cut)
-        pass.channels = even_size(ic, longest_cut);
+    if (pass.channels > job->cut)
+        pass.channels = even_size(ic, job->cut);
     pass.cut_taps = longest_cut / pass.channels;
     return pass;
 }
@@ -328,16 +330,57 @@ static ptrdiff_t channel_rows(ptrdiff_t taps) {
     return taps | 1;
 }
 
-/* Packs the weights of a pass as rows of output channels, a block's pitch apart, of which `lanes`
- * exist, and says where each step finds its row. */
-static void pack_pass(const channel_job *job, const real *w, const channel_space *space,
-                      const channel_pass *pass, ptrdiff_t lanes) {
+/* A block of output channels, and where its sums go: to dst itself, or to `out`. */
+typedef struct channel_block {
+    const real *w;
+    ptrdiff_t first, width, lanes;
+    bool in_place;
+    real *c;
+    const ptrdiff_t *c_row;
+} channel_block;
+
+static channel_block nth_channel_block(const channel_job *job, const channel_task *task,
+                                       const channel_space *space, ptrdiff_t number) {
+    const cvl_gather *g = job->g;
+    const ptrdiff_t first = block_lane(job, number);
+    const ptrdiff_t width = block_lane(job, number + 1) - first;
+    const bool in_place = block_in_place(job, number);
+    return (channel_block){.w = job->w.at + task->group * job->w.group + first * job->w.oc,
+                           .first = first,
+                           .width = width,
+                           .lanes = least(g->oc - first, width),
+                           .in_place = in_place,
+                           .c = in_place ? task->dst + first * g->dst_strides.c : space->out,
+                           .c_row = in_place ? space->dst_row : space->out_row};
+}
+
+static void bring_bias(const channel_job *job, const channel_task *task, const channel_block *block,
+                       real *bias) {
+    const cvl_gather *g = job->g;
+    const ptrdiff_t channel = task->group * g->oc + block->first;
+    memset(bias, 0, (size_t)block->width * sizeof(real));
+    for (ptrdiff_t o = 0; o < block->lanes && g->bias; o++)
+        bias[o] = ((const real *)g->bias)[(channel + o) * g->bias_stride];
+}
+
+/* Packs the weights of a pass as rows of output channels, a block's pitch apart, or leaves them
+ * where they stand; says where each step finds its row, from the address returned. */
+static const real *pack_pass(const channel_job *job, const channel_block *block,
+                             const channel_space *space, const channel_pass *pass) {
     copy_kernel *const copy = job->kernels->copy;
     const ptrdiff_t *const weight = space->tap_weight + pass->tap;
-    const ptrdiff_t pitch = job->pitch, taps = pass->taps, channels = pass->channels;
+    const ptrdiff_t taps = pass->taps, channels = pass->channels, lanes = block->lanes;
+    const real *const from = block->w + pass->channel * job->w.ic;
+    ptrdiff_t *step = space->step_row;
+    if (job->weights_stay && lanes == block->width) {
+        for (ptrdiff_t t = 0; t < taps; t++)
+            for (ptrdiff_t i = 0; i < channels; i++)
+                *step++ = weight[t] + i * job->w.ic;
+        return from;
+    }
+    const ptrdiff_t pitch = job->pitch;
     const int direction = taps > 1 ? taps_follow(weight, 0, taps) : 0;
     const ptrdiff_t channel_row = direction ? channel_rows(taps) : 1;
-    const real *const from = w + pass->channel * job->w.ic;
     if (lanes < pitch)
         memset(space->weights, 0,
                (size_t)(channels * (direction ? channel_row : taps) * pitch) * sizeof(real));
@@ -353,13 +396,13 @@ static void pack_pass(const channel_job *job, const real *w, const channel_space
             copy(space->weights + i * channel_row * pitch, pitch, 1,
                  from + weight[direction < 0 ? taps - 1 : 0] + i * job->w.ic, 1, job->w.oc, taps,
                  lanes);
-    ptrdiff_t *step = space->step_row;
     for (ptrdiff_t t = 0; t < taps; t++)
         for (ptrdiff_t i = 0; i < channels; i++)
             *step++ = (direction > 0   ? i * channel_row + t
                        : direction < 0 ? i * channel_row + taps - 1 - t
                                        : t * channels + i) *
                       pitch;
+    return space->weights;
 }
 
 /* The tap after `tap` in a box, row by row. */
@@ -410,21 +453,15 @@ static void store_block(const channel_job *job, const channel_task *task, const 
                                job->pitch, 1, length, lanes);
 }
 
-/* A block of output channels, and where its sums go. */
-typedef struct channel_block {
-    const real *w;
-    ptrdiff_t width, lanes;
-    bool in_place;
-    real *c;
-    const ptrdiff_t *c_row;
-} channel_block;
-
 /* Adds a pass to the sums of every class; the first starts them from the bias. */
 static void run_pass(const channel_job *job, const channel_task *task, const channel_space *space,
                      const channel_block *block, const tap_box *all, const position_class *classes,
                      ptrdiff_t n_classes, const channel_pass *pass, bool first, bool last) {
+    const real *w = space->weights;
     if (pass->taps > 0 && pass->channels > 0)
-        pack_pass(job, block->w, space, pass, block->lanes);
+        w = pack_pass(job, block, space, pass);
+    if (first)
+        bring_bias(job, task, block, space->bias);
     for (const position_class *own = classes; own < classes + n_classes; own++) {
         const ptrdiff_t n_terms =
             list_terms(job->g, all, &own->taps, space->tap_place, pass, space->terms);
@@ -438,7 +475,7 @@ static void run_pass(const channel_job *job, const channel_task *task, const cha
                               .a = task->tile.base,
                               .a_row = space->a_row + own->first,
                               .a_step = 1,
-                              .b = space->weights,
+                              .b = w,
                               .b_row = space->step_row,
                               .terms = space->terms,
                               .n_terms = n_terms,
@@ -447,64 +484,53 @@ static void run_pass(const channel_job *job, const channel_task *task, const cha
     }
 }
 
-/* The sums of one block at the positions of one width phase, pass by pass. */
+/* The sums of blocks [begin, end) at the positions of one width phase, pass by pass. */
 static void run_phase(const channel_job *job, const channel_task *task, const channel_space *space,
-                      const channel_block *block, const position_class *classes,
+                      ptrdiff_t begin, ptrdiff_t end, const position_class *classes,
                       ptrdiff_t n_classes) {
     const ptrdiff_t ic = job->g->ic;
     const tap_box all = all_taps(task, classes);
     const ptrdiff_t taps = ic ? list_box(job->g, &job->w, task, classes->width, &all, space) : 0;
-    if (taps == 0) {
-        const channel_pass none = {.cut_taps = 1};
-        run_pass(job, task, space, block, &all, classes, n_classes, &none, true, true);
-        return;
-    }
-    const channel_pass most = pass_size(job, space->tap_weight, taps);
+    const channel_pass none = {.cut_taps = 1};
+    const channel_pass most = taps ? pass_size(job, space->tap_weight, taps) : none;
     const ptrdiff_t kh = all.last[1] - all.first[1], kw = all.last[2] - all.first[2];
-    for (ptrdiff_t channel = 0; channel < ic; channel += most.channels)
-        for (ptrdiff_t tap = 0; tap < taps; tap += most.taps) {
-            const channel_pass pass = {.channel = channel,
-                                       .channels = least(most.channels, ic - channel),
-                                       .tap = tap,
-                                       .taps = least(most.taps, taps - tap),
-                                       .at = {all.first[0] + tap / (kh * kw),
-                                              all.first[1] + tap / kw % kh,
-                                              all.first[2] + tap % kw},
-                                       .cut_taps = most.cut_taps};
-            run_pass(job, task, space, block, &all, classes, n_classes, &pass,
-                     channel == 0 && tap == 0,
-                     channel + most.channels >= ic && tap + most.taps >= taps);
+    ptrdiff_t channel = 0, tap = 0;
+    do {
+        channel_pass pass = none;
+        if (taps)
+            pass = (channel_pass){.channel = channel,
+                                  .channels = least(most.channels, ic - channel),
+                                  .tap = tap,
+                                  .taps = least(most.taps, taps - tap),
+                                  .at = {all.first[0] + tap / (kh * kw),
+                                         all.first[1] + tap / kw % kh, all.first[2] + tap % kw},
+                                  .cut_taps = most.cut_taps};
+        const bool first = channel == 0 && tap == 0;
+        tap += pass.taps;
+        if (tap >= taps)
+            tap = 0, channel += pass.channels;
+        for (ptrdiff_t number = begin; number < end; number++) {
+            const channel_block block = nth_channel_block(job, task, space, number);
+            run_pass(job, task, space, &block, &all, classes, n_classes, &pass, first,
+                     taps == 0 || channel >= ic);
         }
+    } while (taps > 0 && channel < ic);
 }
 
-/* One block of output channels at all positions, in dst itself or by way of `out`. */
-static void run_block(const channel_job *job, const channel_task *task, const channel_space *space,
-                      ptrdiff_t n_classes, ptrdiff_t number) {
-    const cvl_gather *g = job->g;
-    const ptrdiff_t lane = block_lane(job, number);
-    const ptrdiff_t width = block_lane(job, number + 1) - lane;
-    const ptrdiff_t lanes = g->oc - lane < width ? g->oc - lane : width;
-    const bool in_place = block_in_place(job, number);
-    real *const dst = task->dst + lane * g->dst_strides.c;
-    const channel_block block = {.w = job->w.at + task->group * job->w.group + lane * job->w.oc,
-                                 .width = width,
-                                 .lanes = lanes,
-                                 .in_place = in_place,
-                                 .c = in_place ? dst : space->out,
-                                 .c_row = in_place ? space->dst_row : space->out_row};
-    memset(space->bias, 0, (size_t)width * sizeof(real));
-    if (g->bias)
-        for (ptrdiff_t o = 0; o < lanes; o++)
-            space->bias[o] =
-                ((const real *)g->bias)[(task->group * g->oc + lane + o) * g->bias_stride];
+/* Blocks [begin, end) of output channels at all positions. Only one at a time goes by way of
+ * `out`. */
+static void run_blocks(const channel_job *job, const channel_task *task, const channel_space *space,
+                       ptrdiff_t n_classes, ptrdiff_t begin, ptrdiff_t end) {
     for (ptrdiff_t i = 0, next; i < n_classes; i = next) {
         for (next = i + 1; next < n_classes; next++)
             if (space->classes[next].width != space->classes[i].width)
                 break;
-        run_phase(job, task, space, &block, space->classes + i, next - i);
+        run_phase(job, task, space, begin, end, space->classes + i, next - i);
     }
-    if (!in_place)
-        store_block(job, task, space->out, dst, lanes);
+    const channel_block block = nth_channel_block(job, task, space, begin);
+    if (!block.in_place)
+        store_block(job, task, space->out, task->dst + block.first * job->g->dst_strides.c,
+                    block.lanes);
 }
 
 /* The parts of a thread's workspace; without memory, only its size. */
@@ -543,8 +569,10 @@ static void channel_tasks(void *context, ptrdiff_t begin, ptrdiff_t end, int thr
         const ptrdiff_t n_classes = list_classes(job, &task, &space);
         const ptrdiff_t last = job->n_blocks * (task.split + 1) / job->splits;
         for (ptrdiff_t end = task.group + task.groups; task.group < end; task.group++) {
-            for (ptrdiff_t b = job->n_blocks * task.split / job->splits; b < last; b++)
-                run_block(job, &task, &space, n_classes, b);
+            for (ptrdiff_t b = job->n_blocks * task.split / job->splits, next; b < last; b = next) {
+                next = job->weights_stay && !job->some_moved ? last : b + 1;
+                run_blocks(job, &task, &space, n_classes, b, next);
+            }
             task.dst += job->g->oc * job->g->dst_strides.c;
             task.tile.base += task.tile_group;
         }
@@ -606,6 +634,30 @@ static bool taps_scattered(const cvl_gather *g) {
     return phases && follow && taps > 1 && weights * (double)sizeof(real) <= most_bytes;
 }
 
+/* Whether the weights' rows of output channels are as good where they stand as packed: they meet few
+ * positions. Then all blocks of a pass follow one another, as their weights do. */
+static bool weights_may_stay(const cvl_gather *g) {
+    const double few_positions = 64;
+    double positions = (double)g->n;
+    for (int i = 0; i < CVL_AXES; i++)
+        positions *= (double)g->axis[i].out;
+    return g->w_oc == 1 && positions <= few_positions;
+}
+
+/* Whether weights that stay come from memory, and take longer than the sums of one tile: so many
+ * rows are read at a time, all the way, as prefetchers of the processor can follow. */
+enum { few_streams = 16 };
+static bool comes_from_memory(const cvl_gather *g) {
+    const double bytes = 16 << 20;
+    double weights = (double)g->groups * (double)g->ic * (double)g->oc;
+    double positions = (double)g->n;
+    for (int i = 0; i < CVL_AXES; i++) {
+        weights *= (double)g->axis[i].k;
+        positions *= (double)g->axis[i].out;
+    }
+    return positions <= few_streams && weights * (double)sizeof(real) >= bytes;
+}
+
 /* Copies the weights tap by tap, [group][tap][ic][oc], one input channel after another. */
 static void copy_taps(void *context, ptrdiff_t begin, ptrdiff_t end, int thread) {
     const channel_job *job = context;
@@ -649,6 +701,8 @@ cvl_status CVL_TYPED(cvl_gather_channels)(const cvl_gather *g, const cvl_kernels
                                  tasks_wanted);
     const ptrdiff_t lots = areas * job.n_images * ((g->groups + job.groups - 1) / job.groups);
     job.splits = least(job.n_blocks, (tasks_wanted + lots - 1) / lots);
+    job.weights_stay = weights_may_stay(g);
+    job.cut = job.weights_stay && comes_from_memory(g) ? few_streams : longest_cut;
     job.steps = least(cvl_scale_bytes(job.taps, g->ic), pass_steps(longest_cut, job.pitch));
     job.max_classes = least(blocks->rows, 2 * *k[1] + 1) * least(blocks->columns, 2 * *k[2] + 1) *
                       g->axis[2].n_phases;

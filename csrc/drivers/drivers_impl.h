@@ -38,6 +38,7 @@ static void add_partials(real *partial, ptrdiff_t splits, ptrdiff_t apart, ptrdi
 #include "drivers/product_impl.h"
 
 #include "drivers/channel_gather_impl.h"
+#include "drivers/dot_gather_impl.h"
 #include "drivers/lane_gather_impl.h"
 #include "drivers/panel_gather_impl.h"
 #include "drivers/pixel_gather_impl.h"

@@ -29,6 +29,7 @@ typedef struct cvl_gather {
  * channels: output channels; for data whose channels are contiguous.
  * panels:   neighbouring output positions, many output channels at a time; for data whose rows are.
  * pixels:   neighbouring output positions. For few output channels, and for depthwise.
+ * dots:     steps of the reduction; for few positions and one tap, with many input channels.
  * lanes:    channels that each have one filter: depthwise with ic = oc = 1.
  */
 cvl_status cvl_gather_channels_f32(const cvl_gather *g, const cvl_kernels *kernels);
@@ -37,6 +38,8 @@ cvl_status cvl_gather_panels_f32(const cvl_gather *g, const cvl_kernels *kernels
 cvl_status cvl_gather_panels_f64(const cvl_gather *g, const cvl_kernels *kernels);
 cvl_status cvl_gather_pixels_f32(const cvl_gather *g, const cvl_kernels *kernels);
 cvl_status cvl_gather_pixels_f64(const cvl_gather *g, const cvl_kernels *kernels);
+cvl_status cvl_gather_dots_f32(const cvl_gather *g, const cvl_kernels *kernels);
+cvl_status cvl_gather_dots_f64(const cvl_gather *g, const cvl_kernels *kernels);
 cvl_status cvl_gather_lanes_f32(const cvl_gather *g, const cvl_kernels *kernels);
 cvl_status cvl_gather_lanes_f64(const cvl_gather *g, const cvl_kernels *kernels);
 

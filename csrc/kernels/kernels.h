@@ -73,6 +73,9 @@ typedef struct cvl_places {
         real *c, ptrdiff_t c_step, const real *dy, ptrdiff_t dy_row, ptrdiff_t dy_step,            \
         const real *x, ptrdiff_t x_row, ptrdiff_t x_step, const cvl_lane_run *runs,                \
         ptrdiff_t n_runs, const cvl_places *places, ptrdiff_t rows, ptrdiff_t pixels);             \
+    typedef void cvl_dots_##suffix(real *c, ptrdiff_t c_row, ptrdiff_t c_column, const real *init, \
+                                   const real *a, ptrdiff_t a_row, ptrdiff_t rows, const real *b,  \
+                                   ptrdiff_t b_row, ptrdiff_t columns, ptrdiff_t length);          \
     typedef void cvl_copy_##suffix(real *dst, ptrdiff_t dst_row, ptrdiff_t dst_column,             \
                                    const real *src, ptrdiff_t src_row, ptrdiff_t src_column,       \
                                    ptrdiff_t rows, ptrdiff_t columns);                             \
@@ -93,6 +96,7 @@ typedef struct cvl_places {
         cvl_lane_tile_##suffix *lane_tile;                                                         \
         cvl_tap_sums_##suffix *tap_sums;                                                           \
         cvl_lane_sums_##suffix *lane_sums;                                                         \
+        cvl_dots_##suffix *dots;                                                                   \
         cvl_copy_##suffix *copy;                                                                   \
         cvl_gather_rows_##suffix *gather_rows;                                                     \
         cvl_sum_##suffix *sum;                                                                     \
@@ -160,6 +164,14 @@ CVL_DECLARE_KERNELS(double, f64)
  *
  * A place that does not exist adds dy times zero. Runs of the same taps and place are best
  * together.
+ *
+ * dots: lanes are neighbouring steps of the reduction.
+ *
+ *     C[i][j] = init[i] + sum over k < length of a[i*a_row + k] * b[j*b_row + k],
+ *               i < rows, j < columns,
+ *
+ * is stored at c[i*c_row + j*c_column]; init NULL is zero. Each element is summed in the same order
+ * whatever the rows and columns beside it.
  *
  * copy: dst[r*dst_row + s*dst_column] = src[r*src_row + s*src_column]. Fast where both have a unit
  * stride: as row copies where it is the same axis, as a transposition where it is not; and where

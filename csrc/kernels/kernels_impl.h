@@ -736,6 +736,20 @@ static inline CVL_INLINE void exchange_all(vec r[]) {
     }
 }
 
+/* The sums of the lanes of L vectors, one in each lane: the rows of the transposed block, added as
+ * soon as they are exchanged. */
+static inline CVL_INLINE vec sums_of_lanes(vec r[]) {
+    CVL_UNROLL for (int level = EXCHANGES - 1; level >= 0; level--) {
+        const int s = 1 << level;
+        CVL_UNROLL for (int i = 0; i < s; i++) {
+            vec low, high;
+            EXCHANGE(s, r[i], r[i + s], low, high);
+            r[i] = low + high;
+        }
+    }
+    return r[0];
+}
+
 static inline CVL_INLINE void transpose_block(real *dst, ptrdiff_t dst_row, const real *src,
                                               ptrdiff_t src_row) {
     vec r[L];
@@ -1051,6 +1065,77 @@ static void copy(real *dst, ptrdiff_t dst_row, ptrdiff_t dst_column, const real 
         copy_scalar(dst, dst_row, dst_column, src, src_row, src_column, rows, columns);
 }
 
+/* ---- dots ----------------------------------------------------------------------------------- */
+
+#define DOT_ROWS 4
+#if CVL_REGISTERS >= 32
+#define DOT_COLUMNS 4
+#else
+#define DOT_COLUMNS 2
+#endif
+
+/* Vectors that are summed in one register: as many as steps of any long sum. */
+enum { dot_cut = CVL_REAL_BYTES == 4 ? 128 : 64 };
+
+static inline CVL_INLINE void dot_tile(const int m, const int n, real *c, ptrdiff_t c_row,
+                                       ptrdiff_t c_column, const real *init, const real *a,
+                                       ptrdiff_t a_row, const real *b, ptrdiff_t b_row,
+                                       ptrdiff_t length) {
+    enum { rounds = (DOT_ROWS * DOT_COLUMNS * CVL_REAL_BYTES - 1) / CVL_VECTOR_BYTES + 1 };
+    vec total[rounds] = {{0}};
+    for (ptrdiff_t k = 0, end; k < length; k = end) {
+        vec sum[rounds * L] = {{0}};
+        end = k + dot_cut * L < length ? k + dot_cut * L : length;
+        for (; k + L <= end; k += L) {
+            vec bv[DOT_COLUMNS];
+            CVL_UNROLL for (int j = 0; j < n; j++) bv[j] = load(b + j * b_row + k);
+            CVL_UNROLL for (int i = 0; i < m; i++) {
+                const vec av = load_once(a + i * a_row + k);
+                CVL_UNROLL for (int j = 0; j < n; j++) sum[i * n + j] += av * bv[j];
+            }
+        }
+        if (k < end)
+            CVL_UNROLL for (int i = 0; i < m; i++)
+                CVL_UNROLL for (int j = 0; j < n; j++) sum[i * n + j] +=
+                    load_first(a + i * a_row + k, end - k) * load_first(b + j * b_row + k, end - k);
+        CVL_UNROLL for (int r = 0; r * L < m * n; r++) total[r] += sums_of_lanes(sum + r * L);
+    }
+    real sums[rounds * CVL_VECTOR_BYTES / sizeof(real)];
+    __builtin_memcpy(sums, total, sizeof sums);
+    for (int i = 0; i < m; i++)
+        for (int j = 0; j < n; j++)
+            c[i * c_row + j * c_column] = (init ? init[i] : 0) + sums[i * n + j];
+}
+
+static void dots(real *c, ptrdiff_t c_row, ptrdiff_t c_column, const real *init, const real *a,
+                 ptrdiff_t a_row, ptrdiff_t rows, const real *b, ptrdiff_t b_row, ptrdiff_t columns,
+                 ptrdiff_t length) {
+#define DOT_TILE(m, n)                                                                             \
+    dot_tile(m, n, c + i * c_row + j * c_column, c_row, c_column, init ? init + i : NULL,          \
+             a + i * a_row, a_row, b + j * b_row, b_row, length)
+    for (ptrdiff_t i = 0, m; i < rows; i += m) {
+        m = rows - i >= DOT_ROWS ? DOT_ROWS : 1;
+        for (ptrdiff_t j = 0, n; j < columns; j += n) {
+            n = columns - j >= DOT_COLUMNS ? DOT_COLUMNS : columns - j >= 2 ? 2 : 1;
+            if (m == 1 && n == 1)
+                DOT_TILE(1, 1);
+            else if (m == 1 && n == 2)
+                DOT_TILE(1, 2);
+            else if (n == 1)
+                DOT_TILE(DOT_ROWS, 1);
+            else if (n == 2)
+                DOT_TILE(DOT_ROWS, 2);
+#if DOT_COLUMNS > 2
+            else if (m == 1)
+                DOT_TILE(1, DOT_COLUMNS);
+            else
+                DOT_TILE(DOT_ROWS, DOT_COLUMNS);
+#endif
+        }
+    }
+#undef DOT_TILE
+}
+
 /* ---- the table ------------------------------------------------------------------------------ */
 
 extern const CVL_TYPED(cvl_kernels) CVL_TABLE;
@@ -1086,6 +1171,7 @@ const CVL_TYPED(cvl_kernels) CVL_TABLE = {
     .lane_tile = lane_tile,
     .tap_sums = tap_sums,
     .lane_sums = lane_sums,
+    .dots = dots,
     .copy = copy,
     .gather_rows = gather_rows,
     .sum = sum_run,

@@ -11,6 +11,7 @@ typedef cvl_status gather_fn(const cvl_gather *g, const cvl_kernels *kernels);
 static gather_fn *const by_channels[] = {cvl_gather_channels_f32, cvl_gather_channels_f64};
 static gather_fn *const by_panels[] = {cvl_gather_panels_f32, cvl_gather_panels_f64};
 static gather_fn *const by_pixels[] = {cvl_gather_pixels_f32, cvl_gather_pixels_f64};
+static gather_fn *const by_dots[] = {cvl_gather_dots_f32, cvl_gather_dots_f64};
 static gather_fn *const by_lanes[] = {cvl_gather_lanes_f32, cvl_gather_lanes_f64};
 
 /* Taps per destination of one axis: all, and those that lie inside the source. */
@@ -138,11 +139,29 @@ static bool gather_pixels(const cvl_gather *g, const gather_counts *n, ptrdiff_t
     return pixels < channels;
 }
 
+/* Whether the reduction lies along the lanes: over many channels of one tap, whose weights meet few
+ * positions. */
+static bool gather_dots(const cvl_gather *g, ptrdiff_t lanes) {
+    const double few_positions = 32;
+    double positions = (double)g->n;
+    for (int i = 0; i < CVL_AXES; i++) {
+        const cvl_phase *p = g->axis[i].phases;
+        const ptrdiff_t last = p->in_first + (g->axis[i].out - 1) * p->in_step;
+        if (g->axis[i].k != 1 || g->axis[i].n_phases != 1 || p->taps != 1 || p->in_first < 0 ||
+            last >= g->axis[i].in)
+            return false;
+        positions *= (double)g->axis[i].out;
+    }
+    return positions <= few_positions && g->w_ic == 1 && g->ic >= 4 * lanes;
+}
+
 static gather_fn *choose_gather(cvl_dtype dtype, const cvl_gather *g, const gather_counts *n,
                                 const cvl_kernels *kernels, ptrdiff_t lanes, bool together) {
     if (by_lanes_best(g->ic, g->oc, g->groups, g->axis, together, lanes) &&
         (dtype == CVL_F32 ? cvl_lanes_fit_f32 : cvl_lanes_fit_f64)(g, kernels))
         return by_lanes[dtype];
+    if (gather_dots(g, lanes))
+        return by_dots[dtype];
     if (g->oc > lanes / 2 && gather_panels(g, n, lanes))
         return by_panels[dtype];
     return (gather_pixels(g, n, lanes) ? by_pixels : by_channels)[dtype];

@@ -49,6 +49,31 @@ static bool is_plain(const cvl_axis *a) {
     return a->k == 1 && a->pad == 0 && a->in == a->out && (a->stride == 1 || a->out == 1);
 }
 
+/* An axis on which the kernel covers the input exactly: there is one output, and an input for each
+ * tap. */
+static bool is_covered(const cvl_axis *a) {
+    return a->in > 1 && a->k == a->in && a->out == 1 && a->pad == 0 && a->dilation == 1;
+}
+
+/* Makes the taps of a covered axis input channels, where x and w both hold them as channels would
+ * be: each channel's taps together, or each tap's channels. */
+static void merge_covered(cvl_problem *q, int i) {
+    cvl_axis *const a = &q->axis[i];
+    if (!is_covered(a) || !product_fits(q->ic, a->in))
+        return;
+    const bool x_taps = q->ic * q->groups == 1 || q->x.c == q->x.s[i] * a->in;
+    const bool w_taps = q->ic == 1 || q->w.ic == q->w.k[i] * a->in;
+    const bool x_channels = q->groups == 1 && q->x.s[i] == q->x.c * q->ic;
+    const bool w_channels = q->w.k[i] == q->w.ic * q->ic;
+    if (x_taps && w_taps) {
+        q->x.c = q->x.s[i];
+        q->w.ic = q->w.k[i];
+    } else if (!x_channels || !w_channels)
+        return;
+    q->ic *= a->in;
+    *a = (cvl_axis){.in = 1, .out = 1, .k = 1, .stride = 1, .dilation = 1};
+}
+
 static bool follows(ptrdiff_t outer_stride, ptrdiff_t inner_stride, const cvl_axis *inner) {
     return outer_stride == inner_stride * inner->in;
 }
@@ -56,7 +81,7 @@ static bool follows(ptrdiff_t outer_stride, ptrdiff_t inner_stride, const cvl_ax
 /* Whether there is nothing to collapse: every line of positions has a kernel or padding. */
 static bool is_collapsed(const cvl_problem *p) {
     for (int i = 0; i < CVL_AXES; i++)
-        if (p->axis[i].out <= 1 && p->axis[i].stride != 1)
+        if ((p->axis[i].out <= 1 && p->axis[i].stride != 1) || is_covered(&p->axis[i]))
             return false;
     return !is_plain(&p->axis[CVL_AXES - 1]);
 }
@@ -69,6 +94,10 @@ const cvl_problem *cvl_collapse(const cvl_problem *p, cvl_problem *room) {
     for (int i = 0; i < CVL_AXES; i++)
         if (q->axis[i].out <= 1)
             q->axis[i].stride = 1;
+    for (int i = 0; i < CVL_AXES; i++) /* outermost first, for channels that hold their taps, */
+        merge_covered(q, i);
+    for (int i = CVL_AXES - 1; i >= 0; i--) /* and innermost first, for taps that hold channels */
+        merge_covered(q, i);
     /* height into width, then depth into that: the long axis stays innermost. */
     for (int outer = CVL_AXES - 2; outer >= 0; outer--) {
         cvl_axis *a = &q->axis[outer], *w = &q->axis[CVL_AXES - 1];
@@ -90,6 +119,10 @@ const cvl_problem *cvl_collapse(const cvl_problem *p, cvl_problem *room) {
     bool flat = is_plain(w) && q->n > 1;
     for (int i = 0; i < CVL_AXES - 1; i++)
         flat = flat && q->axis[i].in == 1 && is_plain(&q->axis[i]);
+    if (flat && w->in == 1) {
+        q->x.s[CVL_AXES - 1] = q->x.n;
+        q->y.s[CVL_AXES - 1] = q->y.n;
+    }
     if (flat && follows(q->x.n, q->x.s[CVL_AXES - 1], w) &&
         follows(q->y.n, q->y.s[CVL_AXES - 1], w)) {
         q->axis[CVL_AXES - 1].in = q->axis[CVL_AXES - 1].out = w->in * q->n;

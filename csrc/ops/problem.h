@@ -10,7 +10,8 @@ bool cvl_no_y(const cvl_problem *p);
 bool cvl_no_taps(const cvl_problem *p);
 
 /* The same problem with fewer, longer axes: neighbouring axes that are walked without kernel,
- * stride or padding become one, as do images where nothing else tells them apart. It is made in
+ * stride or padding become one, as do images where nothing else tells them apart; inputs that one
+ * output meets with a tap each are as good as channels. It is made in
  * `room`, unless it is p itself. */
 const cvl_problem *cvl_collapse(const cvl_problem *p, cvl_problem *room);
 
