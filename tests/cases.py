@@ -368,20 +368,34 @@ LARGE = [
     Case("large", 3, 40, (23, 4000), (3, 2), stride=(2, 7)),
 ]
 
+# Few positions: weights are most of what is read. Kernels that cover their input, whose taps are as
+# good as channels; images that stand side by side; more images than a tile has columns.
+FEW = [
+    Case("few", 300, 70, (1, 1), (1, 1), n=1),
+    Case("few", 301, 71, (1, 1), (1, 1), n=7),
+    Case("few", 520, 64, (2, 3), (1, 1), n=2),
+    Case("few", 66, 33, (3, 5), (3, 5), n=3),
+    Case("few", 66, 33, (3, 5), (3, 4), n=2),
+    Case("few", 64, 64, (4, 5, 3), (4, 5, 3), n=1),
+    Case("few", 96, 48, (6,), (6,), n=5, groups=3),
+    Case("few", 140, 140, (4, 4), (3, 3), n=None, padding=1),
+    Case("few", 2100, 2048, (1, 1), (1, 1), n=2),
+]
+
 
 def _unique(cases: Iterable[Case]) -> list[Case]:
     """Keep the valid ones, each once, in a fixed order."""
     return sorted({str(case): case for case in cases if case.valid}.values(), key=str)
 
 
-CONVOLUTIONS = _unique([*LESSONS, *_alone(False), *_pairs(False), *_boundaries(False), *LARGE])
+CONVOLUTIONS = _unique([*LESSONS, *_alone(False), *_pairs(False), *_boundaries(False), *LARGE, *FEW])
 TRANSPOSED = _unique(
     [
         *LESSONS_TRANSPOSED,
         *_alone(True),
         *_pairs(True),
         *_boundaries(True),
-        *(case.reversed() for case in LARGE),
+        *(case.reversed() for case in LARGE + FEW),
     ]
 )
 CASES = CONVOLUTIONS + TRANSPOSED

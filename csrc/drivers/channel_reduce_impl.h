@@ -44,6 +44,8 @@ typedef struct reduce_job {
     ptrdiff_t strip;                  /* lanes of a panel: one product tile */
     ptrdiff_t most_wide, most_rows;   /* lanes, and narrow channels, of a block */
     ptrdiff_t positions;              /* the most of a chunk */
+    bool direct;                      /* whether sums are made in dw itself, from nothing */
+    bool stream;                      /* and written past the caches */
     real *partial;           /* [split][block], where a block's sums are split; else NULL */
     ptrdiff_t partial_count; /* elements of one split of one block */
     char *workspace;
@@ -75,6 +77,21 @@ static reduce_block nth_block(const reduce_job *job, ptrdiff_t index) {
 /* Whether the sums of a channel's taps stand side by side, as they do in the weights. */
 static bool channel_major_sums(const reduce_job *job) {
     return job->r->dw_strides.k[2] == 1 && !job->lanes_of_x;
+}
+
+/* Steps of dw from lane to lane, and from narrow channel to narrow channel. */
+static ptrdiff_t lane_step(const reduce_job *job) {
+    return job->lanes_of_x ? job->r->dw_strides.ic : job->r->dw_strides.oc;
+}
+
+static ptrdiff_t narrow_step(const reduce_job *job) {
+    return job->lanes_of_x ? job->r->dw_strides.oc : job->r->dw_strides.ic;
+}
+
+/* Where dw holds the first narrow channel of a block, and the group's first lane. */
+static real *block_weights(const reduce_job *job, const reduce_block *block) {
+    return (real *)job->r->dw + block->group * job->r->oc * job->r->dw_strides.oc +
+           block->narrow * narrow_step(job);
 }
 
 /* The parts of a thread's workspace. */
@@ -293,7 +310,9 @@ static ptrdiff_t list_rows(const reduce_job *job, const reduce_block *block, con
                 space->a_row[n] = first / line * a->piece + (c - first) * a->channel +
                                   (job->lanes_of_x ? 0 : space->tap_offset[t]);
                 space->c_row[n] =
-                    (channel_major ? c * job->taps + t : t * block->rows + c) * block->width;
+                    job->direct
+                        ? c * narrow_step(job)
+                        : (channel_major ? c * job->taps + t : t * block->rows + c) * block->width;
             }
     return n;
 }
@@ -347,6 +366,8 @@ static void multiply_terms(const kernel_table *kernels, const product *all, bool
                     break;
         multiply(kernels, &part, count, width);
         part.terms += part.n_terms;
+        part.init = part.c;
+        part.init_row = part.c_row;
     }
 }
 
@@ -368,14 +389,15 @@ static void add_part(const reduce_job *job, const reduce_block *block, const cvl
                  .a_step = o->a.column,
                  .b_row = space->b_row,
                  .terms = space->terms,
-                 .n_terms = n_terms};
+                 .n_terms = n_terms,
+                 .stream = job->stream && !scattered};
     for (ptrdiff_t row = 0; row < n_rows; row += few_rows) {
         p.a_row = space->a_row + row;
         p.c_row = p.init_row = space->c_row + row;
         p.b = b;
         for (ptrdiff_t lane = 0; lane < block->width; lane += job->strip, p.b += o->b.piece) {
             p.c = sums + lane;
-            p.init = p.c;
+            p.init = job->direct ? NULL : p.c;
             multiply_terms(job->kernels, &p, scattered, least(few_rows, n_rows - row),
                            least(job->strip, block->width - lane));
         }
@@ -441,8 +463,7 @@ static void store_rows(const reduce_job *job, const reduce_block *block, const r
     const cvl_weight_strides *to = &job->r->dw_strides;
     const cvl_phase *const depth = job->r->axis[0].phases, *const height = job->r->axis[1].phases;
     const cvl_phase *const width = job->r->axis[2].phases;
-    const ptrdiff_t lane = job->lanes_of_x ? to->ic : to->oc;
-    const ptrdiff_t row = job->lanes_of_x ? to->oc : to->ic;
+    const ptrdiff_t lane = lane_step(job), row = narrow_step(job);
     const bool channel_major = channel_major_sums(job);
     const ptrdiff_t sums_row = (channel_major ? job->taps : 1) * block->width;
     const ptrdiff_t sums_tap = (channel_major ? 1 : block->rows) * block->width;
@@ -471,9 +492,8 @@ static void store_sums(const reduce_job *job, const reduce_block *block, const r
     enum { few_rows = 16 }; /* whose cache lines stay near until all their taps are stored */
     const cvl_reduce *r = job->r;
     const cvl_weight_strides *to = &r->dw_strides;
-    const ptrdiff_t lane = job->lanes_of_x ? to->ic : to->oc;
-    const ptrdiff_t row = job->lanes_of_x ? to->oc : to->ic;
-    real *const w = (real *)r->dw + block->group * r->oc * to->oc + block->narrow * row;
+    const ptrdiff_t lane = lane_step(job), row = narrow_step(job);
+    real *const w = block_weights(job, block);
     bool all_follow = channel_major_sums(job) && row == job->taps;
     ptrdiff_t step = 1;
     for (int i = CVL_AXES - 1; i >= 0; i--) {
@@ -503,8 +523,8 @@ static reduce_space reduce_layout(const reduce_job *job, cvl_arena *memory) {
     const ptrdiff_t wide = (job->most_wide + job->strip - 1) / job->strip * job->strip;
     const bool dy_in_place = job->together && job->lanes_of_x;
     reduce_space space;
-    space.sums =
-        cvl_take(memory, job->partial ? 0 : job->bundle * job->partial_count, sizeof(real));
+    space.sums = cvl_take(
+        memory, job->partial || job->direct ? 0 : job->bundle * job->partial_count, sizeof(real));
     /* Lanes beyond the last tap's are read as well. */
     space.wide = cvl_take(memory,
                           cvl_add_bytes(cvl_scale_bytes(job->lanes_of_x ? x_places : job->positions,
@@ -532,10 +552,11 @@ static void reduce_task(const reduce_job *job, ptrdiff_t index, const reduce_spa
     const ptrdiff_t count = least(job->bundle, job->blocks - first);
     const reduce_block block = nth_block(job, first); /* more of them differ in the group alone */
     const ptrdiff_t apart = (job->partial ? job->splits : 1) * job->partial_count;
-    real *const sums = job->partial
+    real *const sums = job->direct ? block_weights(job, &block) + block.wide
+                       : job->partial
                            ? job->partial + (first * job->splits + split) * job->partial_count
                            : space->sums;
-    for (ptrdiff_t i = 0; i < count; i++)
+    for (ptrdiff_t i = 0; i < count && !job->direct; i++)
         memset(sums + i * apart, 0, (size_t)(job->taps * block.rows * block.width) * sizeof(real));
     const ptrdiff_t last = chunks->count * (split + 1) / job->splits;
     for (ptrdiff_t c = chunks->count * split / job->splits; c < last; c++) {
@@ -544,7 +565,7 @@ static void reduce_task(const reduce_job *job, ptrdiff_t index, const reduce_spa
         for (ptrdiff_t i = 0; i < count; i++, o.a.base += o.a.group, o.b.base += o.b.group)
             add_chunk(job, &block, &chunk, &o, space, sums + i * apart);
     }
-    for (ptrdiff_t i = 0; i < count && !job->partial; i++) {
+    for (ptrdiff_t i = 0; i < count && !job->partial && !job->direct; i++) {
         const reduce_block stored = nth_block(job, first + i);
         store_sums(job, &stored, sums + i * apart);
     }
@@ -556,6 +577,8 @@ static void reduce_tasks(void *context, ptrdiff_t begin, ptrdiff_t end, int thre
     const reduce_space space = reduce_layout(job, &memory);
     for (ptrdiff_t i = begin; i < end; i++)
         reduce_task(job, i, &space);
+    if (job->stream)
+        __sync_synchronize();
 }
 
 /* Adds the partial results of a block, one of several parts of its elements. */
@@ -625,19 +648,27 @@ static void cut_blocks(reduce_job *job) {
     }
 }
 
-/* Cuts the positions into chunks: where the operands of not even the least fit, the blocks are cut
- * again. */
+/* Chunks whose operands fit the budget. */
+static cvl_chunks chunks_within(const reduce_job *job, ptrdiff_t budget) {
+    const ptrdiff_t size = (ptrdiff_t)sizeof(real);
+    const bool x_rows = job->together && !job->lanes_of_x;
+    const ptrdiff_t wide = job->bundle * lanes_moved(job, job->most_wide);
+    const ptrdiff_t narrow = job->bundle * job->most_rows;
+    return cvl_cut_reduce(job->r, x_rows ? cvl_pixel_map : cvl_channel_map, job->width_map,
+                          (job->lanes_of_x ? wide : narrow) * size,
+                          (job->lanes_of_x ? narrow : wide) * size, budget, chunk_positions,
+                          x_rows);
+}
+
+/* Cuts the positions into chunks: smaller ones for the sake of threads, where tasks are few. Where
+ * the operands of not even the least fit, the blocks are cut again. */
 static void cut_chunks(reduce_job *job) {
-    const ptrdiff_t size = (ptrdiff_t)sizeof(real), least_rows = 4 * line_channels;
-    cvl_map_fn *const map = job->together && !job->lanes_of_x ? cvl_pixel_map : cvl_channel_map;
+    enum { few_tasks = 8 };
+    const ptrdiff_t least_rows = 4 * line_channels;
     for (;;) {
-        const ptrdiff_t wide = job->bundle * lanes_moved(job, job->most_wide);
-        const ptrdiff_t narrow = job->bundle * job->most_rows;
-        const ptrdiff_t x_channels = job->lanes_of_x ? wide : narrow;
-        const ptrdiff_t dy_channels = job->lanes_of_x ? narrow : wide;
-        job->chunks =
-            cvl_cut_reduce(job->r, map, job->width_map, x_channels * size, dy_channels * size,
-                           block_bytes(), chunk_positions, job->together && !job->lanes_of_x);
+        job->chunks = chunks_within(job, block_bytes());
+        if (job->r->groups * job->n_wide * job->n_narrow * job->chunks.count < few_tasks)
+            job->chunks = chunks_within(job, cvl_l2_bytes() / 2);
         job->positions = job->chunks.images * job->chunks.rows * job->chunks.columns;
         if (job->bundle > 1 || job->most_rows <= least_rows || job->positions >= least_positions ||
             job->chunks.count == job->chunks.n_images)
@@ -661,6 +692,21 @@ static ptrdiff_t groups_of_task(const reduce_job *job) {
     return shared && whole && groups > 1 ? groups : 1;
 }
 
+/* Whether one product makes each sum, all positions at once, and dw has it where whole vectors
+ * may be stored. */
+static bool sums_in_dw(const reduce_job *job) {
+    const cvl_reduce *r = job->r;
+    if (job->taps * job->lane_taps > 1 || job->chunks.count > 1 || job->bundle > 1 ||
+        job->wide % job->kernels->lanes || lane_step(job) != 1)
+        return false;
+    for (int i = 0; i < CVL_AXES; i++) {
+        const cvl_phase *p = r->axis[i].phases;
+        if (p->in_first < 0 || p->in_first + (p->count - 1) * p->in_step >= r->axis[i].in)
+            return false;
+    }
+    return true;
+}
+
 cvl_status CVL_TYPED(cvl_reduce_channels)(const cvl_reduce *r, const cvl_kernels *all_kernels,
                                cvl_lanes_of of) {
     const kernel_table *kernels = all_kernels->CVL_DTYPE;
@@ -681,6 +727,9 @@ cvl_status CVL_TYPED(cvl_reduce_channels)(const cvl_reduce *r, const cvl_kernels
     cut_blocks(&job);
     job.bundle = groups_of_task(&job);
     cut_chunks(&job);
+    job.direct = sums_in_dw(&job);
+    job.stream =
+        job.direct && stream_past(r->dw, (double)r->groups * (double)r->ic * (double)r->oc);
     job.blocks = r->groups * job.n_wide * job.n_narrow;
     const ptrdiff_t sums = cvl_scale_bytes(job.partial_count, job.blocks);
     const ptrdiff_t lots = (job.blocks + job.bundle - 1) / job.bundle;

@@ -107,12 +107,16 @@ static bool begins_line(const void *array) {
     return (uintptr_t)array % line == 0;
 }
 
-/* Whether a gather's results are so many that they will have left the cache when they are read:
- * then they are written past it, for else every line is read from memory before it is written. */
+/* Whether results are so many that they will have left the cache when they are read: then they are
+ * written past it, for else every line is read from memory before it is written. */
+static bool stream_past(const void *results, double count) {
+    const double many_bytes = 4 << 20;
+    return count * (double)sizeof(real) >= many_bytes && begins_line(results);
+}
+
 static bool stream_results(const cvl_gather *g) {
-    const double many = 4 << 20;
-    double bytes = (double)(g->n * g->groups * g->oc) * (double)sizeof(real);
+    double count = (double)(g->n * g->groups * g->oc);
     for (int i = 0; i < CVL_AXES; i++)
-        bytes *= (double)g->axis[i].out;
-    return bytes >= many && begins_line(g->dst);
+        count *= (double)g->axis[i].out;
+    return stream_past(g->dst, count);
 }

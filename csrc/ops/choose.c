@@ -211,7 +211,7 @@ static bool stands(const cvl_data_strides *strides, ptrdiff_t channels, double r
 
 /* Estimates every way per position of dy, in the time of one vector's multiply-add: the steps of
  * its products; what is moved to lie along the lanes; copies of rows of positions, one for every
- * tap of a row; and the weights that are stored one by one. */
+ * tap of a row; and the weights that are stored one by one, or transposed. */
 static reduce_way choose_reduce(const cvl_reduce *r, ptrdiff_t lanes) {
     const double moved = 0.2, copied = 0.5, scattered = 2;
     const double of_pixels = 1.6, of_filter = 1; /* of each tap: they are loaded; and besides */
@@ -226,13 +226,15 @@ static reduce_way choose_reduce(const cvl_reduce *r, ptrdiff_t lanes) {
         positions *= (double)r->axis[i].out;
     }
     const bool x_rows = r->x_strides.s[2] == 1, dy_rows = r->dy_strides.s[2] == 1;
-    const double store = r->dw_strides.ic == 1 ? 0 : scattered * taps * ic * oc / positions;
+    const double weights = taps * ic * oc / positions;
+    const double store = r->dw_strides.ic == 1 ? 0 : scattered * weights;
 
     double cost[REDUCE_WAYS];
     cost[BY_X] = (taps > 1 ? apart : 1) * taps * step_time(oc, r->ic, lanes) +
                  (stands(&r->x_strides, r->ic, taps * oc, lanes) ? 0 : moved * sources) + store;
     cost[BY_DY] = step_time(taps * ic, r->oc, lanes) +
                   (stands(&r->dy_strides, r->oc, taps * ic, lanes) ? 0 : moved * oc) +
+                  (r->dw_strides.oc == 1 ? 0 : moved * weights) +
                   (x_rows && (columns > 1 || width->in_step > 1) ? copied * columns * ic : 0);
     cost[BY_TAPS] =
         taps / columns * step_time(oc, r->ic * width->taps, lanes) + moved * sources + store;

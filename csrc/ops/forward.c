@@ -9,7 +9,7 @@ cvl_status cvl_forward(const cvl_problem *problem, void *y, const void *x, const
     if (status != CVL_OK)
         return status;
     cvl_problem room;
-    const cvl_problem *p = cvl_collapse(problem, &room);
+    const cvl_problem *p = cvl_collapse(problem, true, &room);
     if (cvl_no_y(p))
         return CVL_OK;
 

@@ -9,7 +9,7 @@ cvl_status cvl_grad_input(const cvl_problem *problem, void *dx, const void *dy, 
     if (status != CVL_OK)
         return status;
     cvl_problem room;
-    const cvl_problem *p = cvl_collapse(problem, &room);
+    const cvl_problem *p = cvl_collapse(problem, b == NULL, &room);
     if (cvl_no_x(p))
         return CVL_OK;
 

@@ -29,7 +29,7 @@ cvl_status cvl_grad_weight(const cvl_problem *problem, void *dw, const void *dy,
         return CVL_OK;
     }
     cvl_problem room;
-    const cvl_problem *p = cvl_collapse(problem, &room);
+    const cvl_problem *p = cvl_collapse(problem, true, &room);
     cvl_gather_axis axis[CVL_AXES];
     cvl_reduce r = {.axis = axis,
                     .n = p->n,

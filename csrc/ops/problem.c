@@ -79,24 +79,26 @@ static bool follows(ptrdiff_t outer_stride, ptrdiff_t inner_stride, const cvl_ax
 }
 
 /* Whether there is nothing to collapse: every line of positions has a kernel or padding. */
-static bool is_collapsed(const cvl_problem *p) {
+static bool is_collapsed(const cvl_problem *p, bool merge) {
     for (int i = 0; i < CVL_AXES; i++)
-        if ((p->axis[i].out <= 1 && p->axis[i].stride != 1) || is_covered(&p->axis[i]))
+        if ((p->axis[i].out <= 1 && p->axis[i].stride != 1) || (merge && is_covered(&p->axis[i])))
             return false;
     return !is_plain(&p->axis[CVL_AXES - 1]);
 }
 
-const cvl_problem *cvl_collapse(const cvl_problem *p, cvl_problem *room) {
-    if (is_collapsed(p))
+const cvl_problem *cvl_collapse(const cvl_problem *p, bool merge, cvl_problem *room) {
+    if (is_collapsed(p, merge))
         return p;
     cvl_problem *const q = room;
     *q = *p;
     for (int i = 0; i < CVL_AXES; i++)
         if (q->axis[i].out <= 1)
             q->axis[i].stride = 1;
-    for (int i = 0; i < CVL_AXES; i++) /* outermost first, for channels that hold their taps, */
+    for (int i = 0; i < CVL_AXES && merge;
+         i++) /* outermost first, for channels that hold their taps, */
         merge_covered(q, i);
-    for (int i = CVL_AXES - 1; i >= 0; i--) /* and innermost first, for taps that hold channels */
+    for (int i = CVL_AXES - 1; i >= 0 && merge;
+         i--) /* and innermost first, for taps that hold channels */
         merge_covered(q, i);
     /* height into width, then depth into that: the long axis stays innermost. */
     for (int outer = CVL_AXES - 2; outer >= 0; outer--) {

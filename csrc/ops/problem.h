@@ -10,9 +10,9 @@ bool cvl_no_y(const cvl_problem *p);
 bool cvl_no_taps(const cvl_problem *p);
 
 /* The same problem with fewer, longer axes: neighbouring axes that are walked without kernel,
- * stride or padding become one, as do images where nothing else tells them apart; inputs that one
- * output meets with a tap each are as good as channels. It is made in
- * `room`, unless it is p itself. */
-const cvl_problem *cvl_collapse(const cvl_problem *p, cvl_problem *room);
+ * stride or padding become one, as do images where nothing else tells them apart. With `merge`,
+ * inputs that one output meets with a tap each become channels; not if a bias is added to channels
+ * of x. It is made in `room`, unless it is p itself. */
+const cvl_problem *cvl_collapse(const cvl_problem *p, bool merge, cvl_problem *room);
 
 #endif

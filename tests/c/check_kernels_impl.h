@@ -414,6 +414,48 @@ static void CVL_NAME(check_copy)(const CVL_NAME(table) *table, const char *isa, 
     CVL_NAME(release)(&dst), CVL_NAME(release)(&src);
 }
 
+static void CVL_NAME(check_dots)(const CVL_NAME(table) *table, const char *isa, source *s) {
+    /* More than one cut is longer than most lengths that are drawn. */
+    const ptrdiff_t most = draw(s, 0, 9) ? 5 * table->lanes : 260 * table->lanes;
+    const ptrdiff_t length = draw(s, 0, most), rows = draw(s, 0, 9), columns = draw(s, 0, 9);
+    const ptrdiff_t a_row = draw_stride(s, draw(s, 0, length)), b_row = draw(s, -80, 80);
+    const ptrdiff_t c_column = draw_stride(s, 1);
+    const ptrdiff_t c_row = draw_stride(s, columns * (c_column < 0 ? -c_column : c_column) + 1);
+    const bool with_init = draw(s, 0, 1);
+    span a_used = {0}, b_used = {0}, c_used = {0};
+    for (ptrdiff_t i = 0; i < rows; i++) {
+        reach(&a_used, i * a_row, length);
+        for (ptrdiff_t j = 0; j < columns; j++)
+            reach(&c_used, i * c_row + j * c_column, 1);
+    }
+    for (ptrdiff_t j = 0; j < columns; j++)
+        reach(&b_used, j * b_row, length);
+    guard_case("%s f%d dots rows %td columns %td length %td c_row %td c_column %td init %d", isa,
+               8 * (int)sizeof(real), rows, columns, length, c_row, c_column, with_init);
+    CVL_NAME(array) a = CVL_NAME(make)(s, a_used), b = CVL_NAME(make)(s, b_used);
+    CVL_NAME(array) c = CVL_NAME(make)(s, c_used);
+    CVL_NAME(array) init = CVL_NAME(make)(s, (span){0, with_init ? rows : 0});
+    for (ptrdiff_t i = 0; i < rows; i++) {
+        CVL_NAME(set)(s, &a, i * a_row, length);
+        if (with_init)
+            CVL_NAME(set)(s, &init, i, 1);
+    }
+    for (ptrdiff_t j = 0; j < columns; j++)
+        CVL_NAME(set)(s, &b, j * b_row, length);
+
+    for (ptrdiff_t i = 0; i < rows; i++)
+        for (ptrdiff_t j = 0; j < columns; j++) {
+            real sum = with_init ? init.at[i] : 0;
+            for (ptrdiff_t k = 0; k < length; k++)
+                sum += a.at[i * a_row + k] * b.at[j * b_row + k];
+            c.copy_at[i * c_row + j * c_column] = sum;
+        }
+    table->dots(c.at, c_row, c_column, with_init ? init.at : NULL, a.at, a_row, rows, b.at, b_row,
+                columns, length);
+    CVL_NAME(compare)(&c);
+    CVL_NAME(release)(&a), CVL_NAME(release)(&b), CVL_NAME(release)(&c), CVL_NAME(release)(&init);
+}
+
 static void CVL_NAME(check_sum)(const CVL_NAME(table) *table, const char *isa, source *s) {
     const ptrdiff_t length = draw(s, 0, 1) ? draw(s, 0, 300) : draw(s, 0, 3 * table->lanes);
     guard_case("%s f%d sum length %td", isa, 8 * (int)sizeof(real), length);
@@ -449,6 +491,7 @@ CVL_NAME(check_all)(const CVL_NAME(table) *table, const char *isa, source *s, in
             CVL_NAME(check_tap_sums)(table, isa, s);
             CVL_NAME(check_lane_sums)(table, isa, s);
             CVL_NAME(check_copy)(table, isa, s);
+            CVL_NAME(check_dots)(table, isa, s);
             CVL_NAME(check_sum)(table, isa, s);
         }
     }
