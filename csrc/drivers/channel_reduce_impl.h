@@ -88,10 +88,14 @@ static ptrdiff_t narrow_step(const reduce_job *job) {
     return job->lanes_of_x ? job->r->dw_strides.oc : job->r->dw_strides.ic;
 }
 
-/* Where dw holds the first narrow channel of a block, and the group's first lane. */
+/* Where dw holds the first tap of a block's first narrow channel, and of the group's first lane. */
 static real *block_weights(const reduce_job *job, const reduce_block *block) {
-    return (real *)job->r->dw + block->group * job->r->oc * job->r->dw_strides.oc +
-           block->narrow * narrow_step(job);
+    const cvl_weight_strides *to = &job->r->dw_strides;
+    real *w =
+        (real *)job->r->dw + block->group * job->r->oc * to->oc + block->narrow * narrow_step(job);
+    for (int i = 0; i < CVL_AXES; i++)
+        w += job->r->axis[i].phases->tap_first * to->k[i];
+    return w;
 }
 
 /* The parts of a thread's workspace. */
@@ -476,10 +480,8 @@ static void store_rows(const reduce_job *job, const reduce_block *block, const r
                 const ptrdiff_t first = start > block->wide ? start : block->wide;
                 const ptrdiff_t last = least(start + channels, block->wide + block->lanes);
                 if (first < last)
-                    job->kernels->copy(w + (depth->tap_first + d) * to->k[0] +
-                                           (height->tap_first + h) * to->k[1] +
-                                           (width->tap_first + k) * to->k[2] + begin * row +
-                                           (first - start) * lane,
+                    job->kernels->copy(w + d * to->k[0] + h * to->k[1] + k * to->k[2] +
+                                           begin * row + (first - start) * lane,
                                        row, lane,
                                        sums + begin * sums_row + tap / job->lane_taps * sums_tap +
                                            first - block->wide,
