@@ -175,7 +175,8 @@ CVL_DECLARE_KERNELS(double, f64)
  *
  * copy: dst[r*dst_row + s*dst_column] = src[r*src_row + s*src_column]. Fast where both have a unit
  * stride: as row copies where it is the same axis, as a transposition where it is not; and where
- * columns are gathered from every other element.
+ * columns are gathered from, or scattered to, every other element. What lies between the columns of
+ * a row of dst may be written back as it was: nobody else may write it meanwhile.
  *
  * gather_rows: dst[r*dst_row + s] = src[src_offset[r] + s], r < rows, s < columns.
  *

@@ -668,12 +668,16 @@ static real sum_run(const real *x, ptrdiff_t length) {
 #define EXCHANGES 1
 #define EVENS(a, b) __builtin_shufflevector(a, b, 0, 2)
 #define EVENS_ODDS(a, b) __builtin_shufflevector(a, b, 0, 3)
+#define AT_EVENS(a, kept) __builtin_shufflevector(a, kept, 0, 3)
+#define AT_ODDS(a, kept) __builtin_shufflevector(a, kept, 2, 1)
 #define EXCHANGE(s, a, b, lo, hi)                                                                  \
     lo = __builtin_shufflevector(a, b, 0, 2), hi = __builtin_shufflevector(a, b, 1, 3)
 #elif CVL_VECTOR_BYTES / CVL_REAL_BYTES == 4
 #define EXCHANGES 2
 #define EVENS(a, b) __builtin_shufflevector(a, b, 0, 2, 4, 6)
 #define EVENS_ODDS(a, b) __builtin_shufflevector(a, b, 0, 2, 5, 7)
+#define AT_EVENS(a, kept) __builtin_shufflevector(a, kept, 0, 5, 1, 7)
+#define AT_ODDS(a, kept) __builtin_shufflevector(a, kept, 4, 2, 6, 3)
 #define EXCHANGE(s, a, b, lo, hi)                                                                  \
     if (s == 2)                                                                                    \
         lo = __builtin_shufflevector(a, b, 0, 1, 4, 5),                                            \
@@ -685,6 +689,8 @@ static real sum_run(const real *x, ptrdiff_t length) {
 #define EXCHANGES 3
 #define EVENS(a, b) __builtin_shufflevector(a, b, 0, 2, 4, 6, 8, 10, 12, 14)
 #define EVENS_ODDS(a, b) __builtin_shufflevector(a, b, 0, 2, 4, 6, 9, 11, 13, 15)
+#define AT_EVENS(a, kept) __builtin_shufflevector(a, kept, 0, 9, 1, 11, 2, 13, 3, 15)
+#define AT_ODDS(a, kept) __builtin_shufflevector(a, kept, 8, 4, 10, 5, 12, 6, 14, 7)
 #define EXCHANGE(s, a, b, lo, hi)                                                                  \
     if (s == 4)                                                                                    \
         lo = __builtin_shufflevector(a, b, 0, 1, 2, 3, 8, 9, 10, 11),                              \
@@ -701,6 +707,10 @@ static real sum_run(const real *x, ptrdiff_t length) {
     __builtin_shufflevector(a, b, 0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30)
 #define EVENS_ODDS(a, b)                                                                           \
     __builtin_shufflevector(a, b, 0, 2, 4, 6, 8, 10, 12, 14, 17, 19, 21, 23, 25, 27, 29, 31)
+#define AT_EVENS(a, kept)                                                                          \
+    __builtin_shufflevector(a, kept, 0, 17, 1, 19, 2, 21, 3, 23, 4, 25, 5, 27, 6, 29, 7, 31)
+#define AT_ODDS(a, kept)                                                                           \
+    __builtin_shufflevector(a, kept, 16, 8, 18, 9, 20, 10, 22, 11, 24, 12, 26, 13, 28, 14, 30, 15)
 #define EXCHANGE(s, a, b, lo, hi)                                                                  \
     if (s == 8)                                                                                    \
         lo = __builtin_shufflevector(a, b, 0, 1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 20, 21, 22,     \
@@ -987,6 +997,26 @@ static void copy_fourths(real *dst, ptrdiff_t dst_row, const real *src, ptrdiff_
     }
 }
 
+/* dst[r*dst_row + 2*s] = src[r*src_row + s], r < rows, s < columns >= L; what lies between is written
+ * back as it was, and no element past the last is touched. Vectors of dst overlap: each is loaded
+ * before the one before it is stored, for a load from what two stores have written waits for both. */
+static void copy_to_evens(real *dst, ptrdiff_t dst_row, const real *src, ptrdiff_t src_row,
+                          ptrdiff_t rows, ptrdiff_t columns) {
+    for (ptrdiff_t r = 0; r < rows; r++, dst += dst_row, src += src_row) {
+        vec low = load(dst), high = load(dst + L - 1);
+        for (ptrdiff_t s = 0, next; s < columns; s = next) {
+            const vec v = load(src + s), evens = AT_EVENS(v, low), odds = AT_ODDS(v, high);
+            next = next_vector(s, columns);
+            if (next < columns) {
+                low = load_once(dst + 2 * next);
+                high = load_once(dst + 2 * next + L - 1);
+            }
+            store(dst + 2 * s, evens);
+            store(dst + 2 * s + L - 1, odds);
+        }
+    }
+}
+
 /* One row of at least a vector. */
 static inline void copy_row(real *dst, const real *src, ptrdiff_t columns) {
     ptrdiff_t s = 0;
@@ -1055,6 +1085,8 @@ static void copy(real *dst, ptrdiff_t dst_row, ptrdiff_t dst_column, const real 
         copy_evens(dst, dst_row, src, src_row, rows, columns);
     else if (dst_column == 1 && src_column == 4 && columns > L)
         copy_fourths(dst, dst_row, src, src_row, rows, columns);
+    else if (dst_column == 2 && src_column == 1 && columns >= L)
+        copy_to_evens(dst, dst_row, src, src_row, rows, columns);
     else if (dst_row == 1 && src_column == 1)
         transpose(dst, dst_column, src, src_row, rows, columns);
     else if (dst_column == 1 && src_row == 1)
