@@ -638,24 +638,19 @@ static bool taps_scattered(const cvl_gather *g) {
  * positions. Then all blocks of a pass follow one another, as their weights do. */
 static bool weights_may_stay(const cvl_gather *g) {
     const double few_positions = 64;
-    double positions = (double)g->n;
-    for (int i = 0; i < CVL_AXES; i++)
-        positions *= (double)g->axis[i].out;
-    return g->w_oc == 1 && positions <= few_positions;
+    return g->w_oc == 1 && cvl_positions(g) <= few_positions;
 }
 
-/* Whether weights that stay come from memory, and take longer than the sums of one tile: so many
- * rows are read at a time, all the way, as prefetchers of the processor can follow. */
+/* As many rows of weights as prefetchers of the processor follow at a time. */
 enum { few_streams = 16 };
-static bool comes_from_memory(const cvl_gather *g) {
-    const double bytes = 16 << 20;
+
+/* Whether weights that stay come from memory, and take longer than their sums. */
+static bool streams_weights(const cvl_gather *g) {
+    const double many_bytes = 16 << 20;
     double weights = (double)g->groups * (double)g->ic * (double)g->oc;
-    double positions = (double)g->n;
-    for (int i = 0; i < CVL_AXES; i++) {
+    for (int i = 0; i < CVL_AXES; i++)
         weights *= (double)g->axis[i].k;
-        positions *= (double)g->axis[i].out;
-    }
-    return positions <= few_streams && weights * (double)sizeof(real) >= bytes;
+    return cvl_positions(g) <= few_streams && weights * (double)sizeof(real) >= many_bytes;
 }
 
 /* Copies the weights tap by tap, [group][tap][ic][oc], one input channel after another. */
@@ -702,7 +697,7 @@ cvl_status CVL_TYPED(cvl_gather_channels)(const cvl_gather *g, const cvl_kernels
     const ptrdiff_t lots = areas * job.n_images * ((g->groups + job.groups - 1) / job.groups);
     job.splits = least(job.n_blocks, (tasks_wanted + lots - 1) / lots);
     job.weights_stay = weights_may_stay(g);
-    job.cut = job.weights_stay && comes_from_memory(g) ? few_streams : longest_cut;
+    job.cut = job.weights_stay && streams_weights(g) ? few_streams : longest_cut;
     job.steps = least(cvl_scale_bytes(job.taps, g->ic), pass_steps(longest_cut, job.pitch));
     job.max_classes = least(blocks->rows, 2 * *k[1] + 1) * least(blocks->columns, 2 * *k[2] + 1) *
                       g->axis[2].n_phases;

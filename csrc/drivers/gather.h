@@ -24,6 +24,14 @@ typedef struct cvl_gather {
     double work;
 } cvl_gather;
 
+/* Destination positions of all images, as a double: they decide between ways, never an index. */
+static inline double cvl_positions(const cvl_gather *g) {
+    double positions = (double)g->n;
+    for (int i = 0; i < CVL_AXES; i++)
+        positions *= (double)g->axis[i].out;
+    return positions;
+}
+
 /* The same result from each, but for rounding; they differ in what lies along the lanes.
  *
  * channels: output channels; for data whose channels are contiguous.

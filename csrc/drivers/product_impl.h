@@ -115,8 +115,5 @@ static bool stream_past(const void *results, double count) {
 }
 
 static bool stream_results(const cvl_gather *g) {
-    double count = (double)(g->n * g->groups * g->oc);
-    for (int i = 0; i < CVL_AXES; i++)
-        count *= (double)g->axis[i].out;
-    return stream_past(g->dst, count);
+    return stream_past(g->dst, cvl_positions(g) * (double)g->groups * (double)g->oc);
 }

@@ -85,9 +85,9 @@ static bool gather_panels(const cvl_gather *g, const gather_counts *n, ptrdiff_t
     const double sources = ic * n->sources;
     if (g->dst_strides.s[2] != 1 || g->ic == 0)
         return false;
-    const cvl_gather_axis *const depth = &g->axis[0], *const width = &g->axis[2];
+    const cvl_gather_axis *const width = &g->axis[2];
     const double plane = (double)g->n * (double)g->axis[1].out * (double)width->out;
-    const double positions = plane * (double)depth->out;
+    const double positions = cvl_positions(g);
     const double met = positions < most_positions ? positions : most_positions;
     const double packed = weights_follow(g) ? transposed * n->all * ic * oc / met : 0;
     const double by_channels_cost = n->inside * ic * row_time(g->oc, lanes) * (double)lanes +
@@ -143,16 +143,14 @@ static bool gather_pixels(const cvl_gather *g, const gather_counts *n, ptrdiff_t
  * positions. */
 static bool gather_dots(const cvl_gather *g, ptrdiff_t lanes) {
     const double few_positions = 32;
-    double positions = (double)g->n;
     for (int i = 0; i < CVL_AXES; i++) {
         const cvl_phase *p = g->axis[i].phases;
         const ptrdiff_t last = p->in_first + (g->axis[i].out - 1) * p->in_step;
         if (g->axis[i].k != 1 || g->axis[i].n_phases != 1 || p->taps != 1 || p->in_first < 0 ||
             last >= g->axis[i].in)
             return false;
-        positions *= (double)g->axis[i].out;
     }
-    return positions <= few_positions && g->w_ic == 1 && g->ic >= 4 * lanes;
+    return cvl_positions(g) <= few_positions && g->w_ic == 1 && g->ic >= 4 * lanes;
 }
 
 static gather_fn *choose_gather(cvl_dtype dtype, const cvl_gather *g, const gather_counts *n,
