@@ -388,7 +388,9 @@ def _unique(cases: Iterable[Case]) -> list[Case]:
     return sorted({str(case): case for case in cases if case.valid}.values(), key=str)
 
 
-CONVOLUTIONS = _unique([*LESSONS, *_alone(False), *_pairs(False), *_boundaries(False), *LARGE, *FEW])
+CONVOLUTIONS = _unique(
+    [*LESSONS, *_alone(False), *_pairs(False), *_boundaries(False), *LARGE, *FEW]
+)
 TRANSPOSED = _unique(
     [
         *LESSONS_TRANSPOSED,

@@ -634,8 +634,8 @@ static bool taps_scattered(const cvl_gather *g) {
     return phases && follow && taps > 1 && weights * (double)sizeof(real) <= most_bytes;
 }
 
-/* Whether the weights' rows of output channels are as good where they stand as packed: they meet few
- * positions. Then all blocks of a pass follow one another, as their weights do. */
+/* Whether the weights' rows of output channels are as good where they stand as packed: they meet
+ * few positions. Then all blocks of a pass follow one another, as their weights do. */
 static bool weights_may_stay(const cvl_gather *g) {
     const double few_positions = 64;
     return g->w_oc == 1 && cvl_positions(g) <= few_positions;

@@ -997,9 +997,10 @@ static void copy_fourths(real *dst, ptrdiff_t dst_row, const real *src, ptrdiff_
     }
 }
 
-/* dst[r*dst_row + 2*s] = src[r*src_row + s], r < rows, s < columns >= L; what lies between is written
- * back as it was, and no element past the last is touched. Vectors of dst overlap: each is loaded
- * before the one before it is stored, for a load from what two stores have written waits for both. */
+/* dst[r*dst_row + 2*s] = src[r*src_row + s], r < rows, s < columns >= L; what lies between is
+ * written back as it was, and no element past the last is touched. Vectors of dst overlap: each is
+ * loaded before the one before it is stored, for a load from what two stores have written waits for
+ * both. */
 static void copy_to_evens(real *dst, ptrdiff_t dst_row, const real *src, ptrdiff_t src_row,
                           ptrdiff_t rows, ptrdiff_t columns) {
     for (ptrdiff_t r = 0; r < rows; r++, dst += dst_row, src += src_row) {
