@@ -1,5 +1,7 @@
 """Arrays that calls return: where they stand in memory, and whose they are."""
 
+import subprocess
+import sys
 import tracemalloc
 
 import numpy as np
@@ -45,6 +47,31 @@ def test_large_results_are_plain_arrays(stride):
     y.resize((600, 300), refcheck=False)
     assert (y[:300] == x[0, 0]).all()
     assert (y[300:] == 0).all()
+    y.resize((10, 300), refcheck=False)
+    assert (y == x[0, 0, :10]).all()
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
+def test_large_results_stand_where_earlier_ones_stood():
+    """Memory that a result leaves fits the next: else each call would wait for new pages.
+
+    In a process of its own: others may have left memory that is free.
+    """
+    program = """
+import numpy as np, convlab
+def resident():
+    return int(open("/proc/self/statm").read().split()[1]) * 4096
+x, w = np.ones((1, 1024, 1, 1)), np.ones((2048, 1024, 1, 1))
+dy = np.ones((1, 2048, 1, 1))
+kept = [convlab.conv2d_grad_weight(dy, x, 1)]
+before = resident()
+for _ in range(30):
+    kept = [convlab.conv2d_grad_weight(dy, x, 1), np.ones(100)]
+print((resident() - before) / kept[0].nbytes)
+"""
+    command = [sys.executable, "-c", program]
+    grown = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    assert float(grown) < 3
 
 
 @pytest.mark.parametrize("threads", [1, 2])

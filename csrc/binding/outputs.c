@@ -1,6 +1,8 @@
 /* New arrays for results, aligned to cache lines: a vector stored across two lines costs as much as
  * two. NumPy's own are aligned to 16 bytes. */
+#include <stdint.h>
 #include <stdlib.h>
+#include <string.h>
 
 #ifdef __linux__
 #include <sys/mman.h>
@@ -23,30 +25,57 @@ static void prefer_huge_pages(void *p, size_t bytes) {
 #endif
 }
 
+/* What stands before an array: posix_memalign would ask for more than it frees, so that no result
+ * would fit where the one before it was. */
+typedef struct header {
+    void *block;
+    size_t bytes;
+} header;
+
 static void *allocate_aligned(void *unused, size_t bytes) {
     enum { cache_line = 64 };
-    void *p = NULL;
     (void)unused;
-    if (posix_memalign(&p, cache_line, bytes ? bytes : 1) != 0)
+    if (bytes > (size_t)PY_SSIZE_T_MAX)
         return NULL;
+    char *const block = malloc(sizeof(header) + cache_line + bytes);
+    if (!block)
+        return NULL;
+    char *const first = block + sizeof(header);
+    char *const p = first + (-(uintptr_t)first & (cache_line - 1));
+    memcpy(p - sizeof(header), &(header){block, bytes}, sizeof(header));
     prefer_huge_pages(p, bytes);
     return p;
 }
 
-static void *allocate_zeroed(void *unused, size_t count, size_t size) {
-    (void)unused;
-    return calloc(count ? count : 1, size ? size : 1);
+static header header_of(const void *p) {
+    header h;
+    memcpy(&h, (const char *)p - sizeof h, sizeof h);
+    return h;
 }
 
-static void *reallocate(void *unused, void *p, size_t bytes) {
-    (void)unused;
-    return realloc(p, bytes ? bytes : 1);
+static void *allocate_zeroed(void *unused, size_t count, size_t size) {
+    size_t bytes;
+    void *p = NULL;
+    if (!__builtin_mul_overflow(count, size, &bytes) && (p = allocate_aligned(unused, bytes)))
+        memset(p, 0, bytes);
+    return p;
 }
 
 static void release(void *unused, void *p, size_t bytes) {
     (void)unused;
     (void)bytes;
-    free(p);
+    if (p)
+        free(header_of(p).block);
+}
+
+static void *reallocate(void *unused, void *old, size_t bytes) {
+    void *const p = allocate_aligned(unused, bytes);
+    if (p && old) {
+        const size_t kept = header_of(old).bytes;
+        memcpy(p, old, kept < bytes ? kept : bytes);
+        release(unused, old, kept);
+    }
+    return p;
 }
 
 static PyDataMem_Handler handler = {

@@ -489,23 +489,32 @@ static void store_rows(const reduce_job *job, const reduce_block *block, const r
             }
 }
 
-/* Stores a block's sums in dw. */
-static void store_sums(const reduce_job *job, const reduce_block *block, const real *sums) {
-    enum { few_rows = 16 }; /* whose cache lines stay near until all their taps are stored */
-    const cvl_reduce *r = job->r;
-    const cvl_weight_strides *to = &r->dw_strides;
-    const ptrdiff_t lane = lane_step(job), row = narrow_step(job);
-    real *const w = block_weights(job, block);
-    bool all_follow = channel_major_sums(job) && row == job->taps;
+/* Whether dw holds the taps of a channel side by side, and all of them have sums. */
+static bool taps_together(const cvl_reduce *r) {
     ptrdiff_t step = 1;
     for (int i = CVL_AXES - 1; i >= 0; i--) {
-        all_follow = all_follow && r->axis[i].phases->taps == r->axis[i].k &&
-                     (r->axis[i].k == 1 || to->k[i] == step);
+        if (r->axis[i].phases->taps != r->axis[i].k ||
+            (r->axis[i].k > 1 && r->dw_strides.k[i] != step))
+            return false;
         step *= r->axis[i].k;
     }
-    if (all_follow)
-        job->kernels->copy(w + block->wide * lane, 1, lane, sums, block->width, 1,
-                           block->rows * job->taps, block->lanes);
+    return true;
+}
+
+/* Stores a block's sums in dw: as one transposition, one to each narrow channel, or tap by tap. */
+static void store_sums(const reduce_job *job, const reduce_block *block, const real *sums) {
+    enum { few_rows = 16 }; /* whose cache lines stay near until all their taps are stored */
+    copy_kernel *const copy = job->kernels->copy;
+    const ptrdiff_t taps = job->taps, lane = lane_step(job), row = narrow_step(job);
+    real *const w = block_weights(job, block);
+    const bool together = job->lane_taps == 1 && taps_together(job->r);
+    if (together && row == taps && channel_major_sums(job))
+        copy(w + block->wide * lane, 1, lane, sums, block->width, 1, block->rows * taps,
+             block->lanes);
+    else if (together && lane == taps && !channel_major_sums(job))
+        for (ptrdiff_t n = 0; n < block->rows; n++)
+            copy(w + block->wide * lane + n * row, 1, lane, sums + n * block->width,
+                 block->rows * block->width, 1, taps, block->lanes);
     else
         for (ptrdiff_t begin = 0; begin < block->rows; begin += few_rows)
             store_rows(job, block, sums, w, begin, least(begin + few_rows, block->rows));
