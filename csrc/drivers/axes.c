@@ -21,10 +21,6 @@ static ptrdiff_t most(ptrdiff_t a, ptrdiff_t b) {
     return a > b ? a : b;
 }
 
-static ptrdiff_t ceil_div(ptrdiff_t a, ptrdiff_t b) {
-    return cvl_divide(a + b - 1, b);
-}
-
 /* a mod b in [0, b), also for negative a. */
 static ptrdiff_t modulo(ptrdiff_t a, ptrdiff_t b) {
     const ptrdiff_t r = b == 1 ? 0 : a % b;
@@ -37,7 +33,7 @@ static void clip_taps(cvl_phase *p, ptrdiff_t in) {
     const ptrdiff_t span = p->in_step * (p->count - 1);
     const ptrdiff_t last_input = p->in_first + span; /* of tap 0 */
     const ptrdiff_t before =
-        last_input < 0 ? least(p->taps, ceil_div(-last_input, p->tap_step)) : 0;
+        last_input < 0 ? least(p->taps, cvl_ceil_div(-last_input, p->tap_step)) : 0;
     const ptrdiff_t kept = in > p->in_first ? cvl_divide(in - 1 - p->in_first, p->tap_step) + 1 : 0;
     p->taps = most(0, least(p->taps, kept) - before);
     p->tap_first += before;
@@ -106,7 +102,7 @@ cvl_status cvl_split_axis(cvl_gather_axis *axis) {
             *p = *from;
             p->out_first += part * from->out_step;
             p->out_step *= n;
-            p->count = ceil_div(from->count - part, n);
+            p->count = cvl_ceil_div(from->count - part, n);
             p->in_first += part * from->in_step;
             p->in_step *= n;
         }
@@ -267,7 +263,7 @@ cvl_map cvl_pixel_map(const cvl_phase *phases, ptrdiff_t n_phases, ptrdiff_t cou
         map.runs = 1;
     map.run_step = dense_step;
     map.step = map.runs * dense_step;
-    map.length = ceil_div(dense_length, map.runs);
+    map.length = cvl_ceil_div(dense_length, map.runs);
     const ptrdiff_t places = map.runs * map.length;
     if (n_phases == 1 && p->taps > 1 && places > 2 * count && count < places / p->taps)
         return cvl_joined_map(p, 1, count);
@@ -304,7 +300,7 @@ void cvl_tap_place(const cvl_map *map, const cvl_phase *phase, ptrdiff_t j, ptrd
 void cvl_inside(const cvl_map *map, ptrdiff_t run, ptrdiff_t shift, ptrdiff_t in, ptrdiff_t *begin,
                 ptrdiff_t *end) {
     const ptrdiff_t source = map->first + run * map->run_step + shift;
-    *begin = source >= 0 ? 0 : least(map->length, ceil_div(-source, map->step));
+    *begin = source >= 0 ? 0 : least(map->length, cvl_ceil_div(-source, map->step));
     *end = source >= in ? 0 : least(map->length, cvl_divide(in - 1 - source, map->step) + 1);
     *end = most(*begin, *end);
 }

@@ -77,6 +77,35 @@ static inline ptrdiff_t cvl_divide(ptrdiff_t a, ptrdiff_t b) {
     return b == 1 ? a : a / b;
 }
 
+static inline ptrdiff_t cvl_ceil_div(ptrdiff_t a, ptrdiff_t b) {
+    return cvl_divide(a + b - 1, b);
+}
+
+/* The smallest size that cuts `whole` into no more parts than `size` does. */
+static inline ptrdiff_t cvl_even_size(ptrdiff_t whole, ptrdiff_t size) {
+    return cvl_ceil_div(whole, cvl_ceil_div(whole, size));
+}
+
+/* The positions, of `count` from q on, at which tap j of a phase lies inside the source. */
+static inline void cvl_positions_inside(const cvl_phase *p, ptrdiff_t j, ptrdiff_t in, ptrdiff_t q,
+                                        ptrdiff_t count, ptrdiff_t *first, ptrdiff_t *last) {
+    const ptrdiff_t source = p->in_first + j * p->tap_step + q * p->in_step;
+    *first = source >= 0 ? 0 : cvl_ceil_div(-source, p->in_step);
+    *last = source >= in ? 0 : cvl_divide(in - 1 - source, p->in_step) + 1;
+    *last = *last < count ? *last : count;
+    *first = *first < *last ? *first : *last;
+}
+
+/* Whether every position of an axis meets one tap, inside the source. */
+static inline bool cvl_one_tap_inside(const cvl_gather_axis *a) {
+    const cvl_phase *p = a->phases;
+    ptrdiff_t first, last;
+    if (a->n_phases != 1 || p->taps != 1)
+        return false;
+    cvl_positions_inside(p, 0, a->in, 0, p->count, &first, &last);
+    return last - first == p->count;
+}
+
 /* The place of tap j of a phase at position 0, given as its run and the index in it. */
 void cvl_tap_place(const cvl_map *map, const cvl_phase *phase, ptrdiff_t j, ptrdiff_t *run,
                    ptrdiff_t *index);

@@ -9,10 +9,6 @@ enum {
     least_columns = 16,
 };
 
-static ptrdiff_t ceil_div(ptrdiff_t a, ptrdiff_t b) {
-    return (a + b - 1) / b;
-}
-
 /* The places of a map, or those that lie inside the source, of which a shared run has no more than
  * there are. */
 static ptrdiff_t map_places(cvl_map map, const cvl_gather_axis *axis, bool inside) {
@@ -46,13 +42,8 @@ static ptrdiff_t phase_places(const cvl_gather_axis *axis, cvl_map_fn *map, ptrd
 static ptrdiff_t slab_count(const cvl_gather *g, ptrdiff_t rows) {
     ptrdiff_t slabs = 0;
     for (ptrdiff_t i = 0; i < g->axis[1].n_phases; i++)
-        slabs += ceil_div(g->axis[1].phases[i].count, rows);
+        slabs += cvl_ceil_div(g->axis[1].phases[i].count, rows);
     return slabs * g->axis[0].out;
-}
-
-/* Evens the parts out: the smallest size that gives no more parts than `size` does. */
-static ptrdiff_t even(ptrdiff_t whole, ptrdiff_t size) {
-    return ceil_div(whole, ceil_div(whole, size));
 }
 
 static cvl_status list_slabs(const cvl_gather *g, cvl_blocks *blocks) {
@@ -97,7 +88,7 @@ cvl_status cvl_cut(const cvl_gather *g, cvl_map_fn *map, cvl_map_fn *width_map,
         columns > least_columns &&
         cvl_scale_bytes(row_places, map_places(width_map(width->phases, width->n_phases, columns),
                                                width, inside)) > budget_places)
-        columns = even(all_columns, columns - columns / 4);
+        columns = cvl_even_size(all_columns, columns - columns / 4);
 
     ptrdiff_t rows = all_rows;
     const ptrdiff_t width_places =
@@ -105,18 +96,18 @@ cvl_status cvl_cut(const cvl_gather *g, cvl_map_fn *map, cvl_map_fn *width_map,
     const ptrdiff_t column_places = cvl_scale_bytes(depth_places, width_places);
     while (rows > 1 && cvl_scale_bytes(column_places, phase_places(&g->axis[1], map, rows,
                                                                    inside)) > budget_places)
-        rows = even(all_rows, rows - (rows + 7) / 8);
+        rows = cvl_even_size(all_rows, rows - (rows + 7) / 8);
 
     while (rows > 1 && rows * columns * width->n_phases > 2 * least_positions &&
-           repeats * slab_count(g, rows) * ceil_div(all_columns, columns) < enough_tasks)
-        rows = even(all_rows, (rows + 1) / 2);
+           repeats * slab_count(g, rows) * cvl_ceil_div(all_columns, columns) < enough_tasks)
+        rows = cvl_even_size(all_rows, (rows + 1) / 2);
     while (columns * width->n_phases > 4 * least_positions &&
-           repeats * slab_count(g, rows) * ceil_div(all_columns, columns) < enough_tasks)
-        columns = even(all_columns, (columns + 1) / 2);
+           repeats * slab_count(g, rows) * cvl_ceil_div(all_columns, columns) < enough_tasks)
+        columns = cvl_even_size(all_columns, (columns + 1) / 2);
 
     blocks->rows = rows;
     blocks->columns = columns;
-    blocks->n_columns = ceil_div(all_columns, columns);
+    blocks->n_columns = cvl_ceil_div(all_columns, columns);
     blocks->width = width_map(width->phases, width->n_phases, columns);
     blocks->places =
         cvl_scale_bytes(cvl_scale_bytes(depth_places, map_places(blocks->width, width, inside)),

@@ -298,12 +298,6 @@ static int taps_follow(const ptrdiff_t *weight, ptrdiff_t tap, ptrdiff_t taps) {
     return step == 1 || step == -1 ? (int)step : 0;
 }
 
-/* The smallest size that cuts `whole` into no more parts than `size` does. */
-static ptrdiff_t even_size(ptrdiff_t whole, ptrdiff_t size) {
-    const ptrdiff_t parts = (whole + size - 1) / size;
-    return (whole + parts - 1) / parts;
-}
-
 /* The size of the passes over a box of `taps`: where the taps of a channel stand together a few are
  * taken with all their neighbours, else as many channels as one cut has steps. */
 static channel_pass pass_size(const channel_job *job, const ptrdiff_t *weight, ptrdiff_t taps) {
@@ -311,14 +305,14 @@ static channel_pass pass_size(const channel_job *job, const ptrdiff_t *weight, p
     const ptrdiff_t ic = job->g->ic;
     channel_pass pass;
     if (taps > 1 && taps_follow(weight, 0, taps)) {
-        pass.taps = even_size(taps, strip_taps);
-        pass.channels = even_size(ic, job->steps / pass.taps);
+        pass.taps = cvl_even_size(taps, strip_taps);
+        pass.channels = cvl_even_size(ic, job->steps / pass.taps);
     } else {
-        pass.channels = even_size(ic, job->cut);
-        pass.taps = even_size(taps, job->steps / pass.channels);
+        pass.channels = cvl_even_size(ic, job->cut);
+        pass.taps = cvl_even_size(taps, job->steps / pass.channels);
     }
     if (pass.channels > job->cut)
-        pass.channels = even_size(ic, job->cut);
+        pass.channels = cvl_even_size(ic, job->cut);
     pass.cut_taps = longest_cut / pass.channels;
     return pass;
 }
@@ -453,8 +447,8 @@ static void store_block(const channel_job *job, const channel_task *task, const 
                                job->pitch, 1, length, lanes);
 }
 
-/* Adds a pass to the sums of every class; the first starts them from the bias. */
-static void run_pass(const channel_job *job, const channel_task *task, const channel_space *space,
+/* Adds a pass to one block's sums of every class; the first starts them from the bias. */
+static void add_pass(const channel_job *job, const channel_task *task, const channel_space *space,
                      const channel_block *block, const tap_box *all, const position_class *classes,
                      ptrdiff_t n_classes, const channel_pass *pass, bool first, bool last) {
     const real *w = space->weights;
@@ -484,6 +478,17 @@ static void run_pass(const channel_job *job, const channel_task *task, const cha
     }
 }
 
+/* The same for blocks [begin, end), one after another. */
+static void run_pass(const channel_job *job, const channel_task *task, const channel_space *space,
+                     ptrdiff_t begin, ptrdiff_t end, const tap_box *all,
+                     const position_class *classes, ptrdiff_t n_classes, const channel_pass *pass,
+                     bool first, bool last) {
+    for (ptrdiff_t number = begin; number < end; number++) {
+        const channel_block block = nth_channel_block(job, task, space, number);
+        add_pass(job, task, space, &block, all, classes, n_classes, pass, first, last);
+    }
+}
+
 /* The sums of blocks [begin, end) at the positions of one width phase, pass by pass. */
 static void run_phase(const channel_job *job, const channel_task *task, const channel_space *space,
                       ptrdiff_t begin, ptrdiff_t end, const position_class *classes,
@@ -491,30 +496,27 @@ static void run_phase(const channel_job *job, const channel_task *task, const ch
     const ptrdiff_t ic = job->g->ic;
     const tap_box all = all_taps(task, classes);
     const ptrdiff_t taps = ic ? list_box(job->g, &job->w, task, classes->width, &all, space) : 0;
-    const channel_pass none = {.cut_taps = 1};
-    const channel_pass most = taps ? pass_size(job, space->tap_weight, taps) : none;
+    if (taps == 0) {
+        const channel_pass none = {.cut_taps = 1};
+        run_pass(job, task, space, begin, end, &all, classes, n_classes, &none, true, true);
+        return;
+    }
+    const channel_pass most = pass_size(job, space->tap_weight, taps);
     const ptrdiff_t kh = all.last[1] - all.first[1], kw = all.last[2] - all.first[2];
-    ptrdiff_t channel = 0, tap = 0;
-    do {
-        channel_pass pass = none;
-        if (taps)
-            pass = (channel_pass){.channel = channel,
-                                  .channels = least(most.channels, ic - channel),
-                                  .tap = tap,
-                                  .taps = least(most.taps, taps - tap),
-                                  .at = {all.first[0] + tap / (kh * kw),
-                                         all.first[1] + tap / kw % kh, all.first[2] + tap % kw},
-                                  .cut_taps = most.cut_taps};
-        const bool first = channel == 0 && tap == 0;
-        tap += pass.taps;
-        if (tap >= taps)
-            tap = 0, channel += pass.channels;
-        for (ptrdiff_t number = begin; number < end; number++) {
-            const channel_block block = nth_channel_block(job, task, space, number);
-            run_pass(job, task, space, &block, &all, classes, n_classes, &pass, first,
-                     taps == 0 || channel >= ic);
+    for (ptrdiff_t channel = 0; channel < ic; channel += most.channels)
+        for (ptrdiff_t tap = 0; tap < taps; tap += most.taps) {
+            const channel_pass pass = {.channel = channel,
+                                       .channels = least(most.channels, ic - channel),
+                                       .tap = tap,
+                                       .taps = least(most.taps, taps - tap),
+                                       .at = {all.first[0] + tap / (kh * kw),
+                                              all.first[1] + tap / kw % kh,
+                                              all.first[2] + tap % kw},
+                                       .cut_taps = most.cut_taps};
+            run_pass(job, task, space, begin, end, &all, classes, n_classes, &pass,
+                     channel == 0 && tap == 0,
+                     channel + most.channels >= ic && tap + most.taps >= taps);
         }
-    } while (taps > 0 && channel < ic);
 }
 
 /* Blocks [begin, end) of output channels at all positions. Only one at a time goes by way of
@@ -606,7 +608,7 @@ static ptrdiff_t images_together(const cvl_gather *g, const cvl_blocks *blocks,
            cvl_scale_bytes(image_bytes, images + 1) <= budget &&
            (g->n + images) / (images + 1) * repeats >= enough_tasks)
         images++;
-    return even_size(g->n, images);
+    return cvl_even_size(g->n, images);
 }
 
 /* How many groups a task takes, which share the lists of its positions: as many as fit the cache
@@ -616,7 +618,7 @@ static ptrdiff_t groups_together(const cvl_gather *g, ptrdiff_t bytes, ptrdiff_t
     const ptrdiff_t lots = (enough_tasks + repeats - 1) / repeats;
     const ptrdiff_t fitting = cvl_l2_bytes() / 2 / (bytes + 1);
     const ptrdiff_t groups = least(fitting, (g->groups + lots - 1) / lots);
-    return groups > 1 ? even_size(g->groups, groups) : 1;
+    return groups > 1 ? cvl_even_size(g->groups, groups) : 1;
 }
 
 /* Whether the taps of a kernel stand side by side in the weights and those of a phase do not: one

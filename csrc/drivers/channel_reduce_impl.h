@@ -263,16 +263,6 @@ typedef struct chunk_part {
     ptrdiff_t first_row, last_row, first_column, last_column;
 } chunk_part;
 
-/* The positions, of `count` from q on, at which tap j of a phase lies inside the source. */
-static void positions_inside(const cvl_phase *p, ptrdiff_t j, ptrdiff_t in, ptrdiff_t q,
-                             ptrdiff_t count, ptrdiff_t *first, ptrdiff_t *last) {
-    const ptrdiff_t source = p->in_first + j * p->tap_step + q * p->in_step;
-    *first = source >= 0 ? 0 : (-source + p->in_step - 1) / p->in_step;
-    *last = source >= in ? 0 : (in - 1 - source) / p->in_step + 1;
-    *last = least(*last, count);
-    *first = least(*first, *last);
-}
-
 /* Positions of a chunk as terms, cut for accuracy; rows that follow one another become one. */
 static ptrdiff_t list_chunk_terms(const cvl_chunk *chunk, const chunk_part *part,
                                   const chunk_operand *a, cvl_term *terms) {
@@ -416,7 +406,7 @@ static bool wide_padding(const reduce_job *job, const cvl_chunk *chunk) {
     const cvl_phase *p = axis->phases;
     ptrdiff_t inside = 0, first, last;
     for (ptrdiff_t j = 0; j < p->taps; j++) {
-        positions_inside(p, j, axis->in, chunk->column, chunk->columns, &first, &last);
+        cvl_positions_inside(p, j, axis->in, chunk->column, chunk->columns, &first, &last);
         inside += last - first;
     }
     return chunk->columns >= long_term && 8 * inside < 7 * p->taps * chunk->columns;
@@ -449,12 +439,13 @@ static void add_chunk(const reduce_job *job, const reduce_block *block, const cv
                  jw += taps_together, tap += taps_together) {
                 ptrdiff_t first_depth, last_depth;
                 chunk_part part = {.first_column = 0, .last_column = chunk->columns};
-                positions_inside(depth, jd, axis[0].in, chunk->depth, 1, &first_depth, &last_depth);
-                positions_inside(height, jh, axis[1].in, chunk->row, chunk->rows, &part.first_row,
-                                 &part.last_row);
+                cvl_positions_inside(depth, jd, axis[0].in, chunk->depth, 1, &first_depth,
+                                     &last_depth);
+                cvl_positions_inside(height, jh, axis[1].in, chunk->row, chunk->rows,
+                                     &part.first_row, &part.last_row);
                 if (alone && (!rows_follow || wide_padding(job, chunk)))
-                    positions_inside(width, jw, axis[2].in, chunk->column, chunk->columns,
-                                     &part.first_column, &part.last_column);
+                    cvl_positions_inside(width, jw, axis[2].in, chunk->column, chunk->columns,
+                                         &part.first_column, &part.last_column);
                 if (first_depth < last_depth)
                     add_part(job, block, chunk, &part, tap, tap + taps_together, o, space, sums);
             }
@@ -706,16 +697,11 @@ static ptrdiff_t groups_of_task(const reduce_job *job) {
 /* Whether one product makes each sum, all positions at once, and dw has it where whole vectors
  * may be stored. */
 static bool sums_in_dw(const reduce_job *job) {
-    const cvl_reduce *r = job->r;
-    if (job->taps * job->lane_taps > 1 || job->chunks.count > 1 || job->bundle > 1 ||
-        job->wide % job->kernels->lanes || lane_step(job) != 1)
-        return false;
-    for (int i = 0; i < CVL_AXES; i++) {
-        const cvl_phase *p = r->axis[i].phases;
-        if (p->in_first < 0 || p->in_first + (p->count - 1) * p->in_step >= r->axis[i].in)
-            return false;
-    }
-    return true;
+    bool inside = true;
+    for (int i = 0; i < CVL_AXES; i++)
+        inside = inside && cvl_one_tap_inside(&job->r->axis[i]);
+    return inside && job->chunks.count == 1 && job->bundle == 1 &&
+           job->wide % job->kernels->lanes == 0 && lane_step(job) == 1;
 }
 
 cvl_status CVL_TYPED(cvl_reduce_channels)(const cvl_reduce *r, const cvl_kernels *all_kernels,

@@ -6,20 +6,12 @@ enum {
     most_partial_bytes = 2 * 1024 * 1024, /* of all partial results but the first */
 };
 
-static ptrdiff_t ceil_div(ptrdiff_t a, ptrdiff_t b) {
-    return (a + b - 1) / b;
-}
-
-static ptrdiff_t even(ptrdiff_t whole, ptrdiff_t size) {
-    return ceil_div(whole, ceil_div(whole, size));
-}
-
 /* A few parts are cut into one more if they are odd in number: an even number is shared out
  * evenly. */
 static ptrdiff_t shared_evenly(ptrdiff_t whole, ptrdiff_t size) {
     enum { few = 16 };
-    const ptrdiff_t parts = ceil_div(whole, size);
-    return parts > 1 && parts < few && parts % 2 ? ceil_div(whole, parts + 1) : size;
+    const ptrdiff_t parts = cvl_ceil_div(whole, size);
+    return parts > 1 && parts < few && parts % 2 ? cvl_ceil_div(whole, parts + 1) : size;
 }
 
 static ptrdiff_t places(const cvl_reduce *r, cvl_map_fn *map, cvl_map_fn *width_map, ptrdiff_t rows,
@@ -44,22 +36,22 @@ cvl_chunks cvl_cut_reduce(const cvl_reduce *r, cvl_map_fn *map, cvl_map_fn *widt
     cvl_add_bytes(cvl_scale_bytes(places(r, map, width_map, rows, columns, inside), x_bytes),      \
                   cvl_scale_bytes(rows *columns, dy_bytes))
     while (rows > 1 && (CHUNK_BYTES > budget || rows * columns > 2 * enough_positions))
-        rows = even(all_rows, rows - (rows + 7) / 8);
+        rows = cvl_even_size(all_rows, rows - (rows + 7) / 8);
     rows = shared_evenly(all_rows, rows);
     while (columns > enough_positions && CHUNK_BYTES > budget)
-        columns = even(all_columns, columns - columns / 4);
+        columns = cvl_even_size(all_columns, columns - columns / 4);
     if (columns > 2 * enough_positions)
-        columns = even(all_columns, enough_positions);
+        columns = cvl_even_size(all_columns, enough_positions);
     const ptrdiff_t one = CHUNK_BYTES;
 #undef CHUNK_BYTES
     if (rows == all_rows && columns == all_columns)
         while (images < r->n && images * rows * columns < enough_positions &&
                cvl_scale_bytes(one, images + 1) <= budget)
             images++;
-    cvl_chunks c = {.images = even(r->n, images), .rows = rows, .columns = columns};
-    c.n_images = ceil_div(r->n, c.images);
-    c.n_rows = ceil_div(all_rows, rows);
-    c.n_columns = ceil_div(all_columns, columns);
+    cvl_chunks c = {.images = cvl_even_size(r->n, images), .rows = rows, .columns = columns};
+    c.n_images = cvl_ceil_div(r->n, c.images);
+    c.n_rows = cvl_ceil_div(all_rows, rows);
+    c.n_columns = cvl_ceil_div(all_columns, columns);
     c.depths = r->axis[0].out;
     c.count = c.n_images * c.n_rows * c.n_columns * c.depths;
     c.places = places(r, map, width_map, rows, columns, inside);
@@ -83,7 +75,7 @@ cvl_chunk cvl_nth_chunk(const cvl_reduce *r, const cvl_chunks *c, ptrdiff_t inde
 }
 
 ptrdiff_t cvl_reduce_splits(const cvl_chunks *chunks, ptrdiff_t base, ptrdiff_t bytes) {
-    ptrdiff_t splits = ceil_div(enough_tasks, base);
+    ptrdiff_t splits = cvl_ceil_div(enough_tasks, base);
     const ptrdiff_t affordable = 1 + most_partial_bytes / (bytes + 1);
     if (splits > affordable)
         splits = affordable;

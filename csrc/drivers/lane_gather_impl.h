@@ -486,18 +486,18 @@ static void cut_lanes(lane_job *job) {
     const ptrdiff_t budget = cvl_l2_bytes() / 2;
     ptrdiff_t rows = all_rows, columns = all_columns;
     while (columns > least_columns && lane_bytes(g, job->pitch, 1, columns) > budget)
-        columns = even_size(all_columns, columns - columns / 4);
+        columns = cvl_even_size(all_columns, columns - columns / 4);
     while (rows > 1 && (!job->in_place || lane_places(&g->axis[0], 1, false) > 1) &&
            lane_bytes(g, job->pitch, rows, columns) > budget)
-        rows = even_size(all_rows, rows - (rows + 7) / 8);
+        rows = cvl_even_size(all_rows, rows - (rows + 7) / 8);
 
     const ptrdiff_t repeats = g->n * job->n_blocks * most_positions(&g->axis[0]);
     const ptrdiff_t enough = cvl_enough_tasks(g->work);
     while (rows > 1 && repeats * parts(all_rows, rows) * parts(all_columns, columns) < enough)
-        rows = even_size(all_rows, (rows + 1) / 2);
+        rows = cvl_even_size(all_rows, (rows + 1) / 2);
     while (columns > least_columns &&
            repeats * parts(all_rows, rows) * parts(all_columns, columns) < enough)
-        columns = even_size(all_columns, (columns + 1) / 2);
+        columns = cvl_even_size(all_columns, (columns + 1) / 2);
     job->rows = rows;
     job->columns = columns;
     job->n_depths = most_positions(&g->axis[0]);

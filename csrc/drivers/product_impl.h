@@ -3,7 +3,7 @@
 enum {
     /* Steps of the reduction that are summed in registers before they are added to C: so many that
      * the visits to C cost little, so few that the rounding error of long sums stays low. */
-    longest_cut = CVL_REAL_BYTES == 4 ? 128 : 64,
+    longest_cut = CVL_LONGEST_CUT,
 };
 
 /* Steps of one cut: the reduction in even parts. */

@@ -1107,9 +1107,6 @@ static void copy(real *dst, ptrdiff_t dst_row, ptrdiff_t dst_column, const real 
 #define DOT_COLUMNS 2
 #endif
 
-/* Vectors that are summed in one register: as many as steps of any long sum. */
-enum { dot_cut = CVL_REAL_BYTES == 4 ? 128 : 64 };
-
 static inline CVL_INLINE void dot_tile(const int m, const int n, real *c, ptrdiff_t c_row,
                                        ptrdiff_t c_column, const real *init, const real *a,
                                        ptrdiff_t a_row, const real *b, ptrdiff_t b_row,
@@ -1118,7 +1115,7 @@ static inline CVL_INLINE void dot_tile(const int m, const int n, real *c, ptrdif
     vec total[rounds] = {{0}};
     for (ptrdiff_t k = 0, end; k < length; k = end) {
         vec sum[rounds * L] = {{0}};
-        end = k + dot_cut * L < length ? k + dot_cut * L : length;
+        end = k + CVL_LONGEST_CUT * L < length ? k + CVL_LONGEST_CUT * L : length;
         for (; k + L <= end; k += L) {
             vec bv[DOT_COLUMNS];
             CVL_UNROLL for (int j = 0; j < n; j++) bv[j] = load(b + j * b_row + k);

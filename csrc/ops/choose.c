@@ -24,12 +24,9 @@ static tap_counts count_taps(const cvl_gather_axis *axis) {
     for (const cvl_phase *p = axis->phases; p < axis->phases + axis->n_phases; p++) {
         n.all += (double)p->count * (double)p->taps;
         for (ptrdiff_t j = 0; j < p->taps; j++) {
-            const ptrdiff_t source = p->in_first + j * p->tap_step;
-            const ptrdiff_t first = source >= 0 ? 0 : (-source + p->in_step - 1) / p->in_step;
-            const ptrdiff_t last =
-                source >= axis->in ? 0 : (axis->in - 1 - source) / p->in_step + 1;
-            const ptrdiff_t end = last < p->count ? last : p->count;
-            n.inside += end > first ? (double)(end - first) : 0;
+            ptrdiff_t first, last;
+            cvl_positions_inside(p, j, axis->in, 0, p->count, &first, &last);
+            n.inside += (double)(last - first);
         }
     }
     n.all /= (double)axis->out;
@@ -143,13 +140,9 @@ static bool gather_pixels(const cvl_gather *g, const gather_counts *n, ptrdiff_t
  * positions. */
 static bool gather_dots(const cvl_gather *g, ptrdiff_t lanes) {
     const double few_positions = 32;
-    for (int i = 0; i < CVL_AXES; i++) {
-        const cvl_phase *p = g->axis[i].phases;
-        const ptrdiff_t last = p->in_first + (g->axis[i].out - 1) * p->in_step;
-        if (g->axis[i].k != 1 || g->axis[i].n_phases != 1 || p->taps != 1 || p->in_first < 0 ||
-            last >= g->axis[i].in)
+    for (int i = 0; i < CVL_AXES; i++)
+        if (g->axis[i].k != 1 || !cvl_one_tap_inside(&g->axis[i]))
             return false;
-    }
     return cvl_positions(g) <= few_positions && g->w_ic == 1 && g->ic >= 4 * lanes;
 }
 

@@ -94,12 +94,14 @@ const cvl_problem *cvl_collapse(const cvl_problem *p, bool merge, cvl_problem *r
     for (int i = 0; i < CVL_AXES; i++)
         if (q->axis[i].out <= 1)
             q->axis[i].stride = 1;
-    for (int i = 0; i < CVL_AXES && merge;
-         i++) /* outermost first, for channels that hold their taps, */
-        merge_covered(q, i);
-    for (int i = CVL_AXES - 1; i >= 0 && merge;
-         i--) /* and innermost first, for taps that hold channels */
-        merge_covered(q, i);
+    if (merge) {
+        /* Outermost first, for channels that hold their taps; innermost first, for taps that hold
+         * channels. */
+        for (int i = 0; i < CVL_AXES; i++)
+            merge_covered(q, i);
+        for (int i = CVL_AXES - 1; i >= 0; i--)
+            merge_covered(q, i);
+    }
     /* height into width, then depth into that: the long axis stays innermost. */
     for (int outer = CVL_AXES - 2; outer >= 0; outer--) {
         cvl_axis *a = &q->axis[outer], *w = &q->axis[CVL_AXES - 1];

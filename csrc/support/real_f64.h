@@ -6,5 +6,6 @@
 #define real double
 #define real_bits uint64_t /* the unsigned integer of its size */
 #define CVL_REAL_BYTES 8
+#define CVL_LONGEST_CUT 64 /* terms of a sum that are summed in a register, at most */
 #define CVL_DTYPE f64
 #define CVL_TYPED(name) name##_f64
