@@ -382,6 +382,23 @@ FEW = [
     Case("few", 2100, 2048, (1, 1), (1, 1), n=2),
 ]
 
+# Groups of a few channels, several of which share a vector: whole vectors of channels, a last one
+# that overlaps its neighbour, and less than one; kernels of more taps than are summed at once;
+# strides and dilations that part the taps of a row; several blocks of channels.
+NARROW = [
+    Case("narrow", 32, 32, (9, 11), (3, 3), n=2, groups=8, padding=1),
+    Case("narrow", 64, 64, (20, 21), (3, 3), groups=8, stride=2, padding=1),
+    Case("narrow", 168, 168, (14, 15), (3, 3), n=2, groups=21, padding=1),
+    Case("narrow", 26, 26, (17, 23), (5, 5), groups=13, padding=2),
+    Case("narrow", 12, 12, (6, 7), (3, 3), n=3, groups=3),
+    Case("narrow", 8, 8, (5, 40), (2, 9), groups=2, padding=(0, 4)),
+    Case("narrow", 40, 40, (13, 30), (3, 4), groups=10, stride=(1, 3), dilation=(2, 1), padding=2),
+    Case("narrow", 36, 36, (300,), (7,), groups=9, dilation=3, padding=9),
+    Case("narrow", 24, 24, (5, 8, 9), (3, 3, 3), groups=6, padding=1),
+    Case("narrow", 640, 640, (5, 6), (3, 3), groups=160, padding=1),
+    Case("narrow", 48, 48, (11, 12), (1, 1), n=2, groups=6),
+]
+
 
 def _unique(cases: Iterable[Case]) -> list[Case]:
     """Keep the valid ones, each once, in a fixed order."""
@@ -389,7 +406,7 @@ def _unique(cases: Iterable[Case]) -> list[Case]:
 
 
 CONVOLUTIONS = _unique(
-    [*LESSONS, *_alone(False), *_pairs(False), *_boundaries(False), *LARGE, *FEW]
+    [*LESSONS, *_alone(False), *_pairs(False), *_boundaries(False), *LARGE, *FEW, *NARROW]
 )
 TRANSPOSED = _unique(
     [
@@ -397,7 +414,7 @@ TRANSPOSED = _unique(
         *_alone(True),
         *_pairs(True),
         *_boundaries(True),
-        *(case.reversed() for case in LARGE + FEW),
+        *(case.reversed() for case in LARGE + FEW + NARROW),
     ]
 )
 CASES = CONVOLUTIONS + TRANSPOSED

@@ -6,7 +6,9 @@ import tracemalloc
 
 import numpy as np
 import pytest
-from oracle import rng
+import torch
+from cases import Case
+from oracle import rng, swap_data_layout, swap_weight_layout, torch_conv
 from robustness.limits import SANITIZED
 
 import convlab
@@ -97,5 +99,43 @@ def test_results_written_past_the_caches(restore_threads, layout, dtype, channel
     y = convlab.conv2d(x, w, b, layout=layout, out=out)
     assert y is out
     assert np.array_equal(y, expected)
+    assert np.isnan(room[:begin]).all()
+    assert np.isnan(room[begin + expected.size :]).all()
+
+
+# Results of more than 4 MiB in float32 from every loop that writes them: channels of several groups
+# along the lanes, in place or by way of a tile; positions along them; several phases.
+PAST = {
+    "depthwise": Case("past", 96, 96, (110, 112), (3, 3), groups=96, padding=1),
+    "depthwise 1-D": Case("past", 70, 70, (16000,), (3,), groups=70, padding=1),
+    "odd channels": Case("past", 55, 55, (150, 151), (3, 3), groups=55, padding=1),
+    "groups of 4": Case("past", 96, 96, (110, 112), (3, 3), groups=24, padding=1),
+    "groups of 3": Case("past", 96, 96, (110, 112), (3, 3), groups=32, padding=1),
+    "image": Case("past", 1, 1, (1040, 1050), (3, 3), padding=1),
+    "many channels": Case("past", 33, 160, (90, 89), (3, 3), padding=1),
+    "phases": Case("past", 16, 40, (90, 91), (3, 3), stride=2, transposed=True),
+    "depthwise phases": Case(
+        "past", 80, 80, (64, 65), (3, 3), groups=80, stride=2, transposed=True
+    ),
+}
+
+
+@pytest.mark.parametrize("shift", [0, 1], ids=["whole lines", "parts of lines"])
+@pytest.mark.parametrize("case", PAST.values(), ids=PAST.keys())
+def test_results_of_every_loop_written_past_the_caches(layout, dtype, case, shift):
+    """Exact, and nothing beside them is written."""
+    random = rng(str(case), dtype)
+    shapes = (case.x_shape(), case.w_shape(), (case.oc,))
+    x, w, b = (integers(random, shape, dtype) for shape in shapes)
+    expected = torch_conv(case, *(torch.tensor(a, dtype=torch.float64) for a in (x, w, b))).numpy()
+    if layout == "channels_last":
+        x, expected = (swap_data_layout(a, case.nd) for a in (x, expected))
+        w = swap_weight_layout(w, case.transposed)
+    room = np.full(expected.size + LINE, np.nan, dtype)
+    begin = -room.ctypes.data % LINE // room.itemsize + shift
+    out = room[begin : begin + expected.size].reshape(expected.shape)
+    function = getattr(convlab, f"conv{'_transpose' if case.transposed else ''}{case.nd}d")
+    assert function(x, w, b, **case.parameters, layout=layout, out=out) is out
+    assert np.array_equal(out, expected)
     assert np.isnan(room[:begin]).all()
     assert np.isnan(room[begin + expected.size :]).all()

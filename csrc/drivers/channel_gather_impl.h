@@ -437,14 +437,15 @@ static ptrdiff_t list_terms(const cvl_gather *g, const tap_box *all, const tap_b
 /* Moves a block of sums, out[image][row][column][pitch], to dst. */
 static void store_block(const channel_job *job, const channel_task *task, const real *out,
                         real *dst, ptrdiff_t lanes) {
+    copy_kernel *const copy = copy_results(job->kernels, job->stream);
     const cvl_data_strides *to = &job->g->dst_strides;
     const bool rows_follow = task->dst_line == task->columns * to->s[2];
     const ptrdiff_t lines = rows_follow ? 1 : task->slab->rows;
     const ptrdiff_t length = rows_follow ? task->slab->rows * task->columns : task->columns;
     for (ptrdiff_t image = 0; image < task->images; image++)
         for (ptrdiff_t line = 0; line < lines; line++, out += length * job->pitch)
-            job->kernels->copy(dst + image * to->n + line * task->dst_line, to->s[2], to->c, out,
-                               job->pitch, 1, length, lanes);
+            copy(dst + image * to->n + line * task->dst_line, to->s[2], to->c, out, job->pitch, 1,
+                 length, lanes);
 }
 
 /* Adds a pass to one block's sums of every class; the first starts them from the bias. */

@@ -38,7 +38,8 @@ static inline double cvl_positions(const cvl_gather *g) {
  * panels:   neighbouring output positions, many output channels at a time; for data whose rows are.
  * pixels:   neighbouring output positions. For few output channels, and for depthwise.
  * dots:     steps of the reduction; for few positions and one tap, with many input channels.
- * lanes:    channels that each have one filter: depthwise with ic = oc = 1.
+ * lanes:    channels of several groups, each of which has as many in as out: one (depthwise), or 2,
+ *           4, .. up to the kernels' group_width.
  */
 cvl_status cvl_gather_channels_f32(const cvl_gather *g, const cvl_kernels *kernels);
 cvl_status cvl_gather_channels_f64(const cvl_gather *g, const cvl_kernels *kernels);

@@ -1,5 +1,5 @@
-/* Gather with channels along the lanes, each channel with a filter of its own (ic = oc = 1):
- * depthwise convolution. Included by drivers_impl.h.
+/* Gather with channels of several groups along the lanes, of groups as many channels wide in as
+ * out: of one, which is depthwise convolution, or of a few. Included by drivers_impl.h.
  *
  * A task takes a block of rows and columns of one image, of all phases, and a block of channels.
  * Channels that stand together are read and written where they do. Else a vector of them, or a few,
@@ -14,6 +14,7 @@ typedef struct lane_job {
     const cvl_gather *g;
     const kernel_table *kernels;
     bool in_place;
+    bool stream;               /* whether results are written past the caches */
     ptrdiff_t n_blocks, pitch; /* of channels; elements from tap to tap of the weights */
     ptrdiff_t rows, columns;   /* positions of a task, in every phase */
     ptrdiff_t n_depths, n_rows, n_columns; /* parts of the axes */
@@ -63,6 +64,7 @@ typedef struct lane_slab {
 /* A thread's workspace, the channels whose weights it holds, and the slab whose taps are listed. */
 typedef struct lane_space {
     real *tile, *out, *weights, *bias;
+    real *filters; /* of one input of every group, as they stand in the weights */
     cvl_lane_run *runs;
     lane_line *lines;
     ptrdiff_t block;
@@ -85,6 +87,10 @@ static ptrdiff_t all_weight_taps(const cvl_gather *g) {
     return g->axis[0].k * g->axis[1].k * g->axis[2].k;
 }
 
+static ptrdiff_t lane_channels(const cvl_gather *g) {
+    return g->groups * g->oc;
+}
+
 /* Lays a thread's workspace out; with memory NULL, says in *bytes how large it is. */
 static lane_space lane_layout(const lane_job *job, char *memory, ptrdiff_t *bytes) {
     const ptrdiff_t taps = all_weight_taps(job->g);
@@ -92,33 +98,68 @@ static lane_space lane_layout(const lane_job *job, char *memory, ptrdiff_t *byte
     cvl_arena arena = {.memory = memory};
     space.tile = cvl_take(&arena, cvl_scale_bytes(job->tile_places, job->pitch), sizeof(real));
     space.out = cvl_take(&arena, cvl_scale_bytes(job->out_places, job->pitch), sizeof(real));
-    space.weights = cvl_take(&arena, cvl_scale_bytes(taps, job->pitch), sizeof(real));
+    space.weights = cvl_take(&arena, cvl_scale_bytes(taps * job->g->ic, job->pitch), sizeof(real));
     space.bias = cvl_take(&arena, job->pitch, sizeof(real));
+    space.filters =
+        cvl_take(&arena, job->g->ic > 1 ? cvl_scale_bytes(taps, job->pitch) : 0, sizeof(real));
     space.runs = cvl_take(&arena, taps, sizeof *space.runs);
     space.lines = cvl_take(&arena, job->g->axis[2].n_phases, sizeof *space.lines);
     *bytes = arena.bytes;
     return space;
 }
 
-/* weights[tap][channel] and the bias of a block of channels. */
+/* Where a tap stands in the weights. */
+static ptrdiff_t weight_tap(const cvl_gather *g, ptrdiff_t tap) {
+    const ptrdiff_t kh = g->axis[1].k, kw = g->axis[2].k;
+    return tap % kw * g->w_k[2] + tap / kw % kh * g->w_k[1] + tap / kw / kh * g->w_k[0];
+}
+
+/* weights[input of its group][tap][channel] of a block of channels. */
+static void bring_filters(const lane_job *job, const lane_space *space, const lane_task *task) {
+    const cvl_gather *g = job->g;
+    copy_kernel *const copy = job->kernels->copy;
+    const ptrdiff_t width = g->oc, channels = task->channels, pitch = job->pitch;
+    const ptrdiff_t taps = all_weight_taps(g), plane = taps * pitch;
+    const ptrdiff_t lane = width == 1 ? g->w_group : g->w_oc;
+    const bool even = g->w_group == width * lane;
+    const bool follow =
+        g->w_k[2] == 1 && g->w_k[1] == g->axis[2].k && g->w_k[0] == g->axis[1].k * g->axis[2].k;
+    const real *const w = (const real *)g->w + task->first / width * g->w_group;
+    real *const to = space->weights;
+    if (!even && (!follow || lane != taps)) { /* lanes that are so many in of their groups */
+        for (ptrdiff_t o = 0; o < width; o++)
+            for (ptrdiff_t t = 0; t < taps; t++)
+                copy(to + t * pitch + o, plane, width, w + o * lane + weight_tap(g, t), g->w_ic,
+                     g->w_group, g->ic, channels / width);
+        return;
+    }
+    for (ptrdiff_t i = 0; i < g->ic; i++) {
+        const real *filters = w + i * g->w_ic;
+        if (!even) {
+            for (ptrdiff_t c = 0; c < channels; c += width)
+                copy(space->filters + c * taps, 0, 1, filters + c / width * g->w_group, 0, 1, 1,
+                     width * taps);
+            filters = space->filters;
+        }
+        if (follow)
+            copy(to + i * plane, pitch, 1, filters, 1, lane, taps, channels);
+        else
+            for (ptrdiff_t t = 0; t < taps; t++)
+                copy(to + i * plane + t * pitch, 0, 1, filters + weight_tap(g, t), 0, lane, 1,
+                     channels);
+    }
+}
+
+/* The weights and the bias of a block of channels, unless they are those at hand. */
 static void bring_lane_weights(const lane_job *job, lane_space *space, const lane_task *task) {
     const cvl_gather *g = job->g;
-    const ptrdiff_t *k = g->w_k, pitch = job->pitch, taps = all_weight_taps(g);
-    const real *w = (const real *)g->w + task->first * g->w_group;
+    const ptrdiff_t pitch = job->pitch;
     if (space->block == task->block)
         return;
     space->block = task->block;
     if (task->channels < pitch)
-        memset(space->weights, 0, (size_t)(taps * pitch) * sizeof(real));
-    if (k[2] == 1 && k[1] == g->axis[2].k && k[0] == g->axis[1].k * k[1])
-        job->kernels->copy(space->weights, pitch, 1, w, 1, g->w_group, taps, task->channels);
-    else
-        for (ptrdiff_t t = 0; t < taps; t++)
-            job->kernels->copy(space->weights + t * pitch, 0, 1,
-                               w + t % g->axis[2].k * k[2] +
-                                   t / g->axis[2].k % g->axis[1].k * k[1] +
-                                   t / g->axis[2].k / g->axis[1].k * k[0],
-                               0, g->w_group, 1, task->channels);
+        memset(space->weights, 0, (size_t)(g->ic * all_weight_taps(g) * pitch) * sizeof(real));
+    bring_filters(job, space, task);
     memset(space->bias, 0, (size_t)pitch * sizeof(real));
     if (g->bias)
         for (ptrdiff_t c = 0; c < task->channels; c++)
@@ -127,8 +168,8 @@ static void bring_lane_weights(const lane_job *job, lane_space *space, const lan
 
 static lane_task nth_lane_task(const lane_job *job, ptrdiff_t index) {
     const cvl_gather *g = job->g;
-    const ptrdiff_t lanes = job->kernels->lanes;
-    const ptrdiff_t vectors = job->in_place ? g->groups / lanes : parts(g->groups, lanes);
+    const ptrdiff_t lanes = job->kernels->lanes, channels = lane_channels(g);
+    const ptrdiff_t vectors = job->in_place ? channels / lanes : parts(channels, lanes);
     lane_task t = {.depth = index % job->n_depths};
     index /= job->n_depths;
     t.row = index % job->n_rows * job->rows;
@@ -139,7 +180,7 @@ static lane_task nth_lane_task(const lane_job *job, ptrdiff_t index) {
     t.block = index / g->n;
     const ptrdiff_t begin = vectors * t.block / job->n_blocks * lanes;
     const ptrdiff_t end =
-        t.block + 1 == job->n_blocks ? g->groups : vectors * (t.block + 1) / job->n_blocks * lanes;
+        t.block + 1 == job->n_blocks ? channels : vectors * (t.block + 1) / job->n_blocks * lanes;
     t.first = begin;
     t.lanes = end - begin;
     if (!job->in_place) {
@@ -268,12 +309,12 @@ static cvl_lane_run *list_lane_runs(const lane_job *job, const lane_slab *slab,
                     const ptrdiff_t begin = taps * i / strips, end = taps * (i + 1) / strips;
                     const ptrdiff_t j = c + begin * line->walk.classes;
                     const ptrdiff_t tap = g->axis[2].tap_order[width->tap_first + j];
-                    steps += end - begin;
+                    steps += (end - begin) * g->ic;
                     *run = (cvl_lane_run){.x = x + j * width_tap,
                                           .w = (row * g->axis[2].k + tap) * job->pitch,
                                           .taps = end - begin,
                                           .place = j * width->tap_step,
-                                          .flush = steps + CVL_MAX_RUN > longest_cut};
+                                          .flush = steps + CVL_MAX_RUN * g->ic > longest_cut};
                     if (run->flush)
                         steps = 0;
                 }
@@ -330,13 +371,15 @@ static void run_lane_line(const lane_job *job, const lane_space *space, const la
             const ptrdiff_t column =
                 p->out_first + (task->column + part + cut[i] * line->walk.parts) * p->out_step -
                 slab->dst_origin;
+            const cvl_lane_weights weights = {job->g->ic, all_weight_taps(job->g) * job->pitch,
+                                              line->w_step};
             job->kernels->lane_tile(
                 c + column * slab->dst_column, slab->dst_row,
                 p->out_step * line->walk.parts * slab->dst_column, space->bias,
                 meets ? x + lane_distance(view, 2, places.first - view->first[2]) : x,
                 meets ? x_row : 0, meets && steps ? lane_distance(view, 2, line->walk.step) : 0,
-                space->weights, line->w_step, runs, meets ? n_runs : 0, &places, rows,
-                cut[i + 1] - cut[i], slab->channels);
+                space->weights, &weights, runs, meets ? n_runs : 0, &places, rows,
+                cut[i + 1] - cut[i], slab->channels, job->stream && job->in_place);
         }
     }
 }
@@ -376,11 +419,11 @@ static void part_lanes(const lane_job *job, const lane_task *task, const lane_sl
                        ptrdiff_t dst_row, ptrdiff_t columns) {
     const cvl_data_strides *to = &job->g->dst_strides;
     const bool together = dst_row == columns * to->s[2];
+    copy_kernel *const copy = copy_results(job->kernels, job->stream);
     const ptrdiff_t count = together ? slab->rows * columns : columns;
     for (ptrdiff_t row = 0; row < slab->rows; row += together ? slab->rows : 1)
-        job->kernels->copy(dst + row * dst_row, to->s[2], to->c,
-                           slab->dst + row * slab->dst_row + task->skip, slab->dst_column, 1, count,
-                           task->channels - task->skip);
+        copy(dst + row * dst_row, to->s[2], to->c, slab->dst + row * slab->dst_row + task->skip,
+             slab->dst_column, 1, count, task->channels - task->skip);
 }
 
 static void run_lane_phases(const lane_job *job, lane_space *space, const lane_task *task,
@@ -440,6 +483,8 @@ static void lane_tasks(void *context, ptrdiff_t begin, ptrdiff_t end, int thread
             for (ptrdiff_t h = 0; h < axis[1].n_phases; h++)
                 run_lane_phases(job, &space, &task, &axis[0].phases[d], &axis[1].phases[h]);
     }
+    if (job->stream)
+        __sync_synchronize();
 }
 
 /* The most places that `count` positions of an axis read, of each phase alone or of all
@@ -506,7 +551,7 @@ static void cut_lanes(lane_job *job) {
 }
 
 static bool lanes_in_place(const cvl_gather *g, ptrdiff_t lanes) {
-    return g->groups >= lanes && g->src_strides.c == 1 && g->dst_strides.c == 1;
+    return lane_channels(g) >= lanes && g->src_strides.c == 1 && g->dst_strides.c == 1;
 }
 
 bool CVL_TYPED(cvl_lanes_fit)(const cvl_gather *g, const cvl_kernels *all_kernels) {
@@ -524,16 +569,17 @@ cvl_status CVL_TYPED(cvl_gather_lanes)(const cvl_gather *g, const cvl_kernels *a
     };
     const kernel_table *kernels = all_kernels->CVL_DTYPE;
     lane_job job = {.g = g, .kernels = kernels};
-    const ptrdiff_t lanes = kernels->lanes;
+    const ptrdiff_t lanes = kernels->lanes, channels = lane_channels(g);
     job.in_place = lanes_in_place(g, lanes);
-    const ptrdiff_t vectors = job.in_place ? g->groups / lanes : parts(g->groups, lanes);
+    job.stream = stream_results(g);
+    const ptrdiff_t vectors = job.in_place ? channels / lanes : parts(channels, lanes);
     ptrdiff_t most = block_vectors;
     if (!job.in_place)
         most = least(least(tile_vectors, vectors * g->n / cvl_enough_tasks(g->work)),
                      tile_bytes / lane_bytes(g, lanes, most_positions(&g->axis[1]),
                                              most_positions(&g->axis[2])));
     job.n_blocks = parts(vectors, most > 1 ? most : 1);
-    job.pitch = (parts(vectors, job.n_blocks) + (job.in_place && g->groups % lanes > 0)) * lanes;
+    job.pitch = (parts(vectors, job.n_blocks) + (job.in_place && channels % lanes > 0)) * lanes;
     cut_lanes(&job);
     if (!job.in_place) {
         job.tile_places = lane_tile_places(g, job.rows, job.columns);

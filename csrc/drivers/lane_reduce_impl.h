@@ -1,5 +1,5 @@
-/* Weight gradient with channels along the lanes, each channel with a filter of its own (ic = oc =
- * 1): depthwise convolution. Included by drivers_impl.h.
+/* Weight gradient with channels of several groups along the lanes, of groups as many channels wide
+ * in as out: of one, which is depthwise convolution, or of a few. Included by drivers_impl.h.
  *
  * As in the gather, channels that stand together are read where they do, others are brought
  * together in tiles of x and dy; no padding is stored. Rows that meet the same taps are summed
@@ -13,10 +13,11 @@ typedef struct lane_reduce_job {
     bool in_place;
     lane_walk walk;
     cvl_chunks chunks;
+    ptrdiff_t channels; /* of all groups */
     ptrdiff_t taps, splits;
     ptrdiff_t vectors, n_blocks; /* of channels */
     ptrdiff_t pitch;             /* lanes of the widest block */
-    real *partial;               /* [split][tap][vector][lane] */
+    real *partial;               /* [split][channel of x in its group][tap][vector][lane] */
     char *workspace;
     ptrdiff_t workspace_bytes; /* per thread */
 } lane_reduce_job;
@@ -57,7 +58,7 @@ static lane_reduce_space lane_reduce_layout(const lane_reduce_job *job, char *me
 
 /* How far the last vector of all channels starts before the end of the one before it. */
 static ptrdiff_t vector_back(const lane_reduce_job *job) {
-    const ptrdiff_t over = job->vectors * job->kernels->lanes - job->r->groups;
+    const ptrdiff_t over = job->vectors * job->kernels->lanes - job->channels;
     return job->vectors > 1 ? over : 0;
 }
 
@@ -65,7 +66,7 @@ static ptrdiff_t vector_back(const lane_reduce_job *job) {
 static void bring_lanes(const lane_reduce_job *job, const lane_reduce_task *task, real *to,
                         const real *from, ptrdiff_t step, ptrdiff_t channel_step, ptrdiff_t count) {
     const ptrdiff_t lanes = job->kernels->lanes, pitch = (task->last - task->first) * lanes;
-    const ptrdiff_t first = task->first * lanes, left = job->r->groups - first;
+    const ptrdiff_t first = task->first * lanes, left = job->channels - first;
     const ptrdiff_t back = task->last == job->vectors ? vector_back(job) : 0;
     const ptrdiff_t together = back > 0 ? pitch - lanes : least(left, pitch);
     copy_kernel *const copy = job->kernels->copy;
@@ -191,13 +192,17 @@ static void reduce_lane_rows(const lane_reduce_job *job, const lane_reduce_task 
             const cvl_places places = {first + at * walk->step, walk->step, in};
             const real *xp = x + lane_distance(view, 2, places.first - view->first[2]);
             const real *dp = dy + (part + at * walk->parts) * operands->dy_step;
+            const ptrdiff_t padded = job->vectors * lanes;
+            const cvl_lane_weights weights = {job->r->ic, job->taps * padded,
+                                              walk->classes * padded};
+            CVL_TYPED(cvl_lane_sums) *const sum =
+                job->r->ic > 1 ? job->kernels->group_sums : job->kernels->lane_sums;
             for (ptrdiff_t v = task->first; v < task->last; v++) {
                 const ptrdiff_t back = v + 1 == job->vectors ? operands->back : 0;
                 const ptrdiff_t lane = (v - task->first) * lanes - back;
-                job->kernels->lane_sums(
-                    task->sums + v * lanes, walk->classes * job->vectors * lanes, dp + lane,
-                    operands->dy_row, walk->parts * operands->dy_step, xp + lane, x_row, x_step,
-                    runs, n_runs, &places, rows, pixels);
+                sum(task->sums + v * lanes, &weights, dp + lane, operands->dy_row,
+                    walk->parts * operands->dy_step, xp + lane, x_row, x_step, runs, n_runs,
+                    &places, rows, pixels);
             }
         }
     }
@@ -242,20 +247,20 @@ static void lane_reduce_image(const lane_reduce_job *job, const lane_reduce_task
 
 static void lane_reduce_tasks(void *context, ptrdiff_t begin, ptrdiff_t end, int thread) {
     const lane_reduce_job *job = context;
-    const ptrdiff_t padded = job->vectors * job->kernels->lanes;
+    const ptrdiff_t padded = job->vectors * job->kernels->lanes, rows = job->taps * job->r->ic;
     ptrdiff_t bytes;
     const lane_reduce_space space =
         lane_reduce_layout(job, job->workspace + thread * job->workspace_bytes, &bytes);
-    if (job->r->groups < job->kernels->lanes)
+    if (job->channels < job->kernels->lanes)
         memset(space.x, 0, (size_t)bytes);
     for (ptrdiff_t index = begin; index < end; index++) {
         const ptrdiff_t block = index % job->n_blocks, split = index / job->n_blocks;
         const lane_reduce_task task = {.first = job->vectors * block / job->n_blocks,
                                        .last = job->vectors * (block + 1) / job->n_blocks,
-                                       .sums = job->partial + split * job->taps * padded};
+                                       .sums = job->partial + split * rows * padded};
         const ptrdiff_t lanes = job->kernels->lanes;
-        for (ptrdiff_t t = 0; t < job->taps; t++)
-            memset(task.sums + t * padded + task.first * lanes, 0,
+        for (ptrdiff_t row = 0; row < rows; row++)
+            memset(task.sums + row * padded + task.first * lanes, 0,
                    (size_t)((task.last - task.first) * lanes) * sizeof(real));
         const ptrdiff_t last = job->chunks.count * (split + 1) / job->splits;
         for (ptrdiff_t c = job->chunks.count * split / job->splits; c < last; c++) {
@@ -266,30 +271,38 @@ static void lane_reduce_tasks(void *context, ptrdiff_t begin, ptrdiff_t end, int
     }
 }
 
+/* Stores `rows` taps that follow one another in dw, sums[tap][vector][lane]. */
+static void store_lane_taps(const lane_reduce_job *job, real *dw, ptrdiff_t tap_step,
+                            const real *sums, ptrdiff_t rows) {
+    const ptrdiff_t lane_step = job->r->dw_strides.oc, lanes = job->kernels->lanes;
+    const ptrdiff_t padded = job->vectors * lanes, back = vector_back(job);
+    const ptrdiff_t whole = back > 0 ? padded - lanes : job->channels;
+    job->kernels->copy(dw, tap_step, lane_step, sums, padded, 1, rows, whole);
+    job->kernels->copy(dw + whole * lane_step, tap_step, lane_step, sums + whole + back, padded, 1,
+                       rows, job->channels - whole);
+}
+
 /* Adds the partial results in order and stores them in dw. */
 static void lane_reduce_finish(const lane_reduce_job *job) {
     const cvl_reduce *r = job->r;
     const cvl_weight_strides *to = &r->dw_strides;
     const cvl_phase *const phase[] = {r->axis[0].phases, r->axis[1].phases, r->axis[2].phases};
-    const ptrdiff_t padded = job->vectors * job->kernels->lanes, all = job->taps * padded;
+    const ptrdiff_t row = phase[2]->taps * job->vectors * job->kernels->lanes;
+    const ptrdiff_t all = r->ic * phase[0]->taps * phase[1]->taps * row;
     add_partials(job->partial, job->splits, all, 0, all);
-    const ptrdiff_t back = vector_back(job);
-    const ptrdiff_t whole = back > 0 ? padded - job->kernels->lanes : r->groups;
     const real *from = job->partial;
-    for (ptrdiff_t d = 0; d < phase[0]->taps; d++)
-        for (ptrdiff_t h = 0; h < phase[1]->taps; h++)
-            for (ptrdiff_t w = 0; w < phase[2]->taps; w++, from += padded) {
-                real *dw = (real *)r->dw + (phase[0]->tap_first + d) * to->k[0] +
-                           (phase[1]->tap_first + h) * to->k[1] +
-                           (phase[2]->tap_first + w) * to->k[2];
-                job->kernels->copy(dw, 0, to->oc, from, 0, 1, 1, whole);
-                job->kernels->copy(dw + whole * to->oc, 0, to->oc, from + whole + back, 0, 1, 1,
-                                   r->groups - whole);
-            }
+    for (ptrdiff_t i = 0; i < r->ic; i++)
+        for (ptrdiff_t d = 0; d < phase[0]->taps; d++)
+            for (ptrdiff_t h = 0; h < phase[1]->taps; h++, from += row)
+                store_lane_taps(job,
+                                (real *)r->dw + i * to->ic + (phase[0]->tap_first + d) * to->k[0] +
+                                    (phase[1]->tap_first + h) * to->k[1] +
+                                    phase[2]->tap_first * to->k[2],
+                                to->k[2], from, phase[2]->taps);
 }
 
 static bool reduce_in_place(const cvl_reduce *r, ptrdiff_t lanes) {
-    return r->groups >= lanes && r->x_strides.c == 1 && r->dy_strides.c == 1;
+    return r->groups * r->ic >= lanes && r->x_strides.c == 1 && r->dy_strides.c == 1;
 }
 
 /* Chunks for blocks of so many lanes: tiles fit the level-2 cache, and what is read in place is
@@ -335,11 +348,12 @@ cvl_status CVL_TYPED(cvl_reduce_lanes)(const cvl_reduce *r, const cvl_kernels *a
     job.taps = r->axis[0].phases->taps * r->axis[1].phases->taps * r->axis[2].phases->taps;
     job.walk = walk_taps(r->axis[2].phases);
     job.in_place = reduce_in_place(r, lanes);
-    job.vectors = parts(r->groups, lanes);
+    job.channels = r->groups * r->ic;
+    job.vectors = parts(job.channels, lanes);
     job.n_blocks = count_lane_blocks(&job);
     job.pitch = parts(job.vectors, job.n_blocks) * lanes;
     job.chunks = cut_lane_chunks(&job, job.pitch);
-    const ptrdiff_t sums = cvl_scale_bytes(job.taps, job.vectors * lanes);
+    const ptrdiff_t sums = cvl_scale_bytes(job.taps * r->ic, job.vectors * lanes);
     job.splits = cvl_reduce_splits(&job.chunks, job.n_blocks,
                                    cvl_scale_bytes(sums, (ptrdiff_t)sizeof(real)));
     lane_reduce_layout(&job, NULL, &job.workspace_bytes);

@@ -164,6 +164,7 @@ typedef struct task_panel {
 
 /* Moves the sums of a panel, sums[channel][width], to dst. */
 static void store_panel(const panel_job *job, const panel_task *t, const task_panel *p) {
+    copy_kernel *const copy = copy_results(job->kernels, job->stream);
     const cvl_data_strides *to = &job->g->dst_strides;
     const bool rows_follow = t->dst_line == t->columns * t->dst_step;
     const ptrdiff_t line = rows_follow ? t->positions : t->columns;
@@ -173,8 +174,8 @@ static void store_panel(const panel_job *job, const panel_task *t, const task_pa
         n = least(line - at % line, p->count - done);
         real *const dst =
             t->dst + image * to->n + at / line * t->dst_line + at % line * t->dst_step;
-        job->kernels->copy(dst + p->row * to->c, to->c, t->dst_step,
-                           p->sums + p->row * p->width + done, p->width, 1, p->rows, n);
+        copy(dst + p->row * to->c, to->c, t->dst_step, p->sums + p->row * p->width + done, p->width,
+             1, p->rows, n);
     }
 }
 

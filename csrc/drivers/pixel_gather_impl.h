@@ -21,6 +21,7 @@ typedef struct pixel_job {
     const cvl_gather *g;
     const kernel_table *kernels;
     cvl_blocks blocks;
+    bool stream;                 /* whether results are written past the caches */
     bool interleaved;            /* whether the channels of dst are contiguous, and not its rows */
     ptrdiff_t most_phases;       /* that are summed together */
     ptrdiff_t bundle, n_bundles; /* groups of a task, and how many such bundles there are */
@@ -151,7 +152,7 @@ typedef struct pixel_target {
 static void store_part(const pixel_job *job, const pixel_target *to, const real *out,
                        ptrdiff_t line, ptrdiff_t first, ptrdiff_t channels, ptrdiff_t phase,
                        ptrdiff_t phases, ptrdiff_t from, ptrdiff_t end) {
-    copy_kernel *const copy = job->kernels->copy;
+    copy_kernel *const copy = copy_results(job->kernels, job->stream);
     const cvl_data_strides *s = &job->g->dst_strides;
     const ptrdiff_t n = to->comb->n, out_step = to->comb->base->out_step;
     const ptrdiff_t column = to->comb->first[phase] + out_step * (to->origin + from);
@@ -380,11 +381,13 @@ static void pixel_tasks(void *context, ptrdiff_t begin, ptrdiff_t end, int threa
     pixel_space space = pixel_layout(job, &memory);
     for (ptrdiff_t i = begin; i < end; i++)
         pixel_task(job, i, &space);
+    if (job->stream)
+        __sync_synchronize();
 }
 
 cvl_status CVL_TYPED(cvl_gather_pixels)(const cvl_gather *g, const cvl_kernels *all_kernels) {
     const kernel_table *kernels = all_kernels->CVL_DTYPE;
-    pixel_job job = {.g = g, .kernels = kernels};
+    pixel_job job = {.g = g, .kernels = kernels, .stream = stream_results(g)};
     const ptrdiff_t taps = g->axis[0].k * g->axis[1].k * g->axis[2].k;
     /* One channel's rows shall stay in the level-1 cache; those of many only fit the next. */
     const ptrdiff_t budget = cvl_l2_bytes() / (g->ic == 1 ? 8 : 2);

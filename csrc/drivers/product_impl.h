@@ -111,9 +111,14 @@ static bool begins_line(const void *array) {
  * written past it, for else every line is read from memory before it is written. */
 static bool stream_past(const void *results, double count) {
     const double many_bytes = 4 << 20;
-    return count * (double)sizeof(real) >= many_bytes && begins_line(results);
+    return count * (double)sizeof(real) > many_bytes && begins_line(results);
 }
 
 static bool stream_results(const cvl_gather *g) {
     return stream_past(g->dst, cvl_positions(g) * (double)g->groups * (double)g->oc);
+}
+
+/* Moves results to where they go. */
+static copy_kernel *copy_results(const kernel_table *kernels, bool stream) {
+    return stream ? kernels->copy_past : kernels->copy;
 }

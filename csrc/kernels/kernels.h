@@ -38,6 +38,12 @@ typedef struct cvl_lane_run {
     bool flush;
 } cvl_lane_run;
 
+/* The weights of a lane tile: groups of `width` channels that feed one another, of which one's
+ * weights stand `channel` after those of the one before, and one tap's `step`. */
+typedef struct cvl_lane_weights {
+    ptrdiff_t width, channel, step;
+} cvl_lane_weights;
+
 /* Where a lane tile's pixels lie along an axis of `count` places: the first at `first`, each next
  * one `step` further. What lies outside is neither read nor summed. */
 typedef struct cvl_places {
@@ -63,16 +69,17 @@ typedef struct cvl_places {
                                        ptrdiff_t vectors, const real *init);                       \
     typedef void cvl_lane_tile_##suffix(                                                           \
         real *c, ptrdiff_t c_row, ptrdiff_t c_step, const real *init, const real *x,               \
-        ptrdiff_t x_row, ptrdiff_t x_step, const real *w, ptrdiff_t w_step,                        \
+        ptrdiff_t x_row, ptrdiff_t x_step, const real *w, const cvl_lane_weights *weights,         \
         const cvl_lane_run *runs, ptrdiff_t n_runs, const cvl_places *places, ptrdiff_t rows,      \
-        ptrdiff_t pixels, ptrdiff_t channels);                                                     \
+        ptrdiff_t pixels, ptrdiff_t channels, bool stream);                                        \
     typedef void cvl_tap_sums_##suffix(real *c, const real *dy, ptrdiff_t dy_row, const real *x,   \
                                        ptrdiff_t x_row, const ptrdiff_t *x_offset, ptrdiff_t taps, \
                                        ptrdiff_t rows, ptrdiff_t columns);                         \
     typedef void cvl_lane_sums_##suffix(                                                           \
-        real *c, ptrdiff_t c_step, const real *dy, ptrdiff_t dy_row, ptrdiff_t dy_step,            \
-        const real *x, ptrdiff_t x_row, ptrdiff_t x_step, const cvl_lane_run *runs,                \
-        ptrdiff_t n_runs, const cvl_places *places, ptrdiff_t rows, ptrdiff_t pixels);             \
+        real *c, const cvl_lane_weights *weights, const real *dy, ptrdiff_t dy_row,                \
+        ptrdiff_t dy_step, const real *x, ptrdiff_t x_row, ptrdiff_t x_step,                       \
+        const cvl_lane_run *runs, ptrdiff_t n_runs, const cvl_places *places, ptrdiff_t rows,      \
+        ptrdiff_t pixels);                                                                         \
     typedef void cvl_dots_##suffix(real *c, ptrdiff_t c_row, ptrdiff_t c_column, const real *init, \
                                    const real *a, ptrdiff_t a_row, ptrdiff_t rows, const real *b,  \
                                    ptrdiff_t b_row, ptrdiff_t columns, ptrdiff_t length);          \
@@ -93,11 +100,13 @@ typedef struct cvl_places {
         int pixel_rows;                                                                            \
         cvl_pixel_tile_##suffix *pixel_tile[CVL_MAX_ROWS];                                         \
         cvl_row_tile_##suffix *row_tile;                                                           \
+        int group_width;                                                                           \
         cvl_lane_tile_##suffix *lane_tile;                                                         \
         cvl_tap_sums_##suffix *tap_sums;                                                           \
-        cvl_lane_sums_##suffix *lane_sums;                                                         \
+        cvl_lane_sums_##suffix *lane_sums, *group_sums;                                            \
         cvl_dots_##suffix *dots;                                                                   \
         cvl_copy_##suffix *copy;                                                                   \
+        cvl_copy_##suffix *copy_past;                                                              \
         cvl_gather_rows_##suffix *gather_rows;                                                     \
         cvl_sum_##suffix *sum;                                                                     \
     } cvl_kernels_##suffix;
@@ -137,15 +146,18 @@ CVL_DECLARE_KERNELS(double, f64)
  * is stored at c[i*c_row + j]; with init NULL it is added to what stands there. Each vector of b is
  * loaded once for all rows that it reaches, of CVL_ROW_TILE at a time.
  *
- * lane_tile: lanes are channels, each with weights of its own (depthwise).
+ * lane_tile: lanes are channels, of groups of a few that feed one another alone; of one
+ * (depthwise), or of up to group_width.
  *
- *     C[i][p][j] = init[j] + sum over runs r, taps k < r.taps of
- *                  x[i*x_row + r.x + (p + k)*x_step + j] * w[r.w + k*w_step + j],
- *                  i < rows, p < pixels, j < channels,
+ *     C[i][p][j] = init[j] + sum over runs r, taps k < r.taps, channels h < width of
+ *                  x[i*x_row + r.x + (p + k)*x_step + j - j % width + h] *
+ *                  w[r.w + k*step + h*channel + j],
+ *                  i < rows, p < pixels, j < channels; width, channel, step of weights,
  *
  * is stored at c[i*c_row + p*c_step + j], where only places 0 <= places.first + r.place + (p +
  * k)*places.step < places.count take part. A run has 1 to CVL_MAX_RUN taps. There are at least L
- * channels; the last vector of them overlaps its neighbour.
+ * channels; the last vector of them overlaps its neighbour. The width divides L and the channels.
+ * `stream` is product_tile's.
  *
  * tap_sums: one filter's gradient from rows of neighbouring positions.
  *
@@ -154,16 +166,16 @@ CVL_DECLARE_KERNELS(double, f64)
  *
  * Reads dy and x up to `columns` rounded up to vectors; what lies beyond takes no part, be it NaN.
  *
- * lane_sums: the gradient of one vector of channels with a filter each, its runs and places as
+ * lane_sums: the gradient of one vector of channels, its groups, weights, runs and places as
  * lane_tile's.
  *
- *     c[r.w + k*c_step + j] +=
+ *     c[r.w + k*step + h*channel + j] +=
  *         sum over i < rows, p < pixels of
- *         dy[i*dy_row + p*dy_step + j] * x[i*x_row + r.x + (p + k)*x_step + j],
- *         r a run, k < r.taps, j < L.
+ *         dy[i*dy_row + p*dy_step + j] * x[i*x_row + r.x + (p + k)*x_step + j - j % width + h],
+ *         r a run, k < r.taps, h < width, j < L.
  *
  * A place that does not exist adds dy times zero. Runs of the same taps and place are best
- * together.
+ * together. lane_sums is for groups of one channel, group_sums for those of more.
  *
  * dots: lanes are neighbouring steps of the reduction.
  *
@@ -177,6 +189,9 @@ CVL_DECLARE_KERNELS(double, f64)
  * stride: as row copies where it is the same axis, as a transposition where it is not; and where
  * columns are gathered from, or scattered to, every other element. What lies between the columns of
  * a row of dst may be written back as it was: nobody else may write it meanwhile.
+ *
+ * copy_past: the same. Whole cache lines of dst that are written at once go past the caches; a fence
+ * must follow before others read them.
  *
  * gather_rows: dst[r*dst_row + s] = src[src_offset[r] + s], r < rows, s < columns.
  *

@@ -22,6 +22,8 @@
 #define CVL_UNROLL _Pragma("GCC unroll 16")
 #endif
 
+#define LANES_ARE(n) (CVL_VECTOR_BYTES == (n) * CVL_REAL_BYTES)
+
 enum { line_reals = 64 / sizeof(real) }; /* to a cache line */
 
 /* Whether v vectors from an address on, or from the bitwise or of several, are whole cache lines,
@@ -392,6 +394,9 @@ static inline ptrdiff_t next_vector(ptrdiff_t i, ptrdiff_t length) {
 
 /* ---- lane tile ------------------------------------------------------------------------------ */
 
+/* In groups of several channels: how many at most, and taps that are in registers at once. */
+enum { MOST_GROUP = CVL_VECTOR_BYTES / CVL_REAL_BYTES / 2, GROUP_RUN = 3 };
+
 /* A run of n taps for m pixels: every place is loaded once, for all pixels that it feeds. Places
  * are checked unless all of them are known to be `inside`. */
 static inline CVL_INLINE void lane_run(const int m, const int n, const bool inside, vec *sum,
@@ -410,36 +415,91 @@ static inline CVL_INLINE void lane_run(const int m, const int n, const bool insi
     }
 }
 
-static inline CVL_INLINE void lane_body(const int m, const bool inside, real *c, ptrdiff_t c_step,
-                                        const real *init, const real *x, ptrdiff_t x_step,
-                                        const real *w, ptrdiff_t w_step, const cvl_lane_run *runs,
-                                        const cvl_lane_run *end, const cvl_places *places,
-                                        ptrdiff_t first) {
+/* A run whose taps are runs of lane_run's, for m pixels of channels with one filter each. */
+static inline CVL_INLINE void lane_taps(const int m, const bool inside, vec *sum, const real *x,
+                                        ptrdiff_t x_step, const real *w,
+                                        const cvl_lane_weights *weights, ptrdiff_t taps,
+                                        ptrdiff_t place, const cvl_places *places) {
+#define LANE_RUN(n)                                                                                \
+    case n: lane_run(m, n, inside, sum, x, x_step, w, weights->step, place, places); break;
+    switch (taps) {
+        LANE_RUN(1)
+        LANE_RUN(2)
+        LANE_RUN(3)
+        LANE_RUN(4)
+        LANE_RUN(5)
+        LANE_RUN(6)
+        LANE_RUN(7)
+    default: break;
+    }
+#undef LANE_RUN
+}
+
+#ifdef CVL_PICKS_LANES
+/* n taps of one channel of every group, which `index` picks for all lanes of its group. */
+static inline CVL_INLINE void group_run(const int m, const int n, const bool inside, vec *sum,
+                                        const real *x, ptrdiff_t x_step, const real *w,
+                                        ptrdiff_t w_step, ptrdiff_t place,
+                                        const cvl_places *places, mask index) {
+    vec wv[GROUP_RUN];
+    CVL_UNROLL for (int k = 0; k < n; k++, w += w_step) wv[k] = load(w);
+    CVL_UNROLL for (int i = 0; i < m + n - 1; i++, x += x_step, place += places->step) {
+        if (inside || (size_t)place < (size_t)places->count) {
+            const vec xv = pick_lanes(load(x), index);
+            CVL_UNROLL for (int k = 0; k < n; k++)
+                if (i >= k && i - k < m)
+                    sum[i - k] += xv * wv[k];
+        }
+    }
+}
+
+/* The same run for groups of several channels, one of which feeds all after another. */
+static inline CVL_INLINE void group_taps(const int m, const bool inside, vec *sum, const real *x,
+                                         ptrdiff_t x_step, const real *w,
+                                         const cvl_lane_weights *weights, ptrdiff_t taps,
+                                         ptrdiff_t place, const cvl_places *places) {
+    const ptrdiff_t step = weights->step;
+    mask index = first_of_group(weights->width);
+    for (ptrdiff_t h = 0; h < weights->width; h++, index += 1, w += weights->channel)
+        for (ptrdiff_t k = 0, n; k < taps; k += n) {
+            const real *const xk = x + k * x_step, *const wk = w + k * step;
+            const ptrdiff_t at = place + k * places->step;
+            n = taps - k < GROUP_RUN ? taps - k : GROUP_RUN;
+            if (n == 3)
+                group_run(m, 3, inside, sum, xk, x_step, wk, step, at, places, index);
+            else if (n == 2)
+                group_run(m, 2, inside, sum, xk, x_step, wk, step, at, places, index);
+            else
+                group_run(m, 1, inside, sum, xk, x_step, wk, step, at, places, index);
+        }
+}
+#else
+#define group_taps lane_taps /* never called: there is no such group */
+#endif
+
+static inline CVL_INLINE void
+lane_body(const int m, const bool inside, const bool grouped, real *c, ptrdiff_t c_step,
+          const real *init, const real *x, ptrdiff_t x_step, const real *w,
+          const cvl_lane_weights *weights, const cvl_lane_run *runs, const cvl_lane_run *end,
+          const cvl_places *places, ptrdiff_t first, bool stream) {
     ptrdiff_t init_step = 0;
     do {
         vec sum[CVL_MAX_ROWS];
-    CVL_UNROLL for (int i = 0; i < m; i++) sum[i] = (vec){0};
+        CVL_UNROLL for (int i = 0; i < m; i++) sum[i] = (vec){0};
         for (bool more = runs < end; more; runs++) {
             const real *xr = x + runs->x, *wr = w + runs->w;
             const ptrdiff_t place = first + runs->place;
-#define LANE_RUN(n)                                                                                \
-    case n: lane_run(m, n, inside, sum, xr, x_step, wr, w_step, place, places); break;
-            switch (runs->taps) {
-                LANE_RUN(1)
-                LANE_RUN(2)
-                LANE_RUN(3)
-                LANE_RUN(4)
-                LANE_RUN(5)
-                LANE_RUN(6)
-                LANE_RUN(7)
-            default: break;
-            }
-#undef LANE_RUN
+            if (grouped)
+                group_taps(m, inside, sum, xr, x_step, wr, weights, runs->taps, place, places);
+            else
+                lane_taps(m, inside, sum, xr, x_step, wr, weights, runs->taps, place, places);
             more = !runs->flush && runs + 1 < end;
         }
+        CVL_UNROLL for (int i = 0; i < m; i++, init += init_step) sum[i] += load(init);
+        const bool past = stream && runs == end &&
+                          whole_lines((uintptr_t)c | (uintptr_t)(m > 1 ? c + c_step : c), 1);
         real *to = c;
-        CVL_UNROLL for (int i = 0; i < m; i++, to += c_step, init += init_step)
-            store(to, sum[i] + load(init));
+        CVL_UNROLL for (int i = 0; i < m; i++, to += c_step) put(to, sum[i], past);
         init = c;
         init_step = c_step;
     } while (runs < end);
@@ -456,26 +516,33 @@ enum {
 #define LANE_TILE(m)                                                                               \
     static void lane_##m(real *c, ptrdiff_t c_row, ptrdiff_t c_step, const real *init,             \
                          const real *x, ptrdiff_t x_row, ptrdiff_t x_step, const real *w,          \
-                         ptrdiff_t w_step, const cvl_lane_run *runs, const cvl_lane_run *end,      \
+                         const cvl_lane_weights *weights, const cvl_lane_run *runs,                \
+                         const cvl_lane_run *end,                                                  \
                          const cvl_places *places, ptrdiff_t first, bool inside, ptrdiff_t rows,   \
-                         ptrdiff_t begin, ptrdiff_t until, ptrdiff_t channels) {   \
+                         ptrdiff_t begin, ptrdiff_t until, ptrdiff_t channels, bool stream) {      \
+        const bool grouped = weights->width > 1;                                                   \
         for (ptrdiff_t r = 0; r < rows; r++, c += c_row, x += x_row)                               \
-            if (inside)                                                                            \
-                for (ptrdiff_t j = begin; j < until; j = next_vector(j, channels))               \
-                    lane_body(m, true, c + j, c_step, init + j, x + j, x_step, w + j, w_step,      \
-                              runs, end, places, first);                                           \
-            else                                                                                   \
-                for (ptrdiff_t j = begin; j < until; j = next_vector(j, channels))               \
-                    lane_body(m, false, c + j, c_step, init + j, x + j, x_step, w + j, w_step,     \
-                              runs, end, places, first);                                           \
+            for (ptrdiff_t j = begin; j < until; j = next_vector(j, channels))                     \
+                if (grouped && inside)                                                             \
+                    lane_body(m, true, true, LANE_ARGUMENTS);                                      \
+                else if (grouped)                                                                  \
+                    lane_body(m, false, true, LANE_ARGUMENTS);                                     \
+                else if (inside)                                                                   \
+                    lane_body(m, true, false, LANE_ARGUMENTS);                                     \
+                else                                                                               \
+                    lane_body(m, false, false, LANE_ARGUMENTS);                                    \
     }
+#define LANE_ARGUMENTS                                                                             \
+    c + j, c_step, init + j, x + j, x_step, w + j, weights, runs, end, places, first, stream
 LANE_PIXELS(LANE_TILE)
 #undef LANE_TILE
+#undef LANE_ARGUMENTS
 
 static void lane_tile(real *c, ptrdiff_t c_row, ptrdiff_t c_step, const real *init, const real *x,
-                      ptrdiff_t x_row, ptrdiff_t x_step, const real *w, ptrdiff_t w_step,
-                      const cvl_lane_run *runs, ptrdiff_t n_runs, const cvl_places *places,
-                      ptrdiff_t rows, ptrdiff_t pixels, ptrdiff_t channels) {
+                      ptrdiff_t x_row, ptrdiff_t x_step, const real *w,
+                      const cvl_lane_weights *weights, const cvl_lane_run *runs, ptrdiff_t n_runs,
+                      const cvl_places *places, ptrdiff_t rows, ptrdiff_t pixels,
+                      ptrdiff_t channels, bool stream) {
     const ptrdiff_t tiles = (pixels + lane_pixels - 1) / lane_pixels, step = places->step;
     ptrdiff_t least = 0, reach = 0; /* of the places of all runs, for the first pixel */
     for (ptrdiff_t r = 0; r < n_runs; r++) {
@@ -492,7 +559,8 @@ static void lane_tile(real *c, ptrdiff_t c_row, ptrdiff_t c_step, const real *in
 #define LANE_CASE(m)                                                                               \
     case m:                                                                                        \
         lane_##m(c + done * c_step, c_row, c_step, init, x + done * x_step, x_row, x_step, w,      \
-                 w_step, runs, runs + n_runs, places, first, inside, rows, j, next, channels);     \
+                 weights, runs, runs + n_runs, places, first, inside, rows, j, next, channels,      \
+                 stream);                                                                          \
         break;
             switch (m) {
                 LANE_PIXELS(LANE_CASE)
@@ -602,7 +670,98 @@ static inline CVL_INLINE void lane_sums_body(const int t, const int n, real *c, 
     }
 }
 
-static void lane_sums(real *c, ptrdiff_t c_step, const real *dy, ptrdiff_t dy_row,
+#ifdef CVL_PICKS_LANES
+/* Place q of a row of `pixels`, which taps [begin, end) of n meet as those of pixels q - k. */
+static inline CVL_INLINE void group_place(const int n, const int width, ptrdiff_t begin,
+                                          ptrdiff_t end, vec sum[GROUP_RUN][MOST_GROUP],
+                                          const real *d, ptrdiff_t dy_step, const real *x,
+                                          mask first) {
+    vec dv[GROUP_RUN];
+    CVL_UNROLL for (int k = 0; k < n; k++) dv[k] =
+        k >= begin && k < end ? load(d - k * dy_step) : (vec){0};
+    const vec xv = load_once(x);
+    CVL_UNROLL for (int h = 0; h < width; h++) {
+        const vec xh = pick_lanes(xv, first + (real_bits)h);
+        CVL_UNROLL for (int k = 0; k < n; k++)
+            if (k >= begin && k < end)
+                sum[k][h] += dv[k] * xh;
+    }
+}
+
+/* n taps of a run, for groups of `width` channels. */
+static inline CVL_INLINE void group_sums_body(const int n, const int width, real *c,
+                                              const cvl_lane_weights *weights, const real *dy,
+                                              ptrdiff_t dy_row, ptrdiff_t dy_step, const real *x,
+                                              ptrdiff_t x_row, ptrdiff_t x_step, ptrdiff_t place,
+                                              const cvl_places *places, ptrdiff_t rows,
+                                              ptrdiff_t pixels) {
+    const mask first = first_of_group(width);
+    vec sum[GROUP_RUN][MOST_GROUP];
+    CVL_UNROLL for (int k = 0; k < n; k++)
+        CVL_UNROLL for (int h = 0; h < width; h++) sum[k][h] = (vec){0};
+    for (ptrdiff_t i = 0; i < rows; i++, dy += dy_row, x += x_row)
+        for (ptrdiff_t q = 0; q < pixels + n - 1; q++) {
+            if ((size_t)(place + q * places->step) >= (size_t)places->count)
+                continue;
+            const real *const d = dy + q * dy_step, *const xq = x + q * x_step;
+            if (q >= n - 1 && q < pixels)
+                group_place(n, width, 0, n, sum, d, dy_step, xq, first);
+            else
+                group_place(n, width, q < pixels ? 0 : q - pixels + 1, q + 1, sum, d, dy_step, xq,
+                            first);
+        }
+    CVL_UNROLL for (int k = 0; k < n; k++)
+        CVL_UNROLL for (int h = 0; h < width; h++) {
+            real *const to = c + k * weights->step + h * weights->channel;
+            store(to, load(to) + sum[k][h]);
+        }
+}
+
+static void group_run_sums(real *c, const cvl_lane_weights *weights, const real *dy,
+                           ptrdiff_t dy_row, ptrdiff_t dy_step, const real *x, ptrdiff_t x_row,
+                           ptrdiff_t x_step, const cvl_lane_run *run, const cvl_places *places,
+                           ptrdiff_t rows, ptrdiff_t pixels) {
+    for (ptrdiff_t k = 0, n; k < run->taps; k += n) {
+        real *const to = c + run->w + k * weights->step;
+        const real *const from = x + run->x + k * x_step;
+        const ptrdiff_t place = places->first + run->place + k * places->step;
+        n = run->taps - k < GROUP_RUN ? run->taps - k : GROUP_RUN;
+#define GROUP_SUMS(n, width)                                                                       \
+    group_sums_body(n, width, to, weights, dy, dy_row, dy_step, from, x_row, x_step, place,        \
+                    places, rows, pixels)
+#define GROUP_SUMS_CASE(width)                                                                     \
+    case width:                                                                                    \
+        if (n == 3)                                                                                \
+            GROUP_SUMS(3, width);                                                                  \
+        else if (n == 2)                                                                           \
+            GROUP_SUMS(2, width);                                                                  \
+        else                                                                                       \
+            GROUP_SUMS(1, width);                                                                  \
+        break;
+        switch (weights->width) {
+            GROUP_SUMS_CASE(2)
+            GROUP_SUMS_CASE(4)
+#if LANES_ARE(16)
+            GROUP_SUMS_CASE(8)
+#endif
+        default: break;
+        }
+#undef GROUP_SUMS_CASE
+#undef GROUP_SUMS
+    }
+}
+
+static void group_sums(real *c, const cvl_lane_weights *weights, const real *dy, ptrdiff_t dy_row,
+                       ptrdiff_t dy_step, const real *x, ptrdiff_t x_row, ptrdiff_t x_step,
+                       const cvl_lane_run *runs, ptrdiff_t n_runs, const cvl_places *places,
+                       ptrdiff_t rows, ptrdiff_t pixels) {
+    for (ptrdiff_t r = 0; r < n_runs && pixels > 0; r++)
+        group_run_sums(c, weights, dy, dy_row, dy_step, x, x_row, x_step, runs + r, places, rows,
+                       pixels);
+}
+#endif
+
+static void lane_sums(real *c, const cvl_lane_weights *weights, const real *dy, ptrdiff_t dy_row,
                       ptrdiff_t dy_step, const real *x, ptrdiff_t x_row, ptrdiff_t x_step,
                       const cvl_lane_run *runs, ptrdiff_t n_runs, const cvl_places *places,
                       ptrdiff_t rows, ptrdiff_t pixels) {
@@ -618,7 +777,7 @@ static void lane_sums(real *c, ptrdiff_t c_step, const real *dy, ptrdiff_t dy_ro
 #define LANE_SUMS_CASE(t, n)                                                                       \
     case 8 * n + t - 1:                                                                            \
         if (t <= LANE_RUNS(n))                                                                     \
-            lane_sums_body(t, n, c, c_step, dy, dy_row, dy_step, x, x_row, x_step, runs, places,   \
+            lane_sums_body(t, n, c, weights->step, dy, dy_row, dy_step, x, x_row, x_step, runs, places,   \
                            rows, pixels);                                                          \
         break;
 #define LANE_SUMS_CASES(n)                                                                         \
@@ -761,11 +920,12 @@ static inline CVL_INLINE vec sums_of_lanes(vec r[]) {
 }
 
 static inline CVL_INLINE void transpose_block(real *dst, ptrdiff_t dst_row, const real *src,
-                                              ptrdiff_t src_row) {
+                                              ptrdiff_t src_row, const bool stream) {
+    const bool past = stream && whole_lines((uintptr_t)dst | (uintptr_t)(dst + dst_row), 1);
     vec r[L];
     CVL_UNROLL for (int i = 0; i < L; i++) r[i] = load(src + i * src_row);
     exchange_all(r);
-    CVL_UNROLL for (int i = 0; i < L; i++) store(dst + i * dst_row, r[i]);
+    CVL_UNROLL for (int i = 0; i < L; i++) put(dst + i * dst_row, r[i], past);
 }
 
 /* dst[s*dst_row + r] = src[r*src_row + s], r < rows, s < columns, one at a time. */
@@ -807,7 +967,6 @@ static inline void copy_short(real *dst, const real *src, ptrdiff_t n) {
         *dst = *src;
 }
 
-#define LANES_ARE(n) (CVL_VECTOR_BYTES == (n) * CVL_REAL_BYTES)
 #if !LANES_ARE(2)
 #define MOST_PARTS (LANES_ARE(4) ? 2 : 4)
 #if LANES_ARE(4)
@@ -932,8 +1091,9 @@ static bool transpose_parts(real *dst, ptrdiff_t dst_row, const real *src, ptrdi
 
 /* The same, block by block. A last column or two are not worth a block; nor are rows so close
  * together that a whole vector of the last but one would reach beyond the last. */
-static void transpose(real *dst, ptrdiff_t dst_row, const real *src, ptrdiff_t src_row,
-                      ptrdiff_t rows, ptrdiff_t columns) {
+static inline CVL_INLINE void transpose(real *dst, ptrdiff_t dst_row, const real *src,
+                                        ptrdiff_t src_row, ptrdiff_t rows, ptrdiff_t columns,
+                                        const bool stream) {
     if (transpose_parts(dst, dst_row, src, src_row, rows, columns))
         return;
     const ptrdiff_t rest = columns % L;
@@ -945,7 +1105,7 @@ static void transpose(real *dst, ptrdiff_t dst_row, const real *src, ptrdiff_t s
     const ptrdiff_t blocks = narrow ? 0 : rest <= 2 ? columns - rest : columns;
     for (ptrdiff_t r = 0; r < rows; r = next_vector(r, rows)) {
         for (ptrdiff_t s = 0; s < blocks; s = next_vector(s, blocks))
-            transpose_block(dst + s * dst_row + r, dst_row, src + r * src_row + s, src_row);
+            transpose_block(dst + s * dst_row + r, dst_row, src + r * src_row + s, src_row, stream);
         if (narrow)
             transpose_narrow(dst + r, dst_row, src + r * src_row, src_row, columns, r + L >= rows);
         else
@@ -1033,9 +1193,35 @@ static inline void copy_row(real *dst, const real *src, ptrdiff_t columns) {
         store(dst + columns - L, load(src + columns - L));
 }
 
+static inline void copy_part(real *dst, const real *src, ptrdiff_t columns) {
+    if (columns >= L)
+        copy_row(dst, src, columns);
+    else
+        copy_short(dst, src, columns);
+}
+
+/* One row, its whole cache lines past the caches. */
+static inline void stream_row(real *dst, const real *src, ptrdiff_t columns) {
+    const ptrdiff_t behind = (ptrdiff_t)((uintptr_t)dst / sizeof(real)) % line_reals;
+    const ptrdiff_t head = behind ? line_reals - behind : 0;
+    if ((uintptr_t)dst % sizeof(real) || columns < head + line_reals) {
+        copy_part(dst, src, columns);
+        return;
+    }
+    copy_part(dst, src, head);
+    ptrdiff_t s = head;
+    for (; s + line_reals <= columns; s += line_reals)
+        CVL_UNROLL for (int i = 0; i < line_reals; i += L)
+            store_past_caches(dst + s + i, load(src + s + i));
+    copy_part(dst + s, src + s, columns - s);
+}
+
 static void copy_rows(real *dst, ptrdiff_t dst_row, const real *src, ptrdiff_t src_row,
-                      ptrdiff_t rows, ptrdiff_t columns) {
-    if (columns == L)
+                      ptrdiff_t rows, ptrdiff_t columns, bool stream) {
+    if (stream && columns >= line_reals)
+        for (ptrdiff_t r = 0; r < rows; r++)
+            stream_row(dst + r * dst_row, src + r * src_row, columns);
+    else if (columns == L)
         for (ptrdiff_t r = 0; r < rows; r++)
             store(dst + r * dst_row, load(src + r * src_row));
     else if (columns > L)
@@ -1049,10 +1235,7 @@ static void copy_rows(real *dst, ptrdiff_t dst_row, const real *src, ptrdiff_t s
 static void gather_rows(real *dst, ptrdiff_t dst_row, const real *src, const ptrdiff_t *src_offset,
                         ptrdiff_t rows, ptrdiff_t columns) {
     for (ptrdiff_t r = 0; r < rows; r++)
-        if (columns >= L)
-            copy_row(dst + r * dst_row, src + src_offset[r], columns);
-        else
-            copy_short(dst + r * dst_row, src + src_offset[r], columns);
+        copy_part(dst + r * dst_row, src + src_offset[r], columns);
 }
 
 /* Any steps, four elements at a time: one at a time takes up to twice as long, depending on where
@@ -1075,13 +1258,13 @@ static void copy_scalar(real *dst, ptrdiff_t dst_row, ptrdiff_t dst_column, cons
     }
 }
 
-static void copy(real *dst, ptrdiff_t dst_row, ptrdiff_t dst_column, const real *src,
-                           ptrdiff_t src_row, ptrdiff_t src_column, ptrdiff_t rows,
-                           ptrdiff_t columns) {
+static inline CVL_INLINE void copy_any(real *dst, ptrdiff_t dst_row, ptrdiff_t dst_column,
+                                       const real *src, ptrdiff_t src_row, ptrdiff_t src_column,
+                                       ptrdiff_t rows, ptrdiff_t columns, const bool stream) {
     if (dst_column == 1 && src_column == 1)
-        copy_rows(dst, dst_row, src, src_row, rows, columns);
+        copy_rows(dst, dst_row, src, src_row, rows, columns, stream);
     else if (dst_row == 1 && src_row == 1)
-        copy_rows(dst, dst_column, src, src_column, columns, rows);
+        copy_rows(dst, dst_column, src, src_column, columns, rows, stream);
     else if (dst_column == 1 && src_column == 2 && columns >= L)
         copy_evens(dst, dst_row, src, src_row, rows, columns);
     else if (dst_column == 1 && src_column == 4 && columns > L)
@@ -1089,13 +1272,23 @@ static void copy(real *dst, ptrdiff_t dst_row, ptrdiff_t dst_column, const real 
     else if (dst_column == 2 && src_column == 1 && columns >= L)
         copy_to_evens(dst, dst_row, src, src_row, rows, columns);
     else if (dst_row == 1 && src_column == 1)
-        transpose(dst, dst_column, src, src_row, rows, columns);
+        transpose(dst, dst_column, src, src_row, rows, columns, stream);
     else if (dst_column == 1 && src_row == 1)
-        transpose(dst, dst_row, src, src_column, columns, rows);
+        transpose(dst, dst_row, src, src_column, columns, rows, stream);
     else if (dst_column == 1 && src_row == 2 && rows >= L && columns >= L)
         transpose_evens(dst, dst_row, src, src_column, columns, rows);
     else
         copy_scalar(dst, dst_row, dst_column, src, src_row, src_column, rows, columns);
+}
+
+static void copy(real *dst, ptrdiff_t dst_row, ptrdiff_t dst_column, const real *src,
+                 ptrdiff_t src_row, ptrdiff_t src_column, ptrdiff_t rows, ptrdiff_t columns) {
+    copy_any(dst, dst_row, dst_column, src, src_row, src_column, rows, columns, false);
+}
+
+static void copy_past(real *dst, ptrdiff_t dst_row, ptrdiff_t dst_column, const real *src,
+                      ptrdiff_t src_row, ptrdiff_t src_column, ptrdiff_t rows, ptrdiff_t columns) {
+    copy_any(dst, dst_row, dst_column, src, src_row, src_column, rows, columns, true);
 }
 
 /* ---- dots ----------------------------------------------------------------------------------- */
@@ -1198,11 +1391,18 @@ const CVL_TYPED(cvl_kernels) CVL_TABLE = {
 #endif
     },
     .row_tile = row_tile,
+#ifdef CVL_PICKS_LANES
+    .group_width = MOST_GROUP,
+    .group_sums = group_sums,
+#else
+    .group_width = 1,
+#endif
     .lane_tile = lane_tile,
     .tap_sums = tap_sums,
     .lane_sums = lane_sums,
     .dots = dots,
     .copy = copy,
+    .copy_past = copy_past,
     .gather_rows = gather_rows,
     .sum = sum_run,
 };

@@ -52,6 +52,32 @@ static inline vec splat(real a) {
     return a - (vec){0};
 }
 
+/* Lanes picked by an index that is known only when it runs, where the instruction set does so in
+ * one step. */
+#if (defined(__AVX512F__) && CVL_VECTOR_BYTES == 64) ||                                            \
+    (defined(__AVX2__) && CVL_VECTOR_BYTES == 32 && CVL_REAL_BYTES == 4)
+#define CVL_PICKS_LANES
+static inline vec pick_lanes(vec v, mask index) {
+#if !defined(__clang__)
+    return __builtin_shuffle(v, index);
+#elif CVL_VECTOR_BYTES == 32
+    return __builtin_ia32_permvarsf256(v, index);
+#elif CVL_REAL_BYTES == 4
+    return __builtin_ia32_permvarsf512(v, index);
+#else
+    return __builtin_ia32_permvardf512(v, index);
+#endif
+}
+
+/* For every lane, the first of its group of `width`, a power of two. */
+static inline mask first_of_group(ptrdiff_t width) {
+    mask m;
+    for (ptrdiff_t i = 0; i < L; i++)
+        m[i] = (real_bits)i;
+    return m & -(real_bits)width;
+}
+#endif
+
 /* The first n < L lanes of p, zero in the others; reads only those n. */
 static inline vec load_first(const real *p, ptrdiff_t n) {
     vec v = {0};

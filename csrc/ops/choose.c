@@ -76,7 +76,7 @@ static bool weights_follow(const cvl_gather *g) {
  * that meet padding, copy inputs once for every tap of a row, and scatter the results of several
  * phases. */
 static bool gather_panels(const cvl_gather *g, const gather_counts *n, ptrdiff_t lanes) {
-    const double transposed = 15, copied = 10, scattered = 45;
+    const double transposed = 15, copied = 18, scattered = 45;
     const double most_positions = 1024; /* that meet weights packed once */
     const double ic = (double)g->ic, oc = (double)g->oc;
     const double sources = ic * n->sources;
@@ -97,16 +97,23 @@ static bool gather_panels(const cvl_gather *g, const gather_counts *n, ptrdiff_t
     return by_panels_cost < by_channels_cost;
 }
 
-/* Depthwise: whether channels along the lanes are best. Channels that do not stand together are
- * moved so that they do: worth it for many taps, and for planes so small that rows of positions
- * would leave lanes empty. */
-static bool by_lanes_best(ptrdiff_t ic, ptrdiff_t oc, ptrdiff_t groups, const cvl_gather_axis *axis,
-                          bool together, ptrdiff_t lanes) {
+/* The most channels of groups of which several share a vector. */
+static ptrdiff_t group_width(cvl_dtype dtype, const cvl_kernels *kernels) {
+    return dtype == CVL_F32 ? kernels->f32->group_width : kernels->f64->group_width;
+}
+
+/* Whether channels of several groups along the lanes are best: groups as many channels wide in as
+ * out, of one channel (depthwise) or of a few, at most `most`. Channels that do not stand together
+ * are moved so that they do: worth it for planes so small that rows of positions would leave lanes
+ * empty, and in depthwise convolution for many taps. */
+static bool by_lanes_best(ptrdiff_t ic, ptrdiff_t oc, ptrdiff_t groups, ptrdiff_t most,
+                          const cvl_gather_axis *axis, bool together, ptrdiff_t lanes) {
     enum { many_taps = 8, few_vectors = 8 };
-    if (ic != 1 || oc != 1 || groups < lanes / 2)
+    if (ic != oc || ic < 1 || ic > most || lanes % ic || groups * ic < lanes / 2)
         return false;
-    return together || axis[0].k * axis[1].k * axis[2].k >= many_taps ||
-           axis[1].out * axis[2].out <= few_vectors * lanes;
+    const ptrdiff_t taps = axis[0].k * axis[1].k * axis[2].k;
+    const bool small = axis[1].out * axis[2].out <= few_vectors * lanes;
+    return ic == 1 ? together || small || taps >= many_taps : taps > 1 && (together || small);
 }
 
 /* Whether neighbouring positions lie along the lanes rather than channels. Both are estimated per
@@ -148,7 +155,8 @@ static bool gather_dots(const cvl_gather *g, ptrdiff_t lanes) {
 
 static gather_fn *choose_gather(cvl_dtype dtype, const cvl_gather *g, const gather_counts *n,
                                 const cvl_kernels *kernels, ptrdiff_t lanes, bool together) {
-    if (by_lanes_best(g->ic, g->oc, g->groups, g->axis, together, lanes) &&
+    const ptrdiff_t width = group_width(dtype, kernels);
+    if (by_lanes_best(g->ic, g->oc, g->groups, width, g->axis, together, lanes) &&
         (dtype == CVL_F32 ? cvl_lanes_fit_f32 : cvl_lanes_fit_f64)(g, kernels))
         return by_lanes[dtype];
     if (gather_dots(g, lanes))
@@ -251,7 +259,10 @@ static cvl_status run_reduce(cvl_dtype dtype, const cvl_reduce *r) {
     cvl_small_axis small[CVL_AXES];
     if (!(depthwise && together) && cvl_is_small_reduce(r, lanes, small))
         return (dtype == CVL_F32 ? cvl_reduce_small_f32 : cvl_reduce_small_f64)(r, small, kernels);
-    if (by_lanes_best(r->ic, r->oc, r->groups, r->axis, together, lanes) &&
+    /* The other ways leave most of a vector empty for such groups: moving channels together pays. */
+    const bool lanes_pay = together || r->ic > 1;
+    if (by_lanes_best(r->ic, r->oc, r->groups, group_width(dtype, kernels), r->axis, lanes_pay,
+                      lanes) &&
         (dtype == CVL_F32 ? cvl_reduce_lanes_fit_f32 : cvl_reduce_lanes_fit_f64)(r, kernels))
         return (dtype == CVL_F32 ? cvl_reduce_lanes_f32 : cvl_reduce_lanes_f64)(r, kernels);
     const reduce_way way = choose_reduce(r, lanes);

@@ -234,10 +234,21 @@ static void CVL_NAME(check_row_tile)(const CVL_NAME(table) *table, const char *i
     CVL_NAME(release)(&a), CVL_NAME(release)(&b), CVL_NAME(release)(&c), CVL_NAME(release)(&init);
 }
 
+/* A group's width: one channel, or a power of two that the kernels take. */
+static ptrdiff_t CVL_NAME(draw_width)(const CVL_NAME(table) *table, source *s) {
+    ptrdiff_t width = 1;
+    while (2 * width <= table->group_width && draw(s, 0, 2))
+        width *= 2;
+    return width;
+}
+
 static void CVL_NAME(check_lane_tile)(const CVL_NAME(table) *table, const char *isa, source *s) {
     enum { most_runs = 6 };
     const ptrdiff_t lanes = table->lanes, rows = draw(s, 0, 3), pixels = draw(s, 0, 20);
-    const ptrdiff_t channels = draw(s, lanes, 10 * lanes), n_runs = draw(s, 0, most_runs);
+    const ptrdiff_t width = CVL_NAME(draw_width)(table, s);
+    const ptrdiff_t channels = draw(s, lanes / width, 10 * lanes / width) * width;
+    const ptrdiff_t n_runs = draw(s, 0, most_runs), w_channel = draw_stride(s, channels);
+    const bool stream = draw(s, 0, 1);
     const ptrdiff_t c_step = draw_stride(s, channels),
                     x_step = draw_stride(s, draw(s, 0, channels));
     const ptrdiff_t c_row = draw_stride(s, channels + pixels * (c_step < 0 ? -c_step : c_step));
@@ -256,34 +267,38 @@ static void CVL_NAME(check_lane_tile)(const CVL_NAME(table) *table, const char *
                     if (place = places.first + runs[r].place + (p + k) * places.step,              \
                         place >= 0 && place < places.count)
     EACH_PRODUCT reach(&x_used, i * x_row + runs[r].x + (p + k) * x_step, channels);
-    for (ptrdiff_t r = 0; r < n_runs; r++)
-        for (ptrdiff_t k = 0; k < runs[r].taps; k++)
-            reach(&w_used, runs[r].w + k * w_step, channels);
+#define EACH_WEIGHT                                                                                \
+    for (ptrdiff_t r = 0; r < n_runs; r++)                                                         \
+        for (ptrdiff_t k = 0; k < runs[r].taps; k++)                                               \
+            for (ptrdiff_t h = 0; h < width; h++)
+    EACH_WEIGHT reach(&w_used, runs[r].w + k * w_step + h * w_channel, channels);
     for (ptrdiff_t i = 0; i < rows; i++)
         for (ptrdiff_t p = 0; p < pixels; p++)
             reach(&c_used, i * c_row + p * c_step, channels);
     guard_case(
-        "%s f%d lane_tile runs %td rows %td pixels %td channels %td c %td %td x %td %td w %td "
-        "places %td %td %td",
-        isa, 8 * (int)sizeof(real), n_runs, rows, pixels, channels, c_row, c_step, x_row, x_step,
-        w_step, places.first, places.step, places.count);
+        "%s f%d lane_tile width %td runs %td rows %td pixels %td channels %td c %td %td x %td %td "
+        "w %td %td places %td %td %td stream %d",
+        isa, 8 * (int)sizeof(real), width, n_runs, rows, pixels, channels, c_row, c_step, x_row,
+        x_step, w_step, w_channel, places.first, places.step, places.count, stream);
     CVL_NAME(array) x = CVL_NAME(make)(s, x_used), w = CVL_NAME(make)(s, w_used);
     CVL_NAME(array) c = CVL_NAME(make)(s, c_used), init = CVL_NAME(make)(s, (span){0, channels});
     CVL_NAME(set)(s, &init, 0, channels);
-    for (ptrdiff_t r = 0; r < n_runs; r++)
-        for (ptrdiff_t k = 0; k < runs[r].taps; k++)
-            CVL_NAME(set)(s, &w, runs[r].w + k * w_step, channels);
+    EACH_WEIGHT CVL_NAME(set)(s, &w, runs[r].w + k * w_step + h * w_channel, channels);
     EACH_PRODUCT CVL_NAME(set)(s, &x, i * x_row + runs[r].x + (p + k) * x_step, channels);
 
     for (ptrdiff_t i = 0; i < rows; i++)
         for (ptrdiff_t p = 0; p < pixels; p++)
             for (ptrdiff_t j = 0; j < channels; j++)
                 c.copy_at[i * c_row + p * c_step + j] = init.at[j];
-    EACH_PRODUCT for (ptrdiff_t j = 0; j < channels; j++) c.copy_at[i * c_row + p * c_step + j] +=
-        x.at[i * x_row + runs[r].x + (p + k) * x_step + j] * w.at[runs[r].w + k * w_step + j];
+    EACH_PRODUCT for (ptrdiff_t j = 0; j < channels; j++) for (ptrdiff_t h = 0; h < width; h++)
+        c.copy_at[i * c_row + p * c_step + j] +=
+        x.at[i * x_row + runs[r].x + (p + k) * x_step + j - j % width + h] *
+        w.at[runs[r].w + k * w_step + h * w_channel + j];
 #undef EACH_PRODUCT
-    table->lane_tile(c.at, c_row, c_step, init.at, x.at, x_row, x_step, w.at, w_step, runs, n_runs,
-                     &places, rows, pixels, channels);
+#undef EACH_WEIGHT
+    table->lane_tile(c.at, c_row, c_step, init.at, x.at, x_row, x_step, w.at,
+                     &(cvl_lane_weights){width, w_channel, w_step}, runs, n_runs, &places, rows,
+                     pixels, channels, stream);
     CVL_NAME(compare)(&c);
     CVL_NAME(release)(&x), CVL_NAME(release)(&w), CVL_NAME(release)(&c), CVL_NAME(release)(&init);
 }
@@ -327,10 +342,13 @@ static void CVL_NAME(check_tap_sums)(const CVL_NAME(table) *table, const char *i
 static void CVL_NAME(check_lane_sums)(const CVL_NAME(table) *table, const char *isa, source *s) {
     enum { most_runs = 12 };
     const ptrdiff_t lanes = table->lanes, rows = draw(s, 0, 3), pixels = draw(s, 0, 20);
-    const ptrdiff_t n_runs = draw(s, 0, most_runs), c_step = draw_stride(s, lanes);
+    const ptrdiff_t width = CVL_NAME(draw_width)(table, s);
+    const ptrdiff_t n_runs = draw(s, 0, most_runs), c_channel = draw_stride(s, lanes);
+    const ptrdiff_t c_step = draw_stride(s, width * (c_channel < 0 ? -c_channel : c_channel));
     const ptrdiff_t dy_row = draw(s, -50, 50), dy_step = draw(s, -20, 20);
     const ptrdiff_t x_row = draw(s, -50, 50), x_step = draw(s, -20, 20);
-    const ptrdiff_t apart = CVL_MAX_RUN * (c_step < 0 ? -c_step : c_step) + lanes;
+    const ptrdiff_t apart = CVL_MAX_RUN * (c_step < 0 ? -c_step : c_step) + lanes +
+                            width * (c_channel < 0 ? -c_channel : c_channel);
     const cvl_places places = {draw(s, -9, 9), draw(s, 1, 3), draw(s, 0, 60)};
     cvl_lane_run runs[most_runs];
     span dy_used = {0}, x_used = {0}, c_used = {0};
@@ -341,7 +359,8 @@ static void CVL_NAME(check_lane_sums)(const CVL_NAME(table) *table, const char *
                                  .taps = alike ? runs[r - 1].taps : draw(s, 1, CVL_MAX_RUN),
                                  .place = alike ? runs[r - 1].place : draw(s, -9, 9)};
         for (ptrdiff_t k = 0; k < runs[r].taps; k++)
-            reach(&c_used, runs[r].w + k * c_step, lanes);
+            for (ptrdiff_t h = 0; h < width; h++)
+                reach(&c_used, runs[r].w + k * c_step + h * c_channel, lanes);
     }
 #define EACH_PRODUCT                                                                               \
     for (ptrdiff_t i = 0; i < rows; i++)                                                           \
@@ -355,30 +374,35 @@ static void CVL_NAME(check_lane_sums)(const CVL_NAME(table) *table, const char *
         for (ptrdiff_t p = 0; p < pixels; p++)
             reach(&dy_used, i * dy_row + p * dy_step, lanes);
     guard_case(
-        "%s f%d lane_sums runs %td rows %td pixels %td c_step %td dy %td %td x %td %td places %td "
-        "%td %td",
-        isa, 8 * (int)sizeof(real), n_runs, rows, pixels, c_step, dy_row, dy_step, x_row, x_step,
-        places.first, places.step, places.count);
+        "%s f%d lane_sums width %td runs %td rows %td pixels %td c %td %td dy %td %td x %td %td "
+        "places %td %td %td",
+        isa, 8 * (int)sizeof(real), width, n_runs, rows, pixels, c_step, c_channel, dy_row, dy_step,
+        x_row, x_step, places.first, places.step, places.count);
     CVL_NAME(array) dy = CVL_NAME(make)(s, dy_used), x = CVL_NAME(make)(s, x_used);
     CVL_NAME(array) c = CVL_NAME(make)(s, c_used);
     for (ptrdiff_t r = 0; r < n_runs; r++)
         for (ptrdiff_t k = 0; k < runs[r].taps; k++)
-            CVL_NAME(set)(s, &c, runs[r].w + k * c_step, lanes);
+            for (ptrdiff_t h = 0; h < width; h++)
+                CVL_NAME(set)(s, &c, runs[r].w + k * c_step + h * c_channel, lanes);
     for (ptrdiff_t i = 0; i < rows; i++)
         for (ptrdiff_t p = 0; p < pixels; p++)
             CVL_NAME(set)(s, &dy, i * dy_row + p * dy_step, lanes);
     EACH_PRODUCT CVL_NAME(set)(s, &x, i * x_row + runs[r].x + (p + k) * x_step, lanes);
 
-    EACH_PRODUCT for (ptrdiff_t j = 0; j < lanes; j++) c.copy_at[runs[r].w + k * c_step + j] +=
-        dy.at[i * dy_row + p * dy_step + j] * x.at[i * x_row + runs[r].x + (p + k) * x_step + j];
+    EACH_PRODUCT for (ptrdiff_t j = 0; j < lanes; j++) for (ptrdiff_t h = 0; h < width; h++)
+        c.copy_at[runs[r].w + k * c_step + h * c_channel + j] +=
+        dy.at[i * dy_row + p * dy_step + j] *
+        x.at[i * x_row + runs[r].x + (p + k) * x_step + j - j % width + h];
 #undef EACH_PRODUCT
-    table->lane_sums(c.at, c_step, dy.at, dy_row, dy_step, x.at, x_row, x_step, runs, n_runs,
-                     &places, rows, pixels);
+    (width > 1 ? table->group_sums : table->lane_sums)(
+        c.at, &(cvl_lane_weights){width, c_channel, c_step}, dy.at, dy_row, dy_step, x.at, x_row,
+        x_step, runs, n_runs, &places, rows, pixels);
     CVL_NAME(compare)(&c);
     CVL_NAME(release)(&dy), CVL_NAME(release)(&x), CVL_NAME(release)(&c);
 }
 
 static void CVL_NAME(check_copy)(const CVL_NAME(table) *table, const char *isa, source *s) {
+    const bool past = draw(s, 0, 1);
     const ptrdiff_t most = draw(s, 0, 1) ? 3 * table->lanes + 2 : 6;
     const ptrdiff_t rows = draw(s, 0, most), columns = draw(s, 0, most);
     const bool dst_by_rows = draw(s, 0, 1), src_by_rows = draw(s, 0, 1);
@@ -399,8 +423,9 @@ static void CVL_NAME(check_copy)(const CVL_NAME(table) *table, const char *isa, 
             reach(&src_used, r * src_row + k * src_column, 1);
         }
     guard_case(
-        "%s f%d copy rows %td columns %td dst_row %td dst_column %td src_row %td src_column %td",
-        isa, 8 * (int)sizeof(real), rows, columns, dst_row, dst_column, src_row, src_column);
+        "%s f%d copy%s rows %td columns %td dst_row %td dst_column %td src_row %td src_column %td",
+        isa, 8 * (int)sizeof(real), past ? "_past" : "", rows, columns, dst_row, dst_column,
+        src_row, src_column);
     CVL_NAME(array) dst = CVL_NAME(make)(s, dst_used), src = CVL_NAME(make)(s, src_used);
     for (ptrdiff_t r = 0; r < rows; r++)
         for (ptrdiff_t k = 0; k < columns; k++)
@@ -409,7 +434,8 @@ static void CVL_NAME(check_copy)(const CVL_NAME(table) *table, const char *isa, 
     for (ptrdiff_t r = 0; r < rows; r++)
         for (ptrdiff_t k = 0; k < columns; k++)
             dst.copy_at[r * dst_row + k * dst_column] = src.at[r * src_row + k * src_column];
-    table->copy(dst.at, dst_row, dst_column, src.at, src_row, src_column, rows, columns);
+    (past ? table->copy_past : table->copy)(dst.at, dst_row, dst_column, src.at, src_row,
+                                            src_column, rows, columns);
     CVL_NAME(compare)(&dst);
     CVL_NAME(release)(&dst), CVL_NAME(release)(&src);
 }

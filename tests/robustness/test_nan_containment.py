@@ -30,6 +30,7 @@ CHOSEN = [
     Case("depthwise", 19, 19, (9, 17), (3, 3), groups=19, padding=1),
     Case("depthwise-strided", 8, 8, (9, 17), (5, 5), groups=8, padding=2, stride=2),
     Case("groups", 12, 18, (7, 8), (3, 3), groups=3, n=2),
+    Case("narrow-groups", 36, 36, (7, 9), (3, 3), groups=9, padding=1),
     Case("tiny", 5, 7, (2, 2), (3, 3), padding=1),
     Case("one-pixel", 33, 20, (1, 1), (3, 3), padding=1, n=3),
     Case("pointwise", 31, 18, (5, 7), (1, 1), n=2),
