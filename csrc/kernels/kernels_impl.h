@@ -436,42 +436,43 @@ static inline CVL_INLINE void lane_taps(const int m, const bool inside, vec *sum
 }
 
 #ifdef CVL_PICKS_LANES
-/* n taps of one channel of every group, which `index` picks for all lanes of its group. */
+/* n taps for m pixels: one input of every group after another, picked for all lanes of its group. */
 static inline CVL_INLINE void group_run(const int m, const int n, const bool inside, vec *sum,
                                         const real *x, ptrdiff_t x_step, const real *w,
-                                        ptrdiff_t w_step, ptrdiff_t place,
-                                        const cvl_places *places, mask index) {
-    vec wv[GROUP_RUN];
-    CVL_UNROLL for (int k = 0; k < n; k++, w += w_step) wv[k] = load(w);
-    CVL_UNROLL for (int i = 0; i < m + n - 1; i++, x += x_step, place += places->step) {
-        if (inside || (size_t)place < (size_t)places->count) {
-            const vec xv = pick_lanes(load(x), index);
-            CVL_UNROLL for (int k = 0; k < n; k++)
-                if (i >= k && i - k < m)
-                    sum[i - k] += xv * wv[k];
+                                        const cvl_lane_weights *weights, ptrdiff_t place,
+                                        const cvl_places *places) {
+    mask index = first_of_group(weights->width);
+    for (ptrdiff_t h = 0; h < weights->width; h++, index += 1, w += weights->channel) {
+        const real *xp = x;
+        ptrdiff_t at = place;
+        vec wv[GROUP_RUN];
+        CVL_UNROLL for (int k = 0; k < n; k++) wv[k] = load(w + k * weights->step);
+        CVL_UNROLL for (int i = 0; i < m + n - 1; i++, xp += x_step, at += places->step) {
+            if (inside || (size_t)at < (size_t)places->count) {
+                const vec xv = pick_lanes(load(xp), index);
+                CVL_UNROLL for (int k = 0; k < n; k++)
+                    if (i >= k && i - k < m)
+                        sum[i - k] += xv * wv[k];
+            }
         }
     }
 }
 
-/* The same run for groups of several channels, one of which feeds all after another. */
+/* The same for a run of any length, a few taps at a time. */
 static inline CVL_INLINE void group_taps(const int m, const bool inside, vec *sum, const real *x,
                                          ptrdiff_t x_step, const real *w,
                                          const cvl_lane_weights *weights, ptrdiff_t taps,
                                          ptrdiff_t place, const cvl_places *places) {
-    const ptrdiff_t step = weights->step;
-    mask index = first_of_group(weights->width);
-    for (ptrdiff_t h = 0; h < weights->width; h++, index += 1, w += weights->channel)
-        for (ptrdiff_t k = 0, n; k < taps; k += n) {
-            const real *const xk = x + k * x_step, *const wk = w + k * step;
-            const ptrdiff_t at = place + k * places->step;
-            n = taps - k < GROUP_RUN ? taps - k : GROUP_RUN;
-            if (n == 3)
-                group_run(m, 3, inside, sum, xk, x_step, wk, step, at, places, index);
-            else if (n == 2)
-                group_run(m, 2, inside, sum, xk, x_step, wk, step, at, places, index);
-            else
-                group_run(m, 1, inside, sum, xk, x_step, wk, step, at, places, index);
-        }
+    for (; taps >= GROUP_RUN; taps -= GROUP_RUN) {
+        group_run(m, GROUP_RUN, inside, sum, x, x_step, w, weights, place, places);
+        x += GROUP_RUN * x_step;
+        w += GROUP_RUN * weights->step;
+        place += GROUP_RUN * places->step;
+    }
+    if (taps == 2)
+        group_run(m, 2, inside, sum, x, x_step, w, weights, place, places);
+    else if (taps == 1)
+        group_run(m, 1, inside, sum, x, x_step, w, weights, place, places);
 }
 #else
 #define group_taps lane_taps /* never called: there is no such group */
@@ -495,11 +496,11 @@ lane_body(const int m, const bool inside, const bool grouped, real *c, ptrdiff_t
                 lane_taps(m, inside, sum, xr, x_step, wr, weights, runs->taps, place, places);
             more = !runs->flush && runs + 1 < end;
         }
-        CVL_UNROLL for (int i = 0; i < m; i++, init += init_step) sum[i] += load(init);
         const bool past = stream && runs == end &&
                           whole_lines((uintptr_t)c | (uintptr_t)(m > 1 ? c + c_step : c), 1);
         real *to = c;
-        CVL_UNROLL for (int i = 0; i < m; i++, to += c_step) put(to, sum[i], past);
+        CVL_UNROLL for (int i = 0; i < m; i++, to += c_step, init += init_step)
+            put(to, sum[i] + load(init), past);
         init = c;
         init_step = c_step;
     } while (runs < end);
