@@ -920,6 +920,14 @@ static inline CVL_INLINE vec sums_of_lanes(vec r[]) {
     return r[0];
 }
 
+/* Whether rows of dst are whole cache lines, or long: a line of which a part goes past the caches is
+ * read again for the rest. */
+static inline bool worth_streaming(const real *dst, ptrdiff_t dst_row, ptrdiff_t columns) {
+    enum { line = 64, many_lines = 8 };
+    return columns >= many_lines * line_reals ||
+           ((uintptr_t)dst | (uintptr_t)(dst + dst_row) | (uintptr_t)(dst + columns)) % line == 0;
+}
+
 static inline CVL_INLINE void transpose_block(real *dst, ptrdiff_t dst_row, const real *src,
                                               ptrdiff_t src_row, const bool stream) {
     const bool past = stream && whole_lines((uintptr_t)dst | (uintptr_t)(dst + dst_row), 1);
@@ -1104,9 +1112,11 @@ static inline CVL_INLINE void transpose(real *dst, ptrdiff_t dst_row, const real
         return;
     }
     const ptrdiff_t blocks = narrow ? 0 : rest <= 2 ? columns - rest : columns;
+    const bool whole = stream && worth_streaming(dst, dst_row, rows);
     for (ptrdiff_t r = 0; r < rows; r = next_vector(r, rows)) {
+        const bool past = whole && (r + 2 * L <= rows || r + L == rows);
         for (ptrdiff_t s = 0; s < blocks; s = next_vector(s, blocks))
-            transpose_block(dst + s * dst_row + r, dst_row, src + r * src_row + s, src_row, stream);
+            transpose_block(dst + s * dst_row + r, dst_row, src + r * src_row + s, src_row, past);
         if (narrow)
             transpose_narrow(dst + r, dst_row, src + r * src_row, src_row, columns, r + L >= rows);
         else
@@ -1219,7 +1229,7 @@ static inline void stream_row(real *dst, const real *src, ptrdiff_t columns) {
 
 static void copy_rows(real *dst, ptrdiff_t dst_row, const real *src, ptrdiff_t src_row,
                       ptrdiff_t rows, ptrdiff_t columns, bool stream) {
-    if (stream && columns >= line_reals)
+    if (stream && worth_streaming(dst, dst_row, columns))
         for (ptrdiff_t r = 0; r < rows; r++)
             stream_row(dst + r * dst_row, src + r * src_row, columns);
     else if (columns == L)

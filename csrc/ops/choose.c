@@ -104,16 +104,16 @@ static ptrdiff_t group_width(cvl_dtype dtype, const cvl_kernels *kernels) {
 
 /* Whether channels of several groups along the lanes are best: groups as many channels wide in as
  * out, of one channel (depthwise) or of a few, at most `most`. Channels that do not stand together
- * are moved so that they do: worth it for planes so small that rows of positions would leave lanes
+ * are moved so that they do: worth it for planes or rows so small that positions would leave lanes
  * empty, and in depthwise convolution for many taps. */
 static bool by_lanes_best(ptrdiff_t ic, ptrdiff_t oc, ptrdiff_t groups, ptrdiff_t most,
                           const cvl_gather_axis *axis, bool together, ptrdiff_t lanes) {
     enum { many_taps = 8, few_vectors = 8 };
     if (ic != oc || ic < 1 || ic > most || lanes % ic || groups * ic < lanes / 2)
         return false;
-    const ptrdiff_t taps = axis[0].k * axis[1].k * axis[2].k;
-    const bool small = axis[1].out * axis[2].out <= few_vectors * lanes;
-    return ic == 1 ? together || small || taps >= many_taps : taps > 1 && (together || small);
+    const ptrdiff_t taps = axis[0].k * axis[1].k * axis[2].k, few = few_vectors * lanes;
+    return ic == 1 ? together || taps >= many_taps || axis[1].out * axis[2].out <= few
+                   : taps > 1 && (together || axis[2].out <= few);
 }
 
 /* Whether neighbouring positions lie along the lanes rather than channels. Both are estimated per
