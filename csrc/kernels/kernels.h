@@ -190,8 +190,8 @@ CVL_DECLARE_KERNELS(double, f64)
  * columns are gathered from, or scattered to, every other element. What lies between the columns of
  * a row of dst may be written back as it was: nobody else may write it meanwhile.
  *
- * copy_past: the same. Whole cache lines of dst that are written at once go past the caches; a fence
- * must follow before others read them.
+ * copy_past: the same. Whole cache lines of dst that are written at once go past the caches; a
+ * fence must follow before others read them.
  *
  * gather_rows: dst[r*dst_row + s] = src[src_offset[r] + s], r < rows, s < columns.
  *

@@ -415,7 +415,7 @@ static inline CVL_INLINE void lane_run(const int m, const int n, const bool insi
     }
 }
 
-/* A run whose taps are runs of lane_run's, for m pixels of channels with one filter each. */
+/* A run of any length. */
 static inline CVL_INLINE void lane_taps(const int m, const bool inside, vec *sum, const real *x,
                                         ptrdiff_t x_step, const real *w,
                                         const cvl_lane_weights *weights, ptrdiff_t taps,
@@ -436,7 +436,8 @@ static inline CVL_INLINE void lane_taps(const int m, const bool inside, vec *sum
 }
 
 #ifdef CVL_PICKS_LANES
-/* n taps for m pixels: one input of every group after another, picked for all lanes of its group. */
+/* The same for groups of several channels: one input of every group after another, picked for all
+ * lanes of its group. */
 static inline CVL_INLINE void group_run(const int m, const int n, const bool inside, vec *sum,
                                         const real *x, ptrdiff_t x_step, const real *w,
                                         const cvl_lane_weights *weights, ptrdiff_t place,
@@ -458,7 +459,7 @@ static inline CVL_INLINE void group_run(const int m, const int n, const bool ins
     }
 }
 
-/* The same for a run of any length, a few taps at a time. */
+/* A run of any length, a few taps at a time. */
 static inline CVL_INLINE void group_taps(const int m, const bool inside, vec *sum, const real *x,
                                          ptrdiff_t x_step, const real *w,
                                          const cvl_lane_weights *weights, ptrdiff_t taps,
@@ -560,8 +561,8 @@ static void lane_tile(real *c, ptrdiff_t c_row, ptrdiff_t c_step, const real *in
 #define LANE_CASE(m)                                                                               \
     case m:                                                                                        \
         lane_##m(c + done * c_step, c_row, c_step, init, x + done * x_step, x_row, x_step, w,      \
-                 weights, runs, runs + n_runs, places, first, inside, rows, j, next, channels,      \
-                 stream);                                                                          \
+                 weights, runs, runs + n_runs, places, first, inside, rows, j, next,              \
+                 channels, stream);                                                               \
         break;
             switch (m) {
                 LANE_PIXELS(LANE_CASE)
@@ -778,8 +779,8 @@ static void lane_sums(real *c, const cvl_lane_weights *weights, const real *dy, 
 #define LANE_SUMS_CASE(t, n)                                                                       \
     case 8 * n + t - 1:                                                                            \
         if (t <= LANE_RUNS(n))                                                                     \
-            lane_sums_body(t, n, c, weights->step, dy, dy_row, dy_step, x, x_row, x_step, runs, places,   \
-                           rows, pixels);                                                          \
+            lane_sums_body(t, n, c, weights->step, dy, dy_row, dy_step, x, x_row, x_step, runs,    \
+                           places, rows, pixels);                                                  \
         break;
 #define LANE_SUMS_CASES(n)                                                                         \
     LANE_SUMS_CASE(1, n)                                                                           \
@@ -920,8 +921,8 @@ static inline CVL_INLINE vec sums_of_lanes(vec r[]) {
     return r[0];
 }
 
-/* Whether rows of dst are whole cache lines, or long: a line of which a part goes past the caches is
- * read again for the rest. */
+/* Whether rows of dst are whole cache lines, or long: a line of which a part goes past the caches
+ * is read again for the rest. */
 static inline bool worth_streaming(const real *dst, ptrdiff_t dst_row, ptrdiff_t columns) {
     enum { line = 64, many_lines = 8 };
     return columns >= many_lines * line_reals ||

@@ -259,7 +259,7 @@ static cvl_status run_reduce(cvl_dtype dtype, const cvl_reduce *r) {
     cvl_small_axis small[CVL_AXES];
     if (!(depthwise && together) && cvl_is_small_reduce(r, lanes, small))
         return (dtype == CVL_F32 ? cvl_reduce_small_f32 : cvl_reduce_small_f64)(r, small, kernels);
-    /* The other ways leave most of a vector empty for such groups: moving channels together pays. */
+    /* Other ways leave most of a vector empty for groups of a few: moving them together pays. */
     const bool lanes_pay = together || r->ic > 1;
     if (by_lanes_best(r->ic, r->oc, r->groups, group_width(dtype, kernels), r->axis, lanes_pay,
                       lanes) &&
