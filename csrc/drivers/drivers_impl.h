@@ -15,6 +15,7 @@
 
 typedef CVL_TYPED(cvl_kernels) kernel_table;
 typedef CVL_TYPED(cvl_copy) copy_kernel;
+typedef CVL_TYPED(cvl_lane_sums) lane_sums_kernel;
 
 static ptrdiff_t least(ptrdiff_t a, ptrdiff_t b) {
     return a < b ? a : b;

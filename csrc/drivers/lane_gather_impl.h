@@ -71,10 +71,6 @@ typedef struct lane_space {
     lane_slab held;
 } lane_space;
 
-static ptrdiff_t parts(ptrdiff_t whole, ptrdiff_t size) {
-    return (whole + size - 1) / size;
-}
-
 static ptrdiff_t most_positions(const cvl_gather_axis *axis) {
     ptrdiff_t count = 0;
     for (ptrdiff_t i = 0; i < axis->n_phases; i++)
@@ -169,7 +165,7 @@ static void bring_lane_weights(const lane_job *job, lane_space *space, const lan
 static lane_task nth_lane_task(const lane_job *job, ptrdiff_t index) {
     const cvl_gather *g = job->g;
     const ptrdiff_t lanes = job->kernels->lanes, channels = lane_channels(g);
-    const ptrdiff_t vectors = job->in_place ? channels / lanes : parts(channels, lanes);
+    const ptrdiff_t vectors = job->in_place ? channels / lanes : cvl_ceil_div(channels, lanes);
     lane_task t = {.depth = index % job->n_depths};
     index /= job->n_depths;
     t.row = index % job->n_rows * job->rows;
@@ -351,6 +347,8 @@ static void run_lane_line(const lane_job *job, const lane_space *space, const la
     const lane_view *view = &slab->view;
     const ptrdiff_t in = job->g->axis[2].in;
     const ptrdiff_t count = least(slab->columns, p->count - task->column);
+    const cvl_lane_weights weights = {job->g->ic, all_weight_taps(job->g) * job->pitch,
+                                      line->w_step};
     const cvl_lane_run *runs = line->runs + first_tap * line->row_runs;
     const ptrdiff_t n_runs = (last_tap - first_tap) * line->row_runs;
     const ptrdiff_t x_row =
@@ -371,8 +369,6 @@ static void run_lane_line(const lane_job *job, const lane_space *space, const la
             const ptrdiff_t column =
                 p->out_first + (task->column + part + cut[i] * line->walk.parts) * p->out_step -
                 slab->dst_origin;
-            const cvl_lane_weights weights = {job->g->ic, all_weight_taps(job->g) * job->pitch,
-                                              line->w_step};
             job->kernels->lane_tile(
                 c + column * slab->dst_column, slab->dst_row,
                 p->out_step * line->walk.parts * slab->dst_column, space->bias,
@@ -538,16 +534,17 @@ static void cut_lanes(lane_job *job) {
 
     const ptrdiff_t repeats = g->n * job->n_blocks * most_positions(&g->axis[0]);
     const ptrdiff_t enough = cvl_enough_tasks(g->work);
-    while (rows > 1 && repeats * parts(all_rows, rows) * parts(all_columns, columns) < enough)
+    while (rows > 1 &&
+           repeats * cvl_ceil_div(all_rows, rows) * cvl_ceil_div(all_columns, columns) < enough)
         rows = cvl_even_size(all_rows, (rows + 1) / 2);
     while (columns > least_columns &&
-           repeats * parts(all_rows, rows) * parts(all_columns, columns) < enough)
+           repeats * cvl_ceil_div(all_rows, rows) * cvl_ceil_div(all_columns, columns) < enough)
         columns = cvl_even_size(all_columns, (columns + 1) / 2);
     job->rows = rows;
     job->columns = columns;
     job->n_depths = most_positions(&g->axis[0]);
-    job->n_rows = parts(all_rows, rows);
-    job->n_columns = parts(all_columns, columns);
+    job->n_rows = cvl_ceil_div(all_rows, rows);
+    job->n_columns = cvl_ceil_div(all_columns, columns);
 }
 
 static bool lanes_in_place(const cvl_gather *g, ptrdiff_t lanes) {
@@ -572,14 +569,15 @@ cvl_status CVL_TYPED(cvl_gather_lanes)(const cvl_gather *g, const cvl_kernels *a
     const ptrdiff_t lanes = kernels->lanes, channels = lane_channels(g);
     job.in_place = lanes_in_place(g, lanes);
     job.stream = stream_results(g);
-    const ptrdiff_t vectors = job.in_place ? channels / lanes : parts(channels, lanes);
+    const ptrdiff_t vectors = job.in_place ? channels / lanes : cvl_ceil_div(channels, lanes);
     ptrdiff_t most = block_vectors;
     if (!job.in_place)
         most = least(least(tile_vectors, vectors * g->n / cvl_enough_tasks(g->work)),
                      tile_bytes / lane_bytes(g, lanes, most_positions(&g->axis[1]),
                                              most_positions(&g->axis[2])));
-    job.n_blocks = parts(vectors, most > 1 ? most : 1);
-    job.pitch = (parts(vectors, job.n_blocks) + (job.in_place && channels % lanes > 0)) * lanes;
+    job.n_blocks = cvl_ceil_div(vectors, most > 1 ? most : 1);
+    job.pitch =
+        (cvl_ceil_div(vectors, job.n_blocks) + (job.in_place && channels % lanes > 0)) * lanes;
     cut_lanes(&job);
     if (!job.in_place) {
         job.tile_places = lane_tile_places(g, job.rows, job.columns);

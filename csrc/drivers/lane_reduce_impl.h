@@ -150,7 +150,7 @@ static ptrdiff_t list_reduce_runs(const lane_reduce_job *job, const lane_view *v
     cvl_lane_run *run = runs;
     for (ptrdiff_t c = 0; c < job->walk.classes; c++) {
         const ptrdiff_t taps = (width->taps - 1 - c) / job->walk.classes + 1;
-        const ptrdiff_t strips = parts(taps, CVL_MAX_RUN);
+        const ptrdiff_t strips = cvl_ceil_div(taps, CVL_MAX_RUN);
         for (ptrdiff_t i = 0; i < strips; i++) {
             const ptrdiff_t begin = taps * i / strips, end = taps * (i + 1) / strips;
             const ptrdiff_t j = c + begin * job->walk.classes;
@@ -177,6 +177,10 @@ static void reduce_lane_rows(const lane_reduce_job *job, const lane_reduce_task 
     const lane_view *view = &operands->x;
     const lane_walk *walk = &job->walk;
     const ptrdiff_t in = job->r->axis[2].in, lanes = job->kernels->lanes;
+    const ptrdiff_t padded = job->vectors * lanes;
+    const cvl_lane_weights weights = {job->r->ic, job->taps * padded, walk->classes * padded};
+    lane_sums_kernel *const sum =
+        job->r->ic > 1 ? job->kernels->group_sums : job->kernels->lane_sums;
     const ptrdiff_t x_row = rows > 1 ? lane_distance(view, 1, job->r->axis[1].phases->in_step) : 0;
     for (ptrdiff_t part = 0; part < walk->parts && part < chunk->columns; part++) {
         const ptrdiff_t count = (chunk->columns - part - 1) / walk->parts + 1;
@@ -185,18 +189,13 @@ static void reduce_lane_rows(const lane_reduce_job *job, const lane_reduce_task 
         positions_that_meet(p, walk->step, first, count, in, &begin, &end);
         const bool steps = end - begin > 1 || walk->classes < p->taps;
         const ptrdiff_t x_step = steps ? lane_distance(view, 2, walk->step) : 0;
-        const ptrdiff_t pieces = parts(end - begin, longest_cut);
+        const ptrdiff_t pieces = cvl_ceil_div(end - begin, longest_cut);
         for (ptrdiff_t piece = 0; piece < pieces; piece++) {
             const ptrdiff_t at = begin + (end - begin) * piece / pieces;
             const ptrdiff_t pixels = begin + (end - begin) * (piece + 1) / pieces - at;
             const cvl_places places = {first + at * walk->step, walk->step, in};
             const real *xp = x + lane_distance(view, 2, places.first - view->first[2]);
             const real *dp = dy + (part + at * walk->parts) * operands->dy_step;
-            const ptrdiff_t padded = job->vectors * lanes;
-            const cvl_lane_weights weights = {job->r->ic, job->taps * padded,
-                                              walk->classes * padded};
-            CVL_TYPED(cvl_lane_sums) *const sum =
-                job->r->ic > 1 ? job->kernels->group_sums : job->kernels->lane_sums;
             for (ptrdiff_t v = task->first; v < task->last; v++) {
                 const ptrdiff_t back = v + 1 == job->vectors ? operands->back : 0;
                 const ptrdiff_t lane = (v - task->first) * lanes - back;
@@ -215,7 +214,7 @@ static void reduce_lane_class(const lane_reduce_job *job, const lane_reduce_task
                               ptrdiff_t end) {
     const cvl_phase *depth = job->r->axis[0].phases, *height = job->r->axis[1].phases;
     const lane_view *view = &operands->x;
-    const ptrdiff_t pixels = parts(chunk->columns, job->walk.parts);
+    const ptrdiff_t pixels = cvl_ceil_div(chunk->columns, job->walk.parts);
     const ptrdiff_t most = pixels < longest_cut ? longest_cut / pixels : 1;
     const real *x =
         view->base +
@@ -330,7 +329,7 @@ static ptrdiff_t count_lane_blocks(const lane_reduce_job *job) {
     const cvl_chunks chunks = cut_lane_chunks(job, most * lanes);
     most = least(most, job->vectors * chunks.count / enough_tasks);
     const ptrdiff_t fewest = job->in_place ? least_in_place : 1;
-    return parts(job->vectors, most > fewest ? most : fewest);
+    return cvl_ceil_div(job->vectors, most > fewest ? most : fewest);
 }
 
 bool CVL_TYPED(cvl_reduce_lanes_fit)(const cvl_reduce *r, const cvl_kernels *all_kernels) {
@@ -349,9 +348,9 @@ cvl_status CVL_TYPED(cvl_reduce_lanes)(const cvl_reduce *r, const cvl_kernels *a
     job.walk = walk_taps(r->axis[2].phases);
     job.in_place = reduce_in_place(r, lanes);
     job.channels = r->groups * r->ic;
-    job.vectors = parts(job.channels, lanes);
+    job.vectors = cvl_ceil_div(job.channels, lanes);
     job.n_blocks = count_lane_blocks(&job);
-    job.pitch = parts(job.vectors, job.n_blocks) * lanes;
+    job.pitch = cvl_ceil_div(job.vectors, job.n_blocks) * lanes;
     job.chunks = cut_lane_chunks(&job, job.pitch);
     const ptrdiff_t sums = cvl_scale_bytes(job.taps * r->ic, job.vectors * lanes);
     job.splits = cvl_reduce_splits(&job.chunks, job.n_blocks,

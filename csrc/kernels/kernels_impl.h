@@ -397,17 +397,27 @@ static inline ptrdiff_t next_vector(ptrdiff_t i, ptrdiff_t length) {
 /* In groups of several channels: how many at most, and taps that are in registers at once. */
 enum { MOST_GROUP = CVL_VECTOR_BYTES / CVL_REAL_BYTES / 2, GROUP_RUN = 3 };
 
+/* A vector of x, or those of its lanes that an index picks for all. */
+static inline CVL_INLINE vec lane_inputs(const real *x, const mask *index) {
+#ifdef CVL_PICKS_LANES
+    if (index)
+        return pick_lanes(load(x), *index);
+#endif
+    (void)index;
+    return load_once(x);
+}
+
 /* A run of n taps for m pixels: every place is loaded once, for all pixels that it feeds. Places
  * are checked unless all of them are known to be `inside`. */
 static inline CVL_INLINE void lane_run(const int m, const int n, const bool inside, vec *sum,
-                                       const real *x, ptrdiff_t x_step, const real *w,
-                                       ptrdiff_t w_step, ptrdiff_t place,
+                                       const real *x, ptrdiff_t x_step, const mask *index,
+                                       const real *w, ptrdiff_t w_step, ptrdiff_t place,
                                        const cvl_places *places) {
     vec wv[CVL_MAX_RUN];
     CVL_UNROLL for (int k = 0; k < n; k++, w += w_step) wv[k] = load(w);
     CVL_UNROLL for (int i = 0; i < m + n - 1; i++, x += x_step, place += places->step) {
         if (inside || (size_t)place < (size_t)places->count) {
-            const vec xv = load_once(x);
+            const vec xv = lane_inputs(x, index);
             CVL_UNROLL for (int k = 0; k < n; k++)
                 if (i >= k && i - k < m)
                     sum[i - k] += xv * wv[k];
@@ -421,7 +431,7 @@ static inline CVL_INLINE void lane_taps(const int m, const bool inside, vec *sum
                                         const cvl_lane_weights *weights, ptrdiff_t taps,
                                         ptrdiff_t place, const cvl_places *places) {
 #define LANE_RUN(n)                                                                                \
-    case n: lane_run(m, n, inside, sum, x, x_step, w, weights->step, place, places); break;
+    case n: lane_run(m, n, inside, sum, x, x_step, NULL, w, weights->step, place, places); break;
     switch (taps) {
         LANE_RUN(1)
         LANE_RUN(2)
@@ -443,20 +453,8 @@ static inline CVL_INLINE void group_run(const int m, const int n, const bool ins
                                         const cvl_lane_weights *weights, ptrdiff_t place,
                                         const cvl_places *places) {
     mask index = first_of_group(weights->width);
-    for (ptrdiff_t h = 0; h < weights->width; h++, index += 1, w += weights->channel) {
-        const real *xp = x;
-        ptrdiff_t at = place;
-        vec wv[GROUP_RUN];
-        CVL_UNROLL for (int k = 0; k < n; k++) wv[k] = load(w + k * weights->step);
-        CVL_UNROLL for (int i = 0; i < m + n - 1; i++, xp += x_step, at += places->step) {
-            if (inside || (size_t)at < (size_t)places->count) {
-                const vec xv = pick_lanes(load(xp), index);
-                CVL_UNROLL for (int k = 0; k < n; k++)
-                    if (i >= k && i - k < m)
-                        sum[i - k] += xv * wv[k];
-            }
-        }
-    }
+    for (ptrdiff_t h = 0; h < weights->width; h++, index += 1, w += weights->channel)
+        lane_run(m, n, inside, sum, x, x_step, &index, w, weights->step, place, places);
 }
 
 /* A run of any length, a few taps at a time. */
