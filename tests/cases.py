@@ -380,6 +380,19 @@ FEW = [
     Case("few", 96, 48, (6,), (6,), n=5, groups=3),
     Case("few", 140, 140, (4, 4), (3, 3), n=None, padding=1),
     Case("few", 2100, 2048, (1, 1), (1, 1), n=2),
+    # Or few channels of y, of one tap: inputs are most of what is read. Long lines, in several
+    # parts; lines that end within a vector, and less than one; steps that end within one; lines
+    # apart, padding between them.
+    Case("few", 64, 2, (9, 11), (1, 1), n=2),
+    Case("few", 301, 3, (30, 31), (1, 1)),
+    Case("few", 67, 1, (40007,), (1,)),
+    Case("few", 40, 8, (130, 131), (1, 1), n=2),
+    Case("few", 513, 7, (5, 6), (1, 1), n=3),
+    Case("few", 128, 6, (12, 13), (1, 1), n=2, groups=2),
+    Case("few", 64, 4, (5, 6, 7), (1, 1, 1), stride=(2, 1, 1)),
+    Case("few", 64, 4, (9, 20), (1, 1), stride=(1, 2)),
+    Case("few", 34, 2, (3, 3), (1, 1), n=4, padding=1),
+    Case("few", 3, 3, (50, 51), (1, 1), n=2),
 ]
 
 # Groups of a few channels, several of which share a vector: whole vectors of channels, a last one

@@ -644,9 +644,6 @@ static bool weights_may_stay(const cvl_gather *g) {
     return g->w_oc == 1 && cvl_positions(g) <= few_positions;
 }
 
-/* As many rows of weights as prefetchers of the processor follow at a time. */
-enum { few_streams = 16 };
-
 /* Whether weights that stay come from memory, and take longer than their sums. */
 static bool streams_weights(const cvl_gather *g) {
     const double many_bytes = 16 << 20;

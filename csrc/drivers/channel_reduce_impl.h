@@ -730,7 +730,7 @@ cvl_status CVL_TYPED(cvl_reduce_channels)(const cvl_reduce *r, const cvl_kernels
     job.blocks = r->groups * job.n_wide * job.n_narrow;
     const ptrdiff_t sums = cvl_scale_bytes(job.partial_count, job.blocks);
     const ptrdiff_t lots = (job.blocks + job.bundle - 1) / job.bundle;
-    job.splits = cvl_reduce_splits(&job.chunks, lots, cvl_scale_bytes(sums, size));
+    job.splits = cvl_reduce_splits(job.chunks.count, lots, cvl_scale_bytes(sums, size));
 
     const ptrdiff_t tasks = lots * job.splits;
     const int threads = cvl_threads_for(tasks, r->work);

@@ -74,10 +74,19 @@ cvl_chunk cvl_nth_chunk(const cvl_reduce *r, const cvl_chunks *c, ptrdiff_t inde
     return chunk;
 }
 
-ptrdiff_t cvl_reduce_splits(const cvl_chunks *chunks, ptrdiff_t base, ptrdiff_t bytes) {
+ptrdiff_t cvl_reduce_splits(ptrdiff_t chunks, ptrdiff_t base, ptrdiff_t bytes) {
     ptrdiff_t splits = cvl_ceil_div(enough_tasks, base);
     const ptrdiff_t affordable = 1 + most_partial_bytes / (bytes + 1);
     if (splits > affordable)
         splits = affordable;
-    return splits < chunks->count ? splits : chunks->count;
+    return splits < chunks ? splits : chunks;
+}
+
+bool cvl_dots_stand(const cvl_reduce *r, ptrdiff_t lanes) {
+    for (int i = 0; i < CVL_AXES; i++)
+        if (!cvl_one_tap_inside(&r->axis[i]))
+            return false;
+    const cvl_gather_axis *width = &r->axis[2];
+    return r->axis[1].out == 1 && width->out >= lanes && width->phases->in_step == 1 &&
+           r->x_strides.s[2] == 1 && r->dy_strides.s[2] == 1;
 }

@@ -46,6 +46,7 @@ static void add_partials(real *partial, ptrdiff_t splits, ptrdiff_t apart, ptrdi
 #include "drivers/small_gather_impl.h"
 
 #include "drivers/channel_reduce_impl.h"
+#include "drivers/dot_reduce_impl.h"
 #include "drivers/lane_reduce_impl.h"
 #include "drivers/pixel_reduce_impl.h"
 #include "drivers/small_reduce_impl.h"

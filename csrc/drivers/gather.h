@@ -37,7 +37,7 @@ static inline double cvl_positions(const cvl_gather *g) {
  * channels: output channels; for data whose channels are contiguous.
  * panels:   neighbouring output positions, many output channels at a time; for data whose rows are.
  * pixels:   neighbouring output positions. For few output channels, and for depthwise.
- * dots:     steps of the reduction; for few positions and one tap, with many input channels.
+ * dots:     steps of the reduction; for one tap, with few positions or few output channels.
  * lanes:    channels of several groups, each of which has as many in as out: one (depthwise), or 2,
  *           4, .. up to the kernels' group_width.
  */

@@ -353,7 +353,7 @@ cvl_status CVL_TYPED(cvl_reduce_lanes)(const cvl_reduce *r, const cvl_kernels *a
     job.pitch = cvl_ceil_div(job.vectors, job.n_blocks) * lanes;
     job.chunks = cut_lane_chunks(&job, job.pitch);
     const ptrdiff_t sums = cvl_scale_bytes(job.taps * r->ic, job.vectors * lanes);
-    job.splits = cvl_reduce_splits(&job.chunks, job.n_blocks,
+    job.splits = cvl_reduce_splits(job.chunks.count, job.n_blocks,
                                    cvl_scale_bytes(sums, (ptrdiff_t)sizeof(real)));
     lane_reduce_layout(&job, NULL, &job.workspace_bytes);
 

@@ -7,6 +7,9 @@
  *
  * Width phases that read alike are one product, and share what it loads: position q of a phase is
  * position q + shift of a frame that all of them are in.
+ *
+ * Where the kernel has one tap, and its inputs stand as such a line, they are read where they do: a
+ * few channels at a time, so that long streams of them are.
  */
 
 /* Width phases that are summed together, in the order of their destinations in a frame position:
@@ -23,6 +26,8 @@ typedef struct pixel_job {
     cvl_blocks blocks;
     bool stream;                 /* whether results are written past the caches */
     bool interleaved;            /* whether the channels of dst are contiguous, and not its rows */
+    bool lines;                  /* whether inputs stand as the lines that are made of them, */
+    bool in_place;               /* and are read there */
     ptrdiff_t most_phases;       /* that are summed together */
     ptrdiff_t bundle, n_bundles; /* groups of a task, and how many such bundles there are */
     ptrdiff_t steps;             /* the most steps of a reduction, over all width phases together */
@@ -81,7 +86,8 @@ static pixel_space pixel_layout(const pixel_job *job, cvl_arena *memory) {
     const ptrdiff_t taps = g->axis[0].k * g->axis[1].k * g->axis[2].k;
     const ptrdiff_t lines =
         job->interleaved ? job->bundle * g->oc * job->most_phases : job->kernels->pixel_rows;
-    const ptrdiff_t room = cvl_scale_bytes(channel_room(job->blocks.places), job->bundle * g->ic);
+    const ptrdiff_t room =
+        job->in_place ? 0 : cvl_scale_bytes(channel_room(job->blocks.places), job->bundle * g->ic);
     space.tile = cvl_take(memory, cvl_add_bytes(room, CVL_MAX_LANES), sizeof(real));
     space.out = cvl_take(memory, cvl_scale_bytes(job->line_room, lines), sizeof(real));
     space.weights = cvl_take(memory, job->bundle * job->steps * g->oc, sizeof(real));
@@ -204,6 +210,7 @@ static void store_lines(const pixel_job *job, const pixel_target *to, const real
 typedef struct pixel_source {
     const real *at;
     ptrdiff_t line;
+    bool in_place; /* where nothing beyond the positions may be read */
     const ptrdiff_t *offset;
     ptrdiff_t steps, cut;            /* a cut is whole rows of taps, if they are not too long */
     ptrdiff_t row_taps, column_taps; /* where the steps are a grid over neighbouring rows; else 0 */
@@ -228,20 +235,32 @@ static void find_grid(pixel_source *from, ptrdiff_t column_taps) {
         from->row_taps = from->column_taps = 0;
 }
 
-/* m rows of the product, phases of output channels, as one long line of positions: what it computes
- * between the end of a row and the start of the next is not kept. */
-static void sum_as_line(const pixel_job *job, const pixel_target *to, const pixel_source *from,
-                        const real *weights, const real *bias, ptrdiff_t m, real *sums) {
-    const ptrdiff_t lanes = job->kernels->lanes;
-    const ptrdiff_t vectors = ((to->rows - 1) * from->line + to->columns + lanes - 1) / lanes;
+/* `vectors` of positions from one on, for m rows of the product. */
+static void sum_vectors(const pixel_job *job, const pixel_source *from, const real *weights,
+                        const real *bias, ptrdiff_t m, ptrdiff_t position, ptrdiff_t vectors,
+                        real *sums) {
     ptrdiff_t done = 0;
     do {
         const ptrdiff_t length = least(from->steps - done, from->cut);
-        job->kernels->pixel_tile[m - 1](sums, job->line_room, weights + done, from->steps, from->at,
-                                        from->offset + done, length, vectors,
-                                        done == 0 ? bias : NULL);
+        job->kernels->pixel_tile[m - 1](sums + position, job->line_room, weights + done,
+                                        from->steps, from->at + position, from->offset + done,
+                                        length, vectors, done == 0 ? bias : NULL);
         done += length;
     } while (done < from->steps);
+}
+
+/* m rows of the product, phases of output channels, as one long line of positions: what it computes
+ * between the end of a row and the start of the next is not kept. Where nothing may be read beyond
+ * the line, its last vector begins before the others end, and sums anew what they did. */
+static void sum_as_line(const pixel_job *job, const pixel_target *to, const pixel_source *from,
+                        const real *weights, const real *bias, ptrdiff_t m, real *sums) {
+    const ptrdiff_t lanes = job->kernels->lanes;
+    const ptrdiff_t positions = (to->rows - 1) * from->line + to->columns;
+    const bool within = from->in_place && positions % lanes > 0;
+    sum_vectors(job, from, weights, bias, m, 0,
+                within ? positions / lanes : cvl_ceil_div(positions, lanes), sums);
+    if (within)
+        sum_vectors(job, from, weights, bias, m, positions - lanes, 1, sums);
 }
 
 /* One output channel row by row, a few rows at a time. */
@@ -307,6 +326,10 @@ static ptrdiff_t bring_pixels(const pixel_job *job, pixel_space *space, input_ti
     const ptrdiff_t channels = groups * g->ic;
     const real *src = (const real *)g->src + n * g->src_strides.n +
                       bundle * job->bundle * g->ic * g->src_strides.c;
+    if (job->in_place) {
+        tile_in_place(tile, src, &g->src_strides, in);
+        return g->src_strides.c;
+    }
     space->channel_size = pack_positions_together(tile, space->tile, src, &g->src_strides, channels,
                                                   in, job->kernels->copy);
     memset(space->tile + channels * space->channel_size, 0, CVL_MAX_LANES * sizeof(real));
@@ -357,8 +380,11 @@ static void pixel_task(const pixel_job *job, ptrdiff_t index, pixel_space *space
             if (target.count[k] > 0 && comb.shift[k] + target.count[k] > target.columns)
                 target.columns = comb.shift[k] + target.count[k];
         }
-        pixel_source source = {
-            .line = tile.position[1], .offset = offset, .steps = steps, .cut = whole_rows(taps)};
+        pixel_source source = {.line = tile.position[1],
+                               .in_place = job->in_place,
+                               .offset = offset,
+                               .steps = steps,
+                               .cut = job->lines ? few_streams : whole_rows(taps)};
         if (steps > 0 && rows_pay(job, &target, steps))
             find_grid(&source, taps);
         const ptrdiff_t out_line =
@@ -385,15 +411,47 @@ static void pixel_tasks(void *context, ptrdiff_t begin, ptrdiff_t end, int threa
         __sync_synchronize();
 }
 
+/* Whether the kernel has one tap, and its inputs stand as lines of destinations do. */
+static bool inputs_are_lines(const cvl_gather *g) {
+    for (int i = 0; i < CVL_AXES; i++)
+        if (g->axis[i].k != 1 || !cvl_one_tap_inside(&g->axis[i]))
+            return false;
+    return g->axis[1].out == 1 && g->axis[2].phases->in_step == 1 && g->src_strides.s[2] == 1;
+}
+
+/* What the inputs of a block may take: one channel's rows shall stay in the level-1 cache, those of
+ * many fit only the next. */
+static ptrdiff_t pixel_budget(const cvl_gather *g) {
+    return cvl_l2_bytes() / (g->ic == 1 ? 8 : 2);
+}
+
+/* Cuts into blocks whose inputs fit a cache, or, where these are read where they stand and once,
+ * whose sums do; then every block must fill a vector. */
+static cvl_status cut_pixels(pixel_job *job) {
+    const cvl_gather *g = job->g;
+    const ptrdiff_t size = (ptrdiff_t)sizeof(real), budget = pixel_budget(g);
+    const ptrdiff_t tasks_wanted = cvl_enough_tasks(g->work), repeats = g->n * g->groups;
+    job->lines = inputs_are_lines(g);
+    if (job->lines) {
+        const ptrdiff_t channels = g->oc <= job->kernels->pixel_rows ? g->oc : g->ic;
+        const cvl_status status = cvl_cut(g, cvl_pixel_map, cvl_pixel_map, channels * size, budget,
+                                          repeats, tasks_wanted, false, &job->blocks);
+        if (status != CVL_OK)
+            return status;
+        job->in_place = (g->axis[2].out - 1) % job->blocks.columns + 1 >= job->kernels->lanes;
+        if (job->in_place)
+            return CVL_OK;
+        cvl_free_blocks(&job->blocks);
+    }
+    return cvl_cut(g, cvl_pixel_map, cvl_pixel_map, g->ic * size, budget, repeats, tasks_wanted,
+                   false, &job->blocks);
+}
+
 cvl_status CVL_TYPED(cvl_gather_pixels)(const cvl_gather *g, const cvl_kernels *all_kernels) {
     const kernel_table *kernels = all_kernels->CVL_DTYPE;
     pixel_job job = {.g = g, .kernels = kernels, .stream = stream_results(g)};
     const ptrdiff_t taps = g->axis[0].k * g->axis[1].k * g->axis[2].k;
-    /* One channel's rows shall stay in the level-1 cache; those of many only fit the next. */
-    const ptrdiff_t budget = cvl_l2_bytes() / (g->ic == 1 ? 8 : 2);
-    cvl_status status =
-        cvl_cut(g, cvl_pixel_map, cvl_pixel_map, g->ic * (ptrdiff_t)sizeof(real), budget,
-                g->n * g->groups, cvl_enough_tasks(g->work), false, &job.blocks);
+    cvl_status status = cut_pixels(&job);
     if (status != CVL_OK)
         return status;
     job.steps = taps * g->ic;
@@ -409,7 +467,7 @@ cvl_status CVL_TYPED(cvl_gather_pixels)(const cvl_gather *g, const cvl_kernels *
         cvl_scale_bytes(channel_room(job.blocks.places), g->ic * (ptrdiff_t)sizeof(real));
     const ptrdiff_t areas = g->n * job.blocks.n_slabs * job.blocks.n_columns;
     const ptrdiff_t parts = job.interleaved ? cvl_enough_tasks(g->work) : 16;
-    job.bundle = least(budget / (places + 1), g->groups * areas / parts);
+    job.bundle = least(pixel_budget(g) / (places + 1), g->groups * areas / parts);
     job.bundle = job.bundle < 1 ? 1 : job.bundle > g->groups ? g->groups : job.bundle;
     job.n_bundles = (g->groups + job.bundle - 1) / job.bundle;
 

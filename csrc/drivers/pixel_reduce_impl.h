@@ -210,7 +210,7 @@ cvl_status CVL_TYPED(cvl_reduce_pixels)(const cvl_reduce *r, const cvl_kernels *
     if (job.bundle < 1)
         job.bundle = 1;
     job.n_bundles = (r->groups + job.bundle - 1) / job.bundle;
-    job.splits = cvl_reduce_splits(&job.chunks, job.n_bundles, cvl_scale_bytes(sums, size));
+    job.splits = cvl_reduce_splits(job.chunks.count, job.n_bundles, cvl_scale_bytes(sums, size));
 
     const cvl_map width = cvl_pixel_map(r->axis[2].phases, 1, job.chunks.columns);
     const ptrdiff_t line = width.length > job.chunks.columns ? width.length : job.chunks.columns;

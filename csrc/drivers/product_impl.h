@@ -4,6 +4,7 @@ enum {
     /* Steps of the reduction that are summed in registers before they are added to C: so many that
      * the visits to C cost little, so few that the rounding error of long sums stays low. */
     longest_cut = CVL_LONGEST_CUT,
+    few_streams = 16, /* as many as prefetchers of the processor follow at a time */
 };
 
 /* Steps of one cut: the reduction in even parts. */

@@ -46,7 +46,7 @@ cvl_chunk cvl_nth_chunk(const cvl_reduce *r, const cvl_chunks *chunks, ptrdiff_t
 
 /* Into how many partial results to split the chunks, so that with `base` independent parts there
  * are tasks enough, while the partial results, `bytes` each, stay small. */
-ptrdiff_t cvl_reduce_splits(const cvl_chunks *chunks, ptrdiff_t base, ptrdiff_t bytes);
+ptrdiff_t cvl_reduce_splits(ptrdiff_t chunks, ptrdiff_t base, ptrdiff_t bytes);
 
 /* What lies along the lanes of cvl_reduce_channels: the channels of x, those of dy, or those of x
  * once for every tap of a row of the kernel, whose taps must be neighbours (tap_step 1). */
@@ -57,15 +57,22 @@ typedef enum cvl_lanes_of {
 } cvl_lanes_of;
 
 /* The same result from each, but for rounding; they differ in what lies along the lanes: channels
- * of one kind, channels with one filter each, or neighbouring positions. */
+ * of one kind, channels with one filter each, or neighbouring positions: in any arrangement, or
+ * where they stand, which cvl_dots_stand tells. */
 cvl_status cvl_reduce_channels_f32(const cvl_reduce *r, const cvl_kernels *kernels,
                                    cvl_lanes_of lanes);
 cvl_status cvl_reduce_channels_f64(const cvl_reduce *r, const cvl_kernels *kernels,
                                    cvl_lanes_of lanes);
+cvl_status cvl_reduce_dots_f32(const cvl_reduce *r, const cvl_kernels *kernels);
+cvl_status cvl_reduce_dots_f64(const cvl_reduce *r, const cvl_kernels *kernels);
 cvl_status cvl_reduce_lanes_f32(const cvl_reduce *r, const cvl_kernels *kernels);
 cvl_status cvl_reduce_lanes_f64(const cvl_reduce *r, const cvl_kernels *kernels);
 cvl_status cvl_reduce_pixels_f32(const cvl_reduce *r, const cvl_kernels *kernels);
 cvl_status cvl_reduce_pixels_f64(const cvl_reduce *r, const cvl_kernels *kernels);
+
+/* Whether the kernel has one tap, and its positions stand as lines of at least `lanes`, in x as in
+ * dy. */
+bool cvl_dots_stand(const cvl_reduce *r, ptrdiff_t lanes);
 
 /* Whether cvl_reduce_lanes has room for the problem in its tiles: windows far apart are the
  * others'. */

@@ -180,7 +180,7 @@ CVL_DECLARE_KERNELS(double, f64)
  * dots: lanes are neighbouring steps of the reduction.
  *
  *     C[i][j] = init[i] + sum over k < length of a[i*a_row + k] * b[j*b_row + k],
- *               i < rows, j < columns,
+ *               i < rows, j < columns, length >= L,
  *
  * is stored at c[i*c_row + j*c_column]; init NULL is zero. Each element is summed in the same order
  * whatever the rows and columns beside it.

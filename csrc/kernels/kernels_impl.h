@@ -1303,34 +1303,44 @@ static void copy_past(real *dst, ptrdiff_t dst_row, ptrdiff_t dst_column, const 
 
 /* ---- dots ----------------------------------------------------------------------------------- */
 
-#define DOT_ROWS 4
-#if CVL_REGISTERS >= 32
-#define DOT_COLUMNS 4
-#else
-#define DOT_COLUMNS 2
-#endif
+enum {
+    dot_rows = 4,
+    dot_sums = CVL_REGISTERS / 2, /* of a tile, in registers */
+};
+
+/* One step of m x n sums: L of the reduction, or the last few, the others having been summed. */
+static inline CVL_INLINE void dot_step(const int m, const int n, vec *sum, const real *a,
+                                       ptrdiff_t a_row, const real *b, ptrdiff_t b_row,
+                                       const mask *kept) {
+    vec av[dot_rows];
+    CVL_UNROLL for (int i = 0; i < m; i++) {
+        av[i] = load_once(a + i * a_row);
+        if (kept)
+            av[i] = keep(av[i], *kept);
+    }
+    CVL_UNROLL for (int j = 0; j < n; j++) {
+        vec bv = load_once(b + j * b_row);
+        if (kept)
+            bv = keep(bv, *kept);
+        CVL_UNROLL for (int i = 0; i < m; i++) sum[i * n + j] += av[i] * bv;
+    }
+}
 
 static inline CVL_INLINE void dot_tile(const int m, const int n, real *c, ptrdiff_t c_row,
                                        ptrdiff_t c_column, const real *init, const real *a,
                                        ptrdiff_t a_row, const real *b, ptrdiff_t b_row,
                                        ptrdiff_t length) {
-    enum { rounds = (DOT_ROWS * DOT_COLUMNS * CVL_REAL_BYTES - 1) / CVL_VECTOR_BYTES + 1 };
+    enum { rounds = (dot_sums * CVL_REAL_BYTES - 1) / CVL_VECTOR_BYTES + 1 };
     vec total[rounds] = {{0}};
     for (ptrdiff_t k = 0, end; k < length; k = end) {
         vec sum[rounds * L] = {{0}};
         end = k + CVL_LONGEST_CUT * L < length ? k + CVL_LONGEST_CUT * L : length;
-        for (; k + L <= end; k += L) {
-            vec bv[DOT_COLUMNS];
-            CVL_UNROLL for (int j = 0; j < n; j++) bv[j] = load(b + j * b_row + k);
-            CVL_UNROLL for (int i = 0; i < m; i++) {
-                const vec av = load_once(a + i * a_row + k);
-                CVL_UNROLL for (int j = 0; j < n; j++) sum[i * n + j] += av * bv[j];
-            }
+        for (; k + L <= end; k += L)
+            dot_step(m, n, sum, a + k, a_row, b + k, b_row, NULL);
+        if (k < end) {
+            const mask kept = ~first_lanes(L - (end - k));
+            dot_step(m, n, sum, a + end - L, a_row, b + end - L, b_row, &kept);
         }
-        if (k < end)
-            CVL_UNROLL for (int i = 0; i < m; i++)
-                CVL_UNROLL for (int j = 0; j < n; j++) sum[i * n + j] +=
-                    load_first(a + i * a_row + k, end - k) * load_first(b + j * b_row + k, end - k);
         CVL_UNROLL for (int r = 0; r * L < m * n; r++) total[r] += sums_of_lanes(sum + r * L);
     }
     real sums[rounds * CVL_VECTOR_BYTES / sizeof(real)];
@@ -1340,32 +1350,48 @@ static inline CVL_INLINE void dot_tile(const int m, const int n, real *c, ptrdif
             c[i * c_row + j * c_column] = (init ? init[i] : 0) + sums[i * n + j];
 }
 
+/* m rows: a few columns at a time, the last of which may be some of those before them once more,
+ * or, where all are fewer, two and one. */
+#define DOT_ROWS(m)                                                                                \
+    static void dots_##m(real *c, ptrdiff_t c_row, ptrdiff_t c_column, const real *init,           \
+                         const real *a, ptrdiff_t a_row, const real *b, ptrdiff_t b_row,           \
+                         ptrdiff_t columns, ptrdiff_t length) {                                    \
+        enum { most = m <= 2 ? 4 : dot_sums / 4 };                                                 \
+        for (ptrdiff_t j = 0, n; j < columns; j += n) {                                            \
+            n = columns >= most ? most : columns - j >= 2 ? 2 : 1;                                 \
+            if (j + n > columns)                                                                   \
+                j = columns - n;                                                                   \
+            real *const to = c + j * c_column;                                                     \
+            const real *const from = b + j * b_row;                                                \
+            if (n == most)                                                                         \
+                dot_tile(m, most, to, c_row, c_column, init, a, a_row, from, b_row, length);       \
+            else if (n == 2)                                                                       \
+                dot_tile(m, 2, to, c_row, c_column, init, a, a_row, from, b_row, length);          \
+            else                                                                                   \
+                dot_tile(m, 1, to, c_row, c_column, init, a, a_row, from, b_row, length);          \
+        }                                                                                          \
+    }
+DOT_ROWS(1)
+DOT_ROWS(2)
+DOT_ROWS(3)
+DOT_ROWS(4)
+
 static void dots(real *c, ptrdiff_t c_row, ptrdiff_t c_column, const real *init, const real *a,
                  ptrdiff_t a_row, ptrdiff_t rows, const real *b, ptrdiff_t b_row, ptrdiff_t columns,
                  ptrdiff_t length) {
-#define DOT_TILE(m, n)                                                                             \
-    dot_tile(m, n, c + i * c_row + j * c_column, c_row, c_column, init ? init + i : NULL,          \
-             a + i * a_row, a_row, b + j * b_row, b_row, length)
-    for (ptrdiff_t i = 0, m; i < rows; i += m) {
-        m = rows - i >= DOT_ROWS ? DOT_ROWS : 1;
-        for (ptrdiff_t j = 0, n; j < columns; j += n) {
-            n = columns - j >= DOT_COLUMNS ? DOT_COLUMNS : columns - j >= 2 ? 2 : 1;
-            if (m == 1 && n == 1)
-                DOT_TILE(1, 1);
-            else if (m == 1 && n == 2)
-                DOT_TILE(1, 2);
-            else if (n == 1)
-                DOT_TILE(DOT_ROWS, 1);
-            else if (n == 2)
-                DOT_TILE(DOT_ROWS, 2);
-#if DOT_COLUMNS > 2
-            else if (m == 1)
-                DOT_TILE(1, DOT_COLUMNS);
-            else
-                DOT_TILE(DOT_ROWS, DOT_COLUMNS);
-#endif
+#define DOT_TILE(m)                                                                                \
+    case m:                                                                                        \
+        dots_##m(c + i * c_row, c_row, c_column, init ? init + i : NULL, a + i * a_row, a_row, b,  \
+                 b_row, columns, length);                                                          \
+        break;
+    for (ptrdiff_t i = 0; i < rows; i += dot_rows)
+        switch (rows - i < dot_rows ? rows - i : dot_rows) {
+            DOT_TILE(1)
+            DOT_TILE(2)
+            DOT_TILE(3)
+            DOT_TILE(4)
+        default: break;
         }
-    }
 #undef DOT_TILE
 }
 

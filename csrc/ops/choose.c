@@ -144,13 +144,16 @@ static bool gather_pixels(const cvl_gather *g, const gather_counts *n, ptrdiff_t
 }
 
 /* Whether the reduction lies along the lanes: over many channels of one tap, whose weights meet few
- * positions. */
+ * positions where they stand, or whose inputs meet few output channels. */
 static bool gather_dots(const cvl_gather *g, ptrdiff_t lanes) {
     const double few_positions = 32;
+    const ptrdiff_t few_channels = 4, most_channels = 8; /* of steps enough */
+    const ptrdiff_t steps = g->ic / lanes, enough_steps = g->oc <= few_channels ? 2 : 16;
     for (int i = 0; i < CVL_AXES; i++)
         if (g->axis[i].k != 1 || !cvl_one_tap_inside(&g->axis[i]))
             return false;
-    return cvl_positions(g) <= few_positions && g->w_ic == 1 && g->ic >= 4 * lanes;
+    return (g->w_ic == 1 && steps >= 4 && cvl_positions(g) <= few_positions) ||
+           (g->src_strides.c == 1 && g->oc <= most_channels && steps >= enough_steps);
 }
 
 static gather_fn *choose_gather(cvl_dtype dtype, const cvl_gather *g, const gather_counts *n,
@@ -190,6 +193,7 @@ typedef enum reduce_way {
     BY_DY = CVL_LANES_OF_DY,
     BY_TAPS = CVL_LANES_OF_TAPS,
     BY_PIXELS,
+    BY_DOTS,
     REDUCE_WAYS
 } reduce_way;
 
@@ -214,6 +218,7 @@ static bool stands(const cvl_data_strides *strides, ptrdiff_t channels, double r
 static reduce_way choose_reduce(const cvl_reduce *r, ptrdiff_t lanes) {
     const double moved = 0.2, copied = 0.5, scattered = 2;
     const double of_pixels = 1.6, of_filter = 1; /* of each tap: they are loaded; and besides */
+    const double of_dots = 1.2, read = 0.05;
     const double run = 24;    /* of a row, moved by itself: as many as the stride */
     const double apart = 1.1; /* a product to every tap, not one of them all */
     const cvl_phase *const width = r->axis[2].phases;
@@ -241,12 +246,14 @@ static reduce_way choose_reduce(const cvl_reduce *r, ptrdiff_t lanes) {
                       (x_rows && dy_rows ? moved : 2 * moved) * (sources + oc) +
                       run * (double)r->axis[1].in / (double)r->axis[1].out *
                           (double)width->in_step / (double)width->count;
+    cost[BY_DOTS] = of_dots * ic * oc / (double)lanes + read * (ic + oc);
 
     /* Taps along the lanes are neighbours in a tile, and its places no wider than a panel. */
     const bool taps_fit = columns > 1 && width->tap_step == 1 && r->ic <= CVL_MAX_VECTORS * lanes;
     reduce_way best = BY_X;
     for (reduce_way way = BY_DY; way < REDUCE_WAYS; way++)
-        if (cost[way] < cost[best] && (way != BY_TAPS || taps_fit))
+        if (cost[way] < cost[best] && (way != BY_TAPS || taps_fit) &&
+            (way != BY_DOTS || cvl_dots_stand(r, lanes)))
             best = way;
     return best;
 }
@@ -268,6 +275,8 @@ static cvl_status run_reduce(cvl_dtype dtype, const cvl_reduce *r) {
     const reduce_way way = choose_reduce(r, lanes);
     if (way == BY_PIXELS)
         return (dtype == CVL_F32 ? cvl_reduce_pixels_f32 : cvl_reduce_pixels_f64)(r, kernels);
+    if (way == BY_DOTS)
+        return (dtype == CVL_F32 ? cvl_reduce_dots_f32 : cvl_reduce_dots_f64)(r, kernels);
     return (dtype == CVL_F32 ? cvl_reduce_channels_f32
                              : cvl_reduce_channels_f64)(r, kernels, (cvl_lanes_of)way);
 }

@@ -443,7 +443,8 @@ static void CVL_NAME(check_copy)(const CVL_NAME(table) *table, const char *isa, 
 static void CVL_NAME(check_dots)(const CVL_NAME(table) *table, const char *isa, source *s) {
     /* More than one cut is longer than most lengths that are drawn. */
     const ptrdiff_t most = draw(s, 0, 9) ? 5 * table->lanes : 260 * table->lanes;
-    const ptrdiff_t length = draw(s, 0, most), rows = draw(s, 0, 9), columns = draw(s, 0, 9);
+    const ptrdiff_t length = draw(s, table->lanes, most), rows = draw(s, 0, 9);
+    const ptrdiff_t columns = draw(s, 0, 9);
     const ptrdiff_t a_row = draw_stride(s, draw(s, 0, length)), b_row = draw(s, -80, 80);
     const ptrdiff_t c_column = draw_stride(s, 1);
     const ptrdiff_t c_row = draw_stride(s, columns * (c_column < 0 ? -c_column : c_column) + 1);
