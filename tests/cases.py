@@ -368,6 +368,15 @@ LARGE = [
     Case("large", 3, 40, (23, 4000), (3, 2), stride=(2, 7)),
 ]
 
+# Patches: windows that do not overlap, or hardly, of many taps each; one that reads more than a chunk
+# of positions should.
+PATCHES = [
+    Case("patch", 3, 40, (64, 67), (16, 16), n=2, stride=16),
+    Case("patch", 2, 17, (60, 150), (9, 8), stride=(8, 7), padding=(3, 2)),
+    Case("patch", 1, 24, (700,), (20,), stride=9, padding=4, dilation=2),
+    Case("patch", 3, 64, (224, 224), (32, 32), n=2, stride=32),
+]
+
 # Few positions: weights are most of what is read. Kernels that cover their input, whose taps are as
 # good as channels; images that stand side by side; more images than a tile has columns.
 FEW = [
@@ -419,7 +428,7 @@ def _unique(cases: Iterable[Case]) -> list[Case]:
 
 
 CONVOLUTIONS = _unique(
-    [*LESSONS, *_alone(False), *_pairs(False), *_boundaries(False), *LARGE, *FEW, *NARROW]
+    [*LESSONS, *_alone(False), *_pairs(False), *_boundaries(False), *LARGE, *PATCHES, *FEW, *NARROW]
 )
 TRANSPOSED = _unique(
     [
@@ -427,7 +436,7 @@ TRANSPOSED = _unique(
         *_alone(True),
         *_pairs(True),
         *_boundaries(True),
-        *(case.reversed() for case in LARGE + FEW + NARROW),
+        *(case.reversed() for case in LARGE + PATCHES + FEW + NARROW),
     ]
 )
 CASES = CONVOLUTIONS + TRANSPOSED

@@ -662,22 +662,47 @@ static cvl_chunks chunks_within(const reduce_job *job, ptrdiff_t budget) {
                           x_rows);
 }
 
-/* Cuts the positions into chunks: smaller ones for the sake of threads, where tasks are few. Where
- * the operands of not even the least fit, the blocks are cut again. */
+static ptrdiff_t chunk_size(const cvl_chunks *chunks) {
+    return chunks->images * chunks->rows * chunks->columns;
+}
+
+/* Whether the positions of a chunk are too few to repay a visit to all sums. */
+static bool too_few_positions(const cvl_chunks *chunks) {
+    return chunk_size(chunks) < least_positions && chunks->count > 1;
+}
+
+/* Cuts the positions into chunks: smaller ones for the sake of threads, where tasks are few, or, if
+ * those are too small, blocks into more. Where the operands of not even the least chunks fit, the
+ * blocks are cut again; in the end chunks are larger than they should be. */
 static void cut_chunks(reduce_job *job) {
-    enum { few_tasks = 8 };
-    const ptrdiff_t least_rows = 4 * line_channels;
-    for (;;) {
-        job->chunks = chunks_within(job, block_bytes());
-        if (job->r->groups * job->n_wide * job->n_narrow * job->chunks.count < few_tasks)
-            job->chunks = chunks_within(job, cvl_l2_bytes() / 2);
-        job->positions = job->chunks.images * job->chunks.rows * job->chunks.columns;
-        if (job->bundle > 1 || job->most_rows <= least_rows || job->positions >= least_positions ||
-            job->chunks.count == job->chunks.n_images)
+    enum { few_tasks = 8, most_bytes = 4 << 20 };
+    const ptrdiff_t least_rows = 4 * line_channels, lanes = job->kernels->lanes;
+    for (ptrdiff_t budget = block_bytes();;) {
+        job->chunks = chunks_within(job, budget);
+        if (job->bundle > 1 || !too_few_positions(&job->chunks) || budget >= most_bytes)
             break;
-        job->n_narrow *= 2;
-        job->most_rows = (job->narrow + job->n_narrow - 1) / job->n_narrow;
+        if (job->most_rows > least_rows) {
+            if (job->chunks.count == job->chunks.n_images)
+                break;
+            job->n_narrow *= 2;
+            job->most_rows = (job->narrow + job->n_narrow - 1) / job->n_narrow;
+        } else {
+            budget *= 2;
+        }
     }
+    const ptrdiff_t blocks = job->r->groups * job->n_narrow;
+    if (blocks * job->n_wide * job->chunks.count < few_tasks) {
+        const cvl_chunks smaller = chunks_within(job, cvl_l2_bytes() / 2);
+        if (!too_few_positions(&smaller))
+            job->chunks = smaller;
+        else
+            while (blocks * job->n_wide * job->chunks.count < few_tasks &&
+                   2 * job->n_wide * job->strip <= job->wide) {
+                job->n_wide *= 2;
+                job->most_wide = cvl_ceil_div(job->vectors, job->n_wide) * lanes;
+            }
+    }
+    job->positions = chunk_size(&job->chunks);
     job->partial_count =
         cvl_scale_bytes(cvl_scale_bytes(job->taps, job->most_rows), job->most_wide);
 }

@@ -98,6 +98,33 @@ static pixel_space pixel_layout(const pixel_job *job, cvl_arena *memory) {
     return space;
 }
 
+/* Whether each phase of a comb has one tap, whose weight stands behind that of the phase before. */
+static bool weights_adjoin(const cvl_gather *g, const cvl_slab *slab, const phase_comb *comb) {
+    const ptrdiff_t *order = g->axis[2].tap_order;
+    bool adjoin = slab->depth->taps * slab->height->taps * comb->base->taps == 1 && g->w_k[2] == 1;
+    for (ptrdiff_t k = 0; k < comb->n && adjoin; k++)
+        adjoin = order[comb->phase[k]->tap_first] == order[comb->phase[0]->tap_first] + k;
+    return adjoin;
+}
+
+/* The weights of phase k of a comb, or, where they adjoin, of all phases with the first; `taps` of
+ * them are listed. */
+static void pack_phase(const pixel_job *job, const pixel_space *space, const phase_comb *comb,
+                       ptrdiff_t k, bool adjoin, ptrdiff_t taps, const real *w, real *rows) {
+    const cvl_gather *g = job->g;
+    const ptrdiff_t steps = g->ic * taps;
+    if (adjoin) {
+        if (k == 0)
+            job->kernels->copy(rows, steps, 1, w + space->tap_weight[0], 1, g->w_ic, comb->n,
+                               g->ic);
+        return;
+    }
+    real *row = rows + k * steps;
+    for (ptrdiff_t i = 0; i < g->ic; i++, w += g->w_ic)
+        for (ptrdiff_t t = 0; t < taps; t++)
+            *row++ = w[space->tap_weight[t]];
+}
+
 /* Where each step of the reduction reads, and its weights for a bundle of groups, one comb after
  * another: offset[step], weights[group][output channel][phase][step]. */
 static void bring_pixel_weights(const pixel_job *job, pixel_space *space, ptrdiff_t bundle,
@@ -112,6 +139,7 @@ static void bring_pixel_weights(const pixel_job *job, pixel_space *space, ptrdif
     ptrdiff_t *b = space->offset;
     for (ptrdiff_t p = 0, next; p < g->axis[2].n_phases; p = next) {
         const phase_comb comb = next_comb(job, &g->axis[2].phases[p]);
+        const bool adjoin = weights_adjoin(g, slab, &comb);
         ptrdiff_t steps = 0;
         next = p + comb.n;
         for (ptrdiff_t k = 0; k < comb.n; k++) {
@@ -123,12 +151,10 @@ static void bring_pixel_weights(const pixel_job *job, pixel_space *space, ptrdif
                     b[i * taps + t] = i * channel_size + space->tap_offset[t];
             for (ptrdiff_t o = 0; o < channels; o++) {
                 const ptrdiff_t channel = first + o;
-                const real *w =
-                    (const real *)g->w + channel / g->oc * g->w_group + channel % g->oc * g->w_oc;
-                real *row = a + (o * comb.n + k) * steps;
-                for (ptrdiff_t i = 0; i < g->ic; i++, w += g->w_ic)
-                    for (ptrdiff_t t = 0; t < taps; t++)
-                        *row++ = w[space->tap_weight[t]];
+                pack_phase(job, space, &comb, k, adjoin, taps,
+                           (const real *)g->w + channel / g->oc * g->w_group +
+                               channel % g->oc * g->w_oc,
+                           a + o * comb.n * steps);
             }
         }
         a += channels * comb.n * steps;

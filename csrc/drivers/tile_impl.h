@@ -163,6 +163,43 @@ static ptrdiff_t channel_room(ptrdiff_t places) {
     return cvl_scale_bytes((places / line + (places % line != 0)) | 1, line);
 }
 
+/* Places [first, last) of all runs of a row, which lie inside the source in each: none, unless they
+ * are packed as a transposition. It pays for many runs that read neighbours in turn. */
+static void places_together(const input_tile *tile, ptrdiff_t in, ptrdiff_t src_step,
+                            ptrdiff_t *first, ptrdiff_t *last) {
+    enum { many_runs = 8 };
+    const cvl_map *width = &tile->map[2];
+    ptrdiff_t other;
+    *first = *last = 0;
+    if (src_step != 1 || width->run_step != 1 || width->runs < many_runs || width->step <= 4)
+        return;
+    cvl_inside(width, 0, tile->shift[2], in, first, &other);
+    cvl_inside(width, width->runs - 1, tile->shift[2], in, &other, last);
+}
+
+/* One run of a row of a tile with the positions together, and what it is packed from: some
+ * channels, `size` elements apart. */
+typedef struct position_row {
+    real *to;
+    ptrdiff_t size;
+    const real *from; /* the place that the source would have at 0 */
+    ptrdiff_t channel, step;
+    ptrdiff_t channels;
+    copy_kernel *copy;
+} position_row;
+
+static void clear_places(const position_row *row, ptrdiff_t first, ptrdiff_t last) {
+    for (ptrdiff_t c = 0; c < row->channels && first < last; c++)
+        for (ptrdiff_t i = first; i < last; i++)
+            row->to[c * row->size + i] = 0;
+}
+
+static void pack_places(const position_row *row, ptrdiff_t first, ptrdiff_t last) {
+    if (first < last)
+        row->copy(row->to + first, row->size, 1, row->from + first * row->step, row->channel,
+                  last - first > 1 ? row->step : 0, row->channels, last - first);
+}
+
 /* Packs with the positions together: tile[channel][depth][width run][height][width], so that a step
  * along the width, or to the next row, is the same for all taps. Returns the step from channel to
  * channel. */
@@ -182,29 +219,40 @@ static ptrdiff_t pack_positions_together(input_tile *tile, real *to, const real 
     tile->run_step[0] = map[0].length * plane;
     tile->position[0] = plane;
 
+    const ptrdiff_t src_step = strides->s[2];
+    ptrdiff_t first, last;
+    places_together(tile, in[2], src_step, &first, &last);
     for (ptrdiff_t d = 0; d < map[0].runs * map[0].length; d++) {
         const ptrdiff_t id = cvl_map_source(&map[0], d) + tile->shift[0];
         for (ptrdiff_t r = 0; r < map[2].runs; r++) {
             ptrdiff_t begin, end;
             cvl_inside(&map[2], r, tile->shift[2], in[2], &begin, &end);
-            const ptrdiff_t iw =
-                map[2].first + r * map[2].run_step + begin * map[2].step + tile->shift[2];
+            const ptrdiff_t iw = map[2].first + r * map[2].run_step + tile->shift[2];
             for (ptrdiff_t h = 0; h < lines; h++) {
                 const ptrdiff_t ih = cvl_map_source(&map[1], h) + tile->shift[1];
                 const bool outside = id < 0 || id >= in[0] || ih < 0 || ih >= in[1];
-                const ptrdiff_t first = outside ? line : begin, last = outside ? line : end;
-                real *row = to + d * plane + (r * lines + h) * line;
-                for (ptrdiff_t c = 0; c < channels; c++) {
-                    for (ptrdiff_t i = 0; i < first; i++)
-                        row[c * size + i] = 0;
-                    for (ptrdiff_t i = last; i < line; i++)
-                        row[c * size + i] = 0;
+                const position_row row = {.to = to + d * plane + (r * lines + h) * line,
+                                          .size = size,
+                                          .from = src + id * strides->s[0] + ih * strides->s[1] +
+                                                  iw * src_step,
+                                          .channel = strides->c,
+                                          .step = map[2].step * src_step,
+                                          .channels = channels,
+                                          .copy = copy};
+                clear_places(&row, 0, outside ? line : begin);
+                clear_places(&row, outside ? line : end, line);
+                if (outside)
+                    continue;
+                if (first >= last) {
+                    pack_places(&row, begin, end);
+                    continue;
                 }
-                if (first < last)
-                    copy(row + first, size, 1,
-                         src + id * strides->s[0] + ih * strides->s[1] + iw * strides->s[2],
-                         strides->c, last - first > 1 ? map[2].step * strides->s[2] : 0, channels,
+                for (ptrdiff_t c = 0; c < channels && r == 0; c++)
+                    copy(row.to + c * size + first, lines * line, 1,
+                         row.from + c * strides->c + first * row.step, 1, row.step, map[2].runs,
                          last - first);
+                pack_places(&row, begin, first);
+                pack_places(&row, last, end);
             }
         }
     }

@@ -1036,7 +1036,7 @@ static inline CVL_INLINE void transpose_few_columns(const int parts, real *dst, 
     }
 }
 
-/* At most L/parts rows. */
+/* At most L/parts rows, and less than L. */
 static inline CVL_INLINE void transpose_few_rows(const int parts, real *dst, ptrdiff_t dst_row,
                                                  const real *src, ptrdiff_t src_row,
                                                  ptrdiff_t rows, ptrdiff_t columns) {
@@ -1081,9 +1081,11 @@ static bool transpose_parts(real *dst, ptrdiff_t dst_row, const real *src, ptrdi
             return true;
         }
     }
-    if (rows <= 1 || row_parts == 1 || columns < L)
+    if (rows <= 1 || rows >= L || columns < L)
         return false;
-    if (row_parts == 2)
+    if (row_parts == 1)
+        transpose_few_rows(1, dst, dst_row, src, src_row, rows, columns);
+    else if (row_parts == 2)
         transpose_few_rows(2, dst, dst_row, src, src_row, rows, columns);
     else
         transpose_few_rows(4, dst, dst_row, src, src_row, rows, columns);
