@@ -119,9 +119,12 @@ static channel_task nth_channel_task(const channel_job *job, ptrdiff_t index) {
 
 /* Whether a task's inputs are read where they stand: their channels must do so together, and no
  * step between two inputs be much longer than the source itself. Few channels of many are packed
- * even so: then the taps of a row follow one another and are summed as one. */
+ * even so, fewer if they are whole cache lines of near positions: then the taps of a row follow one
+ * another and are summed as one. */
 static bool inputs_in_place(const cvl_gather *g, const input_tile *tile, const ptrdiff_t in[]) {
-    enum { few_channels = 32 };
+    enum { few = 32, few_lines = 16, near_bytes = 1024, size = (int)sizeof(real) };
+    const bool lines = g->ic % line_channels == 0 && g->src_strides.s[2] <= near_bytes / size;
+    const ptrdiff_t few_channels = lines ? few_lines : few;
     if (g->src_strides.c != 1 && g->ic != 1)
         return false;
     if (g->ic < few_channels && g->axis[2].k > 1 && g->src_strides.s[2] != g->ic)

@@ -22,10 +22,9 @@
  */
 
 enum {
-    line_channels = 64 / sizeof(real), /* narrow channels of a piece: one cache line */
-    chunk_positions = 512,             /* of a chunk, about: four or eight cuts */
-    least_positions = 128,             /* that repay a visit to all sums */
-    sum_parts = 4,                     /* of a block, in which partial results are added */
+    chunk_positions = 512, /* of a chunk, about: four or eight cuts */
+    least_positions = 128, /* that repay a visit to all sums */
+    sum_parts = 4,         /* of a block, in which partial results are added */
 };
 
 typedef struct reduce_job {
@@ -138,7 +137,7 @@ static const real *chunk_dy(const cvl_reduce *r, const cvl_chunk *chunk, ptrdiff
            chunk->depth * s->s[0] + chunk->row * s->s[1] + chunk->column * s->s[2];
 }
 
-/* Narrow channels of a piece. Where all fit one, they stand close: so do the rows of the product
+/* Narrow channels of a piece: a cache line. Where all fit one, they stand close: so do the rows of the product
  * that are taps side by side. */
 static ptrdiff_t piece_channels(const reduce_job *job) {
     return least(line_channels, job->most_rows);

@@ -1,6 +1,8 @@
 /* Tiles of a source: packed into a workspace with their padding, or read where they stand.
  * Included by drivers_impl.h. */
 
+enum { line_channels = 64 / sizeof(real) }; /* of a cache line */
+
 /* The places of a tile, axis by axis. The inputs of (position q, tap j) lie at
  * base + sum over axes of q*position[axis] + run*run_step[axis] + index*index_step[axis], where
  * cvl_tap_place gives j's run and index. */
@@ -159,7 +161,7 @@ static void pack_channels_together(input_tile *tile, real *to, const channel_pie
  * lines, so that the channels of one position do not all fall into the same few sets of the
  * cache. */
 static ptrdiff_t channel_room(ptrdiff_t places) {
-    const ptrdiff_t line = 64 / (ptrdiff_t)sizeof(real);
+    const ptrdiff_t line = line_channels;
     return cvl_scale_bytes((places / line + (places % line != 0)) | 1, line);
 }
 
