@@ -84,8 +84,9 @@ static pixel_space pixel_layout(const pixel_job *job, cvl_arena *memory) {
     const cvl_gather *g = job->g;
     pixel_space space = {.bundle = -1, .held_bundle = -1};
     const ptrdiff_t taps = g->axis[0].k * g->axis[1].k * g->axis[2].k;
+    const ptrdiff_t rows = g->oc * job->most_phases;
     const ptrdiff_t lines =
-        job->interleaved ? job->bundle * g->oc * job->most_phases : job->kernels->pixel_rows;
+        job->interleaved ? job->bundle * rows : least(rows, job->kernels->pixel_rows);
     const ptrdiff_t room =
         job->in_place ? 0 : cvl_scale_bytes(channel_room(job->blocks.places), job->bundle * g->ic);
     space.tile = cvl_take(memory, cvl_add_bytes(room, CVL_MAX_LANES), sizeof(real));

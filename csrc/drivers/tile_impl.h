@@ -181,25 +181,39 @@ static void places_together(const input_tile *tile, ptrdiff_t in, ptrdiff_t src_
 
 /* One run of a row of a tile with the positions together, and what it is packed from: some
  * channels, `size` elements apart. */
-typedef struct position_row {
+typedef struct position_run {
     real *to;
-    ptrdiff_t size;
-    const real *from; /* the place that the source would have at 0 */
-    ptrdiff_t channel, step;
-    ptrdiff_t channels;
+    ptrdiff_t size, channels;
+    const real *from;        /* the first place of the source's row, */
+    ptrdiff_t place, step;   /* of which the run has every step-th from this one on */
+    ptrdiff_t channel, next; /* strides of the source, from channel to channel and place to place */
     copy_kernel *copy;
-} position_row;
+} position_run;
 
-static void clear_places(const position_row *row, ptrdiff_t first, ptrdiff_t last) {
-    for (ptrdiff_t c = 0; c < row->channels && first < last; c++)
-        for (ptrdiff_t i = first; i < last; i++)
-            row->to[c * row->size + i] = 0;
+static const real *place_of_run(const position_run *run, ptrdiff_t i) {
+    return run->from + (run->place + i * run->step) * run->next;
 }
 
-static void pack_places(const position_row *row, ptrdiff_t first, ptrdiff_t last) {
+static void clear_places(const position_run *run, ptrdiff_t first, ptrdiff_t last) {
+    for (ptrdiff_t c = 0; c < run->channels && first < last; c++)
+        for (ptrdiff_t i = first; i < last; i++)
+            run->to[c * run->size + i] = 0;
+}
+
+static void pack_places(const position_run *run, ptrdiff_t first, ptrdiff_t last) {
     if (first < last)
-        row->copy(row->to + first, row->size, 1, row->from + first * row->step, row->channel,
-                  last - first > 1 ? row->step : 0, row->channels, last - first);
+        run->copy(run->to + first, run->size, 1, place_of_run(run, first), run->channel,
+                  last - first > 1 ? run->step * run->next : 0, run->channels, last - first);
+}
+
+/* The same for this run and those behind it, `apart` from one to the next, which begin each a place
+ * further. */
+static void pack_runs(const position_run *run, ptrdiff_t first, ptrdiff_t last, ptrdiff_t runs,
+                      ptrdiff_t apart) {
+    for (ptrdiff_t c = 0; c < run->channels; c++)
+        run->copy(run->to + c * run->size + first, apart, 1,
+                  place_of_run(run, first) + c * run->channel, run->next, run->step * run->next,
+                  runs, last - first);
 }
 
 /* Packs with the positions together: tile[channel][depth][width run][height][width], so that a step
@@ -221,40 +235,37 @@ static ptrdiff_t pack_positions_together(input_tile *tile, real *to, const real 
     tile->run_step[0] = map[0].length * plane;
     tile->position[0] = plane;
 
-    const ptrdiff_t src_step = strides->s[2];
+    position_run run = {.size = size,
+                        .channels = channels,
+                        .step = map[2].step,
+                        .channel = strides->c,
+                        .next = strides->s[2],
+                        .copy = copy};
     ptrdiff_t first, last;
-    places_together(tile, in[2], src_step, &first, &last);
+    places_together(tile, in[2], strides->s[2], &first, &last);
     for (ptrdiff_t d = 0; d < map[0].runs * map[0].length; d++) {
         const ptrdiff_t id = cvl_map_source(&map[0], d) + tile->shift[0];
         for (ptrdiff_t r = 0; r < map[2].runs; r++) {
             ptrdiff_t begin, end;
             cvl_inside(&map[2], r, tile->shift[2], in[2], &begin, &end);
-            const ptrdiff_t iw = map[2].first + r * map[2].run_step + tile->shift[2];
+            run.place = map[2].first + r * map[2].run_step + tile->shift[2];
             for (ptrdiff_t h = 0; h < lines; h++) {
                 const ptrdiff_t ih = cvl_map_source(&map[1], h) + tile->shift[1];
                 const bool outside = id < 0 || id >= in[0] || ih < 0 || ih >= in[1];
-                const position_row row = {.to = to + d * plane + (r * lines + h) * line,
-                                          .size = size,
-                                          .from = src + id * strides->s[0] + ih * strides->s[1] +
-                                                  iw * src_step,
-                                          .channel = strides->c,
-                                          .step = map[2].step * src_step,
-                                          .channels = channels,
-                                          .copy = copy};
-                clear_places(&row, 0, outside ? line : begin);
-                clear_places(&row, outside ? line : end, line);
+                run.to = to + d * plane + (r * lines + h) * line;
+                clear_places(&run, 0, outside ? line : begin);
+                clear_places(&run, outside ? line : end, line);
                 if (outside)
                     continue;
+                run.from = src + id * strides->s[0] + ih * strides->s[1];
                 if (first >= last) {
-                    pack_places(&row, begin, end);
+                    pack_places(&run, begin, end);
                     continue;
                 }
-                for (ptrdiff_t c = 0; c < channels && r == 0; c++)
-                    copy(row.to + c * size + first, lines * line, 1,
-                         row.from + c * strides->c + first * row.step, 1, row.step, map[2].runs,
-                         last - first);
-                pack_places(&row, begin, first);
-                pack_places(&row, last, end);
+                if (r == 0)
+                    pack_runs(&run, first, last, map[2].runs, lines * line);
+                pack_places(&run, begin, first);
+                pack_places(&run, last, end);
             }
         }
     }
