@@ -368,8 +368,8 @@ LARGE = [
     Case("large", 3, 40, (23, 4000), (3, 2), stride=(2, 7)),
 ]
 
-# Patches: windows that do not overlap, or hardly, of many taps each; one that reads more than a chunk
-# of positions should.
+# Patches: windows that do not overlap, or hardly, of many taps each; one that reads more than a
+# chunk of positions should.
 PATCHES = [
     Case("patch", 3, 40, (64, 67), (16, 16), n=2, stride=16),
     Case("patch", 2, 17, (60, 150), (9, 8), stride=(8, 7), padding=(3, 2)),
