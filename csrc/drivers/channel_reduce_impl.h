@@ -137,8 +137,8 @@ static const real *chunk_dy(const cvl_reduce *r, const cvl_chunk *chunk, ptrdiff
            chunk->depth * s->s[0] + chunk->row * s->s[1] + chunk->column * s->s[2];
 }
 
-/* Narrow channels of a piece: a cache line. Where all fit one, they stand close: so do the rows of the product
- * that are taps side by side. */
+/* Narrow channels of a piece: a cache line. Where all fit one, they stand close: so do the rows of
+ * the product that are taps side by side. */
 static ptrdiff_t piece_channels(const reduce_job *job) {
     return least(line_channels, job->most_rows);
 }
