@@ -106,6 +106,14 @@ static inline bool cvl_one_tap_inside(const cvl_gather_axis *a) {
     return last - first == p->count;
 }
 
+/* The same for all axes: one tap in all, and nothing beyond the source. */
+static inline bool cvl_one_tap(const cvl_gather_axis axis[CVL_AXES]) {
+    bool one = true;
+    for (int i = 0; i < CVL_AXES; i++)
+        one = one && cvl_one_tap_inside(&axis[i]);
+    return one;
+}
+
 /* The place of tap j of a phase at position 0, given as its run and the index in it. */
 void cvl_tap_place(const cvl_map *map, const cvl_phase *phase, ptrdiff_t j, ptrdiff_t *run,
                    ptrdiff_t *index);

@@ -122,8 +122,8 @@ static channel_task nth_channel_task(const channel_job *job, ptrdiff_t index) {
  * even so, fewer if they are whole cache lines of near positions: then the taps of a row follow one
  * another and are summed as one. */
 static bool inputs_in_place(const cvl_gather *g, const input_tile *tile, const ptrdiff_t in[]) {
-    enum { few = 32, few_lines = 16, near_bytes = 1024, size = (int)sizeof(real) };
-    const bool lines = g->ic % line_channels == 0 && g->src_strides.s[2] <= near_bytes / size;
+    enum { few = 32, few_lines = 16 };
+    const bool lines = g->ic % line_channels == 0 && positions_are_near(&g->src_strides);
     const ptrdiff_t few_channels = lines ? few_lines : few;
     if (g->src_strides.c != 1 && g->ic != 1)
         return false;

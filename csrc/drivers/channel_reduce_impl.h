@@ -147,13 +147,13 @@ static ptrdiff_t piece_channels(const reduce_job *job) {
  * tile reads in few cache lines: it pays for many tiles, and where positions stand far apart. Wide
  * channels must fill their vectors, and for many tiles each vector lie in one cache line. */
 static bool pieces_in_place(const reduce_job *job, bool of_x) {
-    enum { near_bytes = 1024, few_tiles = 6 };
+    enum { few_tiles = 6 };
     const cvl_data_strides *s = of_x ? &job->r->x_strides : &job->r->dy_strides;
     const bool wide = of_x == job->lanes_of_x;
     if (s->c != 1 || (wide && job->lane_taps > 1))
         return false;
     if (!wide)
-        return s->s[2] <= near_bytes / (ptrdiff_t)sizeof(real);
+        return positions_are_near(s);
     const bool few = job->most_rows * job->taps <= few_tiles * CVL_MAX_ROWS;
     return job->wide % job->kernels->lanes == 0 &&
            (few || (s->s[2] == job->strip && begins_line(of_x ? job->r->x : job->r->dy)));
@@ -670,37 +670,47 @@ static bool too_few_positions(const cvl_chunks *chunks) {
     return chunk_size(chunks) < least_positions && chunks->count > 1;
 }
 
-/* Cuts the positions into chunks: smaller ones for the sake of threads, where tasks are few, or, if
- * those are too small, blocks into more. Where the operands of not even the least chunks fit, the
- * blocks are cut again; in the end chunks are larger than they should be. */
-static void cut_chunks(reduce_job *job) {
-    enum { few_tasks = 8, most_bytes = 4 << 20 };
-    const ptrdiff_t least_rows = 4 * line_channels, lanes = job->kernels->lanes;
+/* Cuts the positions into chunks. Where the operands of not even the least fit, the blocks are cut
+ * again; in the end chunks are larger than they should be. */
+static void fit_chunks(reduce_job *job) {
+    enum { most_bytes = 4 << 20 };
+    const ptrdiff_t least_rows = 4 * line_channels;
     for (ptrdiff_t budget = block_bytes();;) {
         job->chunks = chunks_within(job, budget);
         if (job->bundle > 1 || !too_few_positions(&job->chunks) || budget >= most_bytes)
-            break;
-        if (job->most_rows > least_rows) {
-            if (job->chunks.count == job->chunks.n_images)
-                break;
-            job->n_narrow *= 2;
-            job->most_rows = (job->narrow + job->n_narrow - 1) / job->n_narrow;
-        } else {
+            return;
+        if (job->most_rows <= least_rows) {
             budget *= 2;
+            continue;
         }
+        if (job->chunks.count == job->chunks.n_images)
+            return;
+        job->n_narrow *= 2;
+        job->most_rows = cvl_ceil_div(job->narrow, job->n_narrow);
     }
+}
+
+/* Makes more tasks of a few, for the sake of threads: by smaller chunks or, if those are too small,
+ * more blocks. */
+static void share_out(reduce_job *job) {
+    enum { few_tasks = 8 };
     const ptrdiff_t blocks = job->r->groups * job->n_narrow;
-    if (blocks * job->n_wide * job->chunks.count < few_tasks) {
-        const cvl_chunks smaller = chunks_within(job, cvl_l2_bytes() / 2);
-        if (!too_few_positions(&smaller))
-            job->chunks = smaller;
-        else
-            while (blocks * job->n_wide * job->chunks.count < few_tasks &&
-                   2 * job->n_wide * job->strip <= job->wide) {
-                job->n_wide *= 2;
-                job->most_wide = cvl_ceil_div(job->vectors, job->n_wide) * lanes;
-            }
+    if (blocks * job->n_wide * job->chunks.count >= few_tasks)
+        return;
+    const cvl_chunks smaller = chunks_within(job, cvl_l2_bytes() / 2);
+    if (!too_few_positions(&smaller)) {
+        job->chunks = smaller;
+        return;
     }
+    while (blocks * job->n_wide * job->chunks.count < few_tasks &&
+           2 * job->n_wide * job->strip <= job->wide)
+        job->n_wide *= 2;
+    job->most_wide = cvl_ceil_div(job->vectors, job->n_wide) * job->kernels->lanes;
+}
+
+static void cut_chunks(reduce_job *job) {
+    fit_chunks(job);
+    share_out(job);
     job->positions = chunk_size(&job->chunks);
     job->partial_count =
         cvl_scale_bytes(cvl_scale_bytes(job->taps, job->most_rows), job->most_wide);
@@ -721,10 +731,7 @@ static ptrdiff_t groups_of_task(const reduce_job *job) {
 /* Whether one product makes each sum, all positions at once, and dw has it where whole vectors
  * may be stored. */
 static bool sums_in_dw(const reduce_job *job) {
-    bool inside = true;
-    for (int i = 0; i < CVL_AXES; i++)
-        inside = inside && cvl_one_tap_inside(&job->r->axis[i]);
-    return inside && job->chunks.count == 1 && job->bundle == 1 &&
+    return cvl_one_tap(job->r->axis) && job->chunks.count == 1 && job->bundle == 1 &&
            job->wide % job->kernels->lanes == 0 && lane_step(job) == 1;
 }
 

@@ -83,10 +83,7 @@ ptrdiff_t cvl_reduce_splits(ptrdiff_t chunks, ptrdiff_t base, ptrdiff_t bytes) {
 }
 
 bool cvl_dots_stand(const cvl_reduce *r, ptrdiff_t lanes) {
-    for (int i = 0; i < CVL_AXES; i++)
-        if (!cvl_one_tap_inside(&r->axis[i]))
-            return false;
     const cvl_gather_axis *width = &r->axis[2];
-    return r->axis[1].out == 1 && width->out >= lanes && width->phases->in_step == 1 &&
-           r->x_strides.s[2] == 1 && r->dy_strides.s[2] == 1;
+    return cvl_one_tap(r->axis) && r->axis[1].out == 1 && width->out >= lanes &&
+           width->phases->in_step == 1 && r->x_strides.s[2] == 1 && r->dy_strides.s[2] == 1;
 }

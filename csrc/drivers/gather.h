@@ -32,6 +32,12 @@ static inline double cvl_positions(const cvl_gather *g) {
     return positions;
 }
 
+/* Whether the kernel has one tap, which never meets padding. */
+static inline bool cvl_pointwise(const cvl_gather *g) {
+    const cvl_gather_axis *axis = g->axis;
+    return axis[0].k == 1 && axis[1].k == 1 && axis[2].k == 1 && cvl_one_tap(axis);
+}
+
 /* The same result from each, but for rounding; they differ in what lies along the lanes.
  *
  * channels: output channels; for data whose channels are contiguous.

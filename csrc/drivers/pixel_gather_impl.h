@@ -237,7 +237,6 @@ static void store_lines(const pixel_job *job, const pixel_target *to, const real
 typedef struct pixel_source {
     const real *at;
     ptrdiff_t line;
-    bool in_place; /* where nothing beyond the positions may be read */
     const ptrdiff_t *offset;
     ptrdiff_t steps, cut;            /* a cut is whole rows of taps, if they are not too long */
     ptrdiff_t row_taps, column_taps; /* where the steps are a grid over neighbouring rows; else 0 */
@@ -277,13 +276,14 @@ static void sum_vectors(const pixel_job *job, const pixel_source *from, const re
 }
 
 /* m rows of the product, phases of output channels, as one long line of positions: what it computes
- * between the end of a row and the start of the next is not kept. Where nothing may be read beyond
- * the line, its last vector begins before the others end, and sums anew what they did. */
+ * between the end of a row and the start of the next is not kept. Of inputs in place nothing may be
+ * read beyond the line: its last vector begins before the others end, and sums anew what they
+ * did. */
 static void sum_as_line(const pixel_job *job, const pixel_target *to, const pixel_source *from,
                         const real *weights, const real *bias, ptrdiff_t m, real *sums) {
     const ptrdiff_t lanes = job->kernels->lanes;
     const ptrdiff_t positions = (to->rows - 1) * from->line + to->columns;
-    const bool within = from->in_place && positions % lanes > 0;
+    const bool within = job->in_place && positions % lanes > 0;
     sum_vectors(job, from, weights, bias, m, 0,
                 within ? positions / lanes : cvl_ceil_div(positions, lanes), sums);
     if (within)
@@ -408,7 +408,6 @@ static void pixel_task(const pixel_job *job, ptrdiff_t index, pixel_space *space
                 target.columns = comb.shift[k] + target.count[k];
         }
         pixel_source source = {.line = tile.position[1],
-                               .in_place = job->in_place,
                                .offset = offset,
                                .steps = steps,
                                .cut = job->lines ? few_streams : whole_rows(taps)};
@@ -440,10 +439,8 @@ static void pixel_tasks(void *context, ptrdiff_t begin, ptrdiff_t end, int threa
 
 /* Whether the kernel has one tap, and its inputs stand as lines of destinations do. */
 static bool inputs_are_lines(const cvl_gather *g) {
-    for (int i = 0; i < CVL_AXES; i++)
-        if (g->axis[i].k != 1 || !cvl_one_tap_inside(&g->axis[i]))
-            return false;
-    return g->axis[1].out == 1 && g->axis[2].phases->in_step == 1 && g->src_strides.s[2] == 1;
+    return cvl_pointwise(g) && g->axis[1].out == 1 && g->axis[2].phases->in_step == 1 &&
+           g->src_strides.s[2] == 1;
 }
 
 /* What the inputs of a block may take: one channel's rows shall stay in the level-1 cache, those of

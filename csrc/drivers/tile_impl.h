@@ -3,6 +3,13 @@
 
 enum { line_channels = 64 / sizeof(real) }; /* of a cache line */
 
+/* Whether neighbouring positions do not stand so far apart that those which a product reads fall
+ * into few sets of the level-1 cache. */
+static bool positions_are_near(const cvl_data_strides *strides) {
+    enum { near_bytes = 1024 };
+    return strides->s[2] <= near_bytes / (ptrdiff_t)sizeof(real);
+}
+
 /* The places of a tile, axis by axis. The inputs of (position q, tap j) lie at
  * base + sum over axes of q*position[axis] + run*run_step[axis] + index*index_step[axis], where
  * cvl_tap_place gives j's run and index. */

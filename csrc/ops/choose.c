@@ -149,11 +149,10 @@ static bool gather_dots(const cvl_gather *g, ptrdiff_t lanes) {
     const double few_positions = 32;
     const ptrdiff_t few_channels = 4, most_channels = 8; /* of steps enough */
     const ptrdiff_t steps = g->ic / lanes, enough_steps = g->oc <= few_channels ? 2 : 16;
-    for (int i = 0; i < CVL_AXES; i++)
-        if (g->axis[i].k != 1 || !cvl_one_tap_inside(&g->axis[i]))
-            return false;
-    return (g->w_ic == 1 && steps >= 4 && cvl_positions(g) <= few_positions) ||
-           (g->src_strides.c == 1 && g->oc <= most_channels && steps >= enough_steps);
+    const bool weights_meet_few = g->w_ic == 1 && steps >= 4 && cvl_positions(g) <= few_positions;
+    const bool inputs_meet_few =
+        g->src_strides.c == 1 && g->oc <= most_channels && steps >= enough_steps;
+    return (weights_meet_few || inputs_meet_few) && cvl_pointwise(g);
 }
 
 static gather_fn *choose_gather(cvl_dtype dtype, const cvl_gather *g, const gather_counts *n,
