@@ -421,6 +421,31 @@ NARROW = [
     Case("narrow", 48, 48, (11, 12), (1, 1), n=2, groups=6),
 ]
 
+# Channels enough for Winograd's filtering, with every instruction set that has it: a vector of them
+# and little more, several blocks, several lots of blocks; last tiles that are cut; kernels in parts,
+# by length and by stride; phases that read other taps, and fewer; windows apart; lines that are cut;
+# taps of the depth, and of one axis alone.
+FILTERED = [
+    Case("filtered", 17, 19, (13, 14), (3, 3), n=2, padding=1),
+    Case("filtered", 33, 70, (9, 12), (3, 3), n=3, padding=1),
+    Case("filtered", 64, 150, (14, 15), (3, 3), n=2),
+    Case("filtered", 300, 280, (8, 9), (3, 3), padding=1),
+    Case("filtered", 128, 128, (10, 11), (3, 3), groups=2, padding=1),
+    Case("filtered", 40, 48, (12, 13), (5, 5), padding=2),
+    Case("filtered", 32, 32, (16, 17), (7, 7), padding=3),
+    Case("filtered", 48, 64, (17, 18), (3, 3), n=2, stride=2, padding=1),
+    Case("filtered", 48, 40, (16, 15), (4, 4), n=2, stride=2, padding=1),
+    Case("filtered", 32, 64, (23, 24), (5, 3), stride=(3, 2), padding=2),
+    Case("filtered", 64, 64, (19, 20), (3, 3), dilation=3, padding=3),
+    Case("filtered", 64, 64, (21, 22), (3, 3), stride=2, dilation=2, padding=2),
+    Case("filtered", 32, 40, (3, 700), (3, 3), padding=1),
+    Case("filtered", 64, 64, (12, 13), (2, 2), n=2),
+    Case("filtered", 64, 64, (12, 13), (3, 1), padding=(1, 0)),
+    Case("filtered", 64, 64, (300,), (3,)),
+    Case("filtered", 64, 48, (200,), (11,), dilation=2, padding=10),
+    Case("filtered", 32, 40, (5, 9, 10), (3, 3, 3), padding=1),
+]
+
 
 def _unique(cases: Iterable[Case]) -> list[Case]:
     """Keep the valid ones, each once, in a fixed order."""
@@ -428,7 +453,17 @@ def _unique(cases: Iterable[Case]) -> list[Case]:
 
 
 CONVOLUTIONS = _unique(
-    [*LESSONS, *_alone(False), *_pairs(False), *_boundaries(False), *LARGE, *PATCHES, *FEW, *NARROW]
+    [
+        *LESSONS,
+        *_alone(False),
+        *_pairs(False),
+        *_boundaries(False),
+        *LARGE,
+        *PATCHES,
+        *FEW,
+        *NARROW,
+        *FILTERED,
+    ]
 )
 TRANSPOSED = _unique(
     [
@@ -436,7 +471,7 @@ TRANSPOSED = _unique(
         *_alone(True),
         *_pairs(True),
         *_boundaries(True),
-        *(case.reversed() for case in LARGE + PATCHES + FEW + NARROW),
+        *(case.reversed() for case in LARGE + PATCHES + FEW + NARROW + FILTERED),
     ]
 )
 CASES = CONVOLUTIONS + TRANSPOSED

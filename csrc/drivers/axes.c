@@ -84,6 +84,16 @@ static cvl_phase *reserve_phases(cvl_gather_axis *axis, ptrdiff_t *capacity, ptr
     return axis->phases + axis->n_phases;
 }
 
+cvl_phase cvl_dense_phase(const cvl_phase *p, ptrdiff_t n, ptrdiff_t part) {
+    cvl_phase dense = *p;
+    dense.out_first += part * p->out_step;
+    dense.out_step *= n;
+    dense.count = cvl_ceil_div(p->count - part, n);
+    dense.in_first += part * p->in_step;
+    dense.in_step *= n;
+    return dense;
+}
+
 cvl_status cvl_split_axis(cvl_gather_axis *axis) {
     ptrdiff_t parts = 0, capacity = axis->n_phases;
     for (ptrdiff_t i = 0; i < axis->n_phases; i++)
@@ -97,15 +107,8 @@ cvl_status cvl_split_axis(cvl_gather_axis *axis) {
     for (ptrdiff_t i = 0; i < whole; i++) {
         const cvl_phase *from = &axis->phases[i];
         const ptrdiff_t n = dense_parts(from);
-        for (ptrdiff_t part = 0; part < n; part++) {
-            cvl_phase *p = &axis->phases[axis->n_phases++];
-            *p = *from;
-            p->out_first += part * from->out_step;
-            p->out_step *= n;
-            p->count = cvl_ceil_div(from->count - part, n);
-            p->in_first += part * from->in_step;
-            p->in_step *= n;
-        }
+        for (ptrdiff_t part = 0; part < n; part++)
+            axis->phases[axis->n_phases++] = cvl_dense_phase(from, n, part);
     }
     memmove(axis->phases, axis->phases + whole, (size_t)parts * sizeof *axis->phases);
     axis->n_phases = parts;

@@ -37,6 +37,9 @@ typedef struct cvl_gather_axis {
 cvl_status cvl_forward_axis(const cvl_axis *a, cvl_gather_axis *axis);
 cvl_status cvl_grad_input_axis(const cvl_axis *a, cvl_gather_axis *axis);
 
+/* Every n-th position of a phase, from position `part` on. */
+cvl_phase cvl_dense_phase(const cvl_phase *p, ptrdiff_t n, ptrdiff_t part);
+
 /* Splits phases whose taps are further apart than their positions until they are dense, so that
  * neighbouring positions share inputs. */
 cvl_status cvl_split_axis(cvl_gather_axis *axis);

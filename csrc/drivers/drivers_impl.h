@@ -9,6 +9,7 @@
 #include "drivers/gather.h"
 #include "drivers/reduce.h"
 #include "drivers/small.h"
+#include "drivers/winograd.h"
 #include "kernels/kernels.h"
 #include "support/memory.h"
 #include "support/threads.h"
@@ -45,8 +46,13 @@ static void add_partials(real *partial, ptrdiff_t splits, ptrdiff_t apart, ptrdi
 #include "drivers/pixel_gather_impl.h"
 #include "drivers/small_gather_impl.h"
 
+#include "drivers/winograd_impl.h"
+
+#include "drivers/winograd_gather_impl.h"
+
 #include "drivers/channel_reduce_impl.h"
 #include "drivers/dot_reduce_impl.h"
 #include "drivers/lane_reduce_impl.h"
 #include "drivers/pixel_reduce_impl.h"
 #include "drivers/small_reduce_impl.h"
+#include "drivers/winograd_reduce_impl.h"

@@ -58,6 +58,16 @@ cvl_status cvl_gather_dots_f64(const cvl_gather *g, const cvl_kernels *kernels);
 cvl_status cvl_gather_lanes_f32(const cvl_gather *g, const cvl_kernels *kernels);
 cvl_status cvl_gather_lanes_f64(const cvl_gather *g, const cvl_kernels *kernels);
 
+/* The same by Winograd's minimal filtering, output channels along the lanes: for at least a vector
+ * of channels, and axes that cvl_find_winograd takes. Says whether all results are finite; those
+ * that are not may not be what the formula gives. */
+cvl_status cvl_gather_winograd_f32(const cvl_gather *g, const cvl_kernels *kernels, bool *finite);
+cvl_status cvl_gather_winograd_f64(const cvl_gather *g, const cvl_kernels *kernels, bool *finite);
+
+/* Results of g that are not finite become those of `again`, whose channels stand together. */
+void cvl_take_unusual_f32(const cvl_gather *g, const cvl_gather *again);
+void cvl_take_unusual_f64(const cvl_gather *g, const cvl_gather *again);
+
 /* Whether cvl_gather_lanes has room for the problem in its tile: windows far apart are the
  * others'. */
 bool cvl_lanes_fit_f32(const cvl_gather *g, const cvl_kernels *kernels);

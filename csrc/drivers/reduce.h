@@ -70,6 +70,17 @@ cvl_status cvl_reduce_lanes_f64(const cvl_reduce *r, const cvl_kernels *kernels)
 cvl_status cvl_reduce_pixels_f32(const cvl_reduce *r, const cvl_kernels *kernels);
 cvl_status cvl_reduce_pixels_f64(const cvl_reduce *r, const cvl_kernels *kernels);
 
+/* The same by Winograd's minimal filtering, channels of dy along the lanes: for at least a vector of
+ * channels of both, all taps of the kernel, and axes that cvl_find_winograd takes. Says whether all
+ * results are finite; those that are not may not be what the formula gives. */
+cvl_status cvl_reduce_winograd_f32(const cvl_reduce *r, const cvl_kernels *kernels, bool *finite);
+cvl_status cvl_reduce_winograd_f64(const cvl_reduce *r, const cvl_kernels *kernels, bool *finite);
+
+/* Weights of r that are not finite become those of `again`, whose taps stand together, and those of
+ * an output channel. */
+void cvl_take_unusual_weights_f32(const cvl_reduce *r, const cvl_reduce *again);
+void cvl_take_unusual_weights_f64(const cvl_reduce *r, const cvl_reduce *again);
+
 /* Whether the kernel has one tap, and its positions stand as lines of at least `lanes`, in x as in
  * dy. */
 bool cvl_dots_stand(const cvl_reduce *r, ptrdiff_t lanes);

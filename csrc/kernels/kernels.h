@@ -14,12 +14,13 @@
 #include <stddef.h>
 
 enum {
-    CVL_MAX_ROWS = 8,    /* the most rows any tile has, */
-    CVL_MAX_TALL = 16,   /* but for the tall tile */
-    CVL_MAX_VECTORS = 4, /* the most vectors any product tile has */
-    CVL_MAX_LANES = 16,  /* the most lanes any vector has */
-    CVL_ROW_TILE = 4,    /* output rows that a row tile holds at once */
-    CVL_MAX_RUN = 7,     /* the most taps of a run of a lane tile */
+    CVL_MAX_ROWS = 8,      /* the most rows any tile has, */
+    CVL_MAX_TALL = 16,     /* but for the tall tile */
+    CVL_MAX_VECTORS = 4,   /* the most vectors any product tile has */
+    CVL_MAX_LANES = 16,    /* the most lanes any vector has */
+    CVL_ROW_TILE = 4,      /* output rows that a row tile holds at once */
+    CVL_MAX_RUN = 7,       /* the most taps of a run of a lane tile */
+    CVL_WINOGRAD_TAPS = 3, /* the most taps along an axis that it is for */
 };
 
 /* One run of a product tile's reduction: `length` steps from offset a of A and row b of B on. After
@@ -83,6 +84,25 @@ typedef struct cvl_places {
     typedef void cvl_dots_##suffix(real *c, ptrdiff_t c_row, ptrdiff_t c_column, const real *init, \
                                    const real *a, ptrdiff_t a_row, ptrdiff_t rows, const real *b,  \
                                    ptrdiff_t b_row, ptrdiff_t columns, ptrdiff_t length);          \
+    typedef void cvl_winograd_inputs_##suffix(real *to, ptrdiff_t to_point, ptrdiff_t to_tile,     \
+                                              const real *x, ptrdiff_t x_row, ptrdiff_t x_column,  \
+                                              ptrdiff_t tiles, ptrdiff_t channels);                \
+    typedef void cvl_winograd_weights_##suffix(real *to, ptrdiff_t to_point, const real *w,        \
+                                               ptrdiff_t w_row, ptrdiff_t w_column,                \
+                                               ptrdiff_t channels);                                \
+    typedef bool cvl_winograd_taps_##suffix(real *w, ptrdiff_t w_row, ptrdiff_t w_column,          \
+                                            ptrdiff_t rows, ptrdiff_t columns, const real *from,   \
+                                            ptrdiff_t from_point, ptrdiff_t channels);             \
+    typedef bool cvl_winograd_outputs_##suffix(                                                    \
+        real *y, ptrdiff_t y_row, ptrdiff_t y_column, ptrdiff_t rows, ptrdiff_t columns,           \
+        const real *from, ptrdiff_t from_point, ptrdiff_t from_tile, const real *init,             \
+        ptrdiff_t tiles, ptrdiff_t channels, bool stream);                                         \
+    typedef struct cvl_winograd_##suffix {                                                         \
+        cvl_winograd_inputs_##suffix *inputs, *gradients;                                          \
+        cvl_winograd_weights_##suffix *weights;                                                    \
+        cvl_winograd_outputs_##suffix *outputs;                                                    \
+        cvl_winograd_taps_##suffix *taps;                                                          \
+    } cvl_winograd_##suffix;                                                                       \
     typedef void cvl_copy_##suffix(real *dst, ptrdiff_t dst_row, ptrdiff_t dst_column,             \
                                    const real *src, ptrdiff_t src_row, ptrdiff_t src_column,       \
                                    ptrdiff_t rows, ptrdiff_t columns);                             \
@@ -105,6 +125,7 @@ typedef struct cvl_places {
         cvl_tap_sums_##suffix *tap_sums;                                                           \
         cvl_lane_sums_##suffix *lane_sums, *group_sums;                                            \
         cvl_dots_##suffix *dots;                                                                   \
+        cvl_winograd_##suffix winograd[CVL_WINOGRAD_TAPS][CVL_WINOGRAD_TAPS];                      \
         cvl_copy_##suffix *copy;                                                                   \
         cvl_copy_##suffix *copy_past;                                                              \
         cvl_gather_rows_##suffix *gather_rows;                                                     \
@@ -185,6 +206,25 @@ CVL_DECLARE_KERNELS(double, f64)
  * is stored at c[i*c_row + j*c_column]; init NULL is zero. Each element is summed in the same order
  * whatever the rows and columns beside it.
  *
+ * winograd[h - 1][w - 1]: the transforms of Winograd's minimal filtering for filters of h x w taps. A
+ * tile is cvl_winograd_outputs of h by those of w outputs; it takes cvl_winograd_points of h by those
+ * of w products, one to each point. An output takes part only of inputs that its own taps meet.
+ * Lanes are channels, at least L of them; the last vector overlaps its neighbour.
+ *
+ * inputs:    of `tiles` tiles, the first at x and each next a tile's outputs further along the row,
+ *            to to[point*to_point + tile*to_tile + i].
+ * weights:   of one filter, to to[point*to_point + i].
+ * outputs:   from sums of products, at from[point*from_point + tile*from_tile + i]; the first rows x
+ *            columns of every tile, plus init[i], to y[r*y_row + s*y_column + i]. Returns whether
+ *            all of them are finite. `stream` is product_tile's.
+ * gradients: of outputs, as inputs does with inputs.
+ * taps:      the gradient of one filter from sums of products of inputs and gradients, at
+ *            from[point*from_point + i], to w[r*w_row + s*w_column + i]; the first rows x columns.
+ *            Returns whether all of them are finite.
+ *
+ * Only instruction sets that fuse multiplication and addition have them: where products are rounded
+ * by themselves they err too much.
+ *
  * copy: dst[r*dst_row + s*dst_column] = src[r*src_row + s*src_column]. Fast where both have a unit
  * stride: as row copies where it is the same axis, as a transposition where it is not; and where
  * columns are gathered from, or scattered to, every other element. What lies between the columns of
@@ -202,6 +242,15 @@ typedef struct cvl_kernels {
     const cvl_kernels_f32 *f32;
     const cvl_kernels_f64 *f64;
 } cvl_kernels;
+
+/* Of a filter of so many taps along one axis: the outputs of a tile, and the products they take. */
+static inline ptrdiff_t cvl_winograd_outputs(ptrdiff_t taps) {
+    return taps > 1 ? 2 : 1;
+}
+
+static inline ptrdiff_t cvl_winograd_points(ptrdiff_t taps) {
+    return taps + cvl_winograd_outputs(taps) - 1;
+}
 
 /* The table in use. */
 const cvl_kernels *cvl_kernels_in_use(void);

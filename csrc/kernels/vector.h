@@ -9,6 +9,11 @@ typedef real_bits mask __attribute__((vector_size(CVL_VECTOR_BYTES)));
 
 #define L ((ptrdiff_t)(CVL_VECTOR_BYTES / sizeof(real)))
 
+/* Whether a product is added without being rounded first. */
+#if defined(__FMA__) || defined(__aarch64__)
+#define CVL_FUSES
+#endif
+
 static inline vec load(const real *p) {
     return *(const unaligned_vec *)p;
 }

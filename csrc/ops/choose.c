@@ -3,7 +3,9 @@
 #include <math.h>
 
 #include "drivers/small.h"
+#include "ops/winograd_cost.h"
 #include "support/denormals.h"
+#include "support/memory.h"
 
 typedef cvl_status gather_fn(const cvl_gather *g, const cvl_kernels *kernels);
 
@@ -168,6 +170,55 @@ static gather_fn *choose_gather(cvl_dtype dtype, const cvl_gather *g, const gath
     return (gather_pixels(g, n, lanes) ? by_pixels : by_channels)[dtype];
 }
 
+/* The same of the ways that add up the formula's products. */
+static double formula_cost(const cvl_gather *g, const gather_counts *n, ptrdiff_t lanes) {
+    const double weight = 10, moved = 8;
+    double weights = (double)g->ic * (double)g->oc;
+    for (int i = 0; i < CVL_AXES; i++)
+        weights *= (double)g->axis[i].k;
+    const double elements = weight * weights / cvl_positions(g) +
+                            (g->dst_strides.s[2] == 1 ? moved * (double)g->oc : 0);
+    return n->inside * (double)g->ic * ceil((double)g->oc / (double)lanes) +
+           elements / (double)lanes;
+}
+
+static cvl_status run_by_formula(cvl_dtype dtype, const cvl_gather *g, const gather_counts *counts,
+                                 const cvl_kernels *kernels, ptrdiff_t lanes) {
+    const bool together = g->src_strides.c == 1 && g->dst_strides.c == 1;
+    gather_fn *const gather = choose_gather(dtype, g, counts, kernels, lanes, together);
+    /* All but the channels driver bring the rows of a tile together, with what lies between
+     * them. */
+    const cvl_status status = gather == by_channels[dtype] ? CVL_OK : cvl_split_axis(&g->axis[1]);
+    return status == CVL_OK ? gather(g, kernels) : status;
+}
+
+static void *alloc_reals(cvl_dtype dtype, ptrdiff_t count) {
+    return cvl_alloc(
+        (size_t)cvl_part_bytes(count, dtype == CVL_F32 ? sizeof(float) : sizeof(double)));
+}
+
+/* Computes again, by the formula, those results of Winograd's filtering that are not finite: there
+ * infinity may have met itself, or a sum have been too large midway. */
+static cvl_status mend_gather(cvl_dtype dtype, const cvl_gather *g, const gather_counts *counts,
+                              const cvl_kernels *kernels, ptrdiff_t lanes) {
+    cvl_gather again = *g;
+    ptrdiff_t step = g->groups * g->oc;
+    again.dst_strides.c = 1;
+    for (int i = CVL_AXES - 1; i >= 0; i--) {
+        again.dst_strides.s[i] = step;
+        step *= g->axis[i].out;
+    }
+    again.dst_strides.n = step;
+    again.dst = alloc_reals(dtype, g->n * step);
+    cvl_status status = CVL_NO_MEMORY;
+    if (again.dst)
+        status = run_by_formula(dtype, &again, counts, kernels, lanes);
+    if (status == CVL_OK)
+        (dtype == CVL_F32 ? cvl_take_unusual_f32 : cvl_take_unusual_f64)(g, &again);
+    cvl_free(again.dst);
+    return status;
+}
+
 static cvl_status run_gather(cvl_dtype dtype, cvl_gather *g) {
     const cvl_kernels *kernels = cvl_kernels_in_use();
     const ptrdiff_t lanes = dtype == CVL_F32 ? kernels->f32->lanes : kernels->f64->lanes;
@@ -179,11 +230,14 @@ static cvl_status run_gather(cvl_dtype dtype, cvl_gather *g) {
     const gather_counts counts = count_gather(g);
     if (counts.inside == 0) /* padding alone: every sum is of nothing */
         g->ic = 0;
-    gather_fn *const gather = choose_gather(dtype, g, &counts, kernels, lanes, together);
-    /* All but the channels driver bring the rows of a tile together, with what lies between
-     * them. */
-    const cvl_status status = gather == by_channels[dtype] ? CVL_OK : cvl_split_axis(&g->axis[1]);
-    return status == CVL_OK ? gather(g, kernels) : status;
+    const double depths = count_taps(&g->axis[0]).inside;
+    if (cvl_winograd_gather_cost(dtype, g, depths, counts.sources, kernels) >=
+        formula_cost(g, &counts, lanes))
+        return run_by_formula(dtype, g, &counts, kernels, lanes);
+    bool finite = true;
+    const cvl_status status =
+        (dtype == CVL_F32 ? cvl_gather_winograd_f32 : cvl_gather_winograd_f64)(g, kernels, &finite);
+    return status != CVL_OK || finite ? status : mend_gather(dtype, g, &counts, kernels, lanes);
 }
 
 /* Ways of a weight gradient, in the order in which they are preferred where they cost the same. */
@@ -214,7 +268,7 @@ static bool stands(const cvl_data_strides *strides, ptrdiff_t channels, double r
 /* Estimates every way per position of dy, in the time of one vector's multiply-add: the steps of
  * its products; what is moved to lie along the lanes; copies of rows of positions, one for every
  * tap of a row; and the weights that are stored one by one, or transposed. */
-static reduce_way choose_reduce(const cvl_reduce *r, ptrdiff_t lanes) {
+static reduce_way choose_reduce(const cvl_reduce *r, ptrdiff_t lanes, double *least_cost) {
     const double moved = 0.2, copied = 0.5, scattered = 2;
     const double of_pixels = 1.6, of_filter = 1; /* of each tap: they are loaded; and besides */
     const double of_dots = 1.2, read = 0.05;
@@ -254,7 +308,39 @@ static reduce_way choose_reduce(const cvl_reduce *r, ptrdiff_t lanes) {
         if (cost[way] < cost[best] && (way != BY_TAPS || taps_fit) &&
             (way != BY_DOTS || cvl_dots_stand(r, lanes)))
             best = way;
+    *least_cost = cost[best];
     return best;
+}
+
+static cvl_status reduce_by_formula(cvl_dtype dtype, const cvl_reduce *r, reduce_way way,
+                                    const cvl_kernels *kernels) {
+    if (way == BY_PIXELS)
+        return (dtype == CVL_F32 ? cvl_reduce_pixels_f32 : cvl_reduce_pixels_f64)(r, kernels);
+    if (way == BY_DOTS)
+        return (dtype == CVL_F32 ? cvl_reduce_dots_f32 : cvl_reduce_dots_f64)(r, kernels);
+    return (dtype == CVL_F32 ? cvl_reduce_channels_f32
+                             : cvl_reduce_channels_f64)(r, kernels, (cvl_lanes_of)way);
+}
+
+/* As mend_gather. */
+static cvl_status mend_reduce(cvl_dtype dtype, const cvl_reduce *r, reduce_way way,
+                              const cvl_kernels *kernels) {
+    cvl_reduce again = *r;
+    ptrdiff_t step = 1;
+    for (int i = CVL_AXES - 1; i >= 0; i--) {
+        again.dw_strides.k[i] = step;
+        step *= r->axis[i].k;
+    }
+    again.dw_strides.ic = step;
+    again.dw_strides.oc = r->ic * step;
+    again.dw = alloc_reals(dtype, r->groups * r->oc * again.dw_strides.oc);
+    cvl_status status = CVL_NO_MEMORY;
+    if (again.dw)
+        status = reduce_by_formula(dtype, &again, way, kernels);
+    if (status == CVL_OK)
+        (dtype == CVL_F32 ? cvl_take_unusual_weights_f32 : cvl_take_unusual_weights_f64)(r, &again);
+    cvl_free(again.dw);
+    return status;
 }
 
 static cvl_status run_reduce(cvl_dtype dtype, const cvl_reduce *r) {
@@ -271,13 +357,17 @@ static cvl_status run_reduce(cvl_dtype dtype, const cvl_reduce *r) {
                       lanes) &&
         (dtype == CVL_F32 ? cvl_reduce_lanes_fit_f32 : cvl_reduce_lanes_fit_f64)(r, kernels))
         return (dtype == CVL_F32 ? cvl_reduce_lanes_f32 : cvl_reduce_lanes_f64)(r, kernels);
-    const reduce_way way = choose_reduce(r, lanes);
-    if (way == BY_PIXELS)
-        return (dtype == CVL_F32 ? cvl_reduce_pixels_f32 : cvl_reduce_pixels_f64)(r, kernels);
-    if (way == BY_DOTS)
-        return (dtype == CVL_F32 ? cvl_reduce_dots_f32 : cvl_reduce_dots_f64)(r, kernels);
-    return (dtype == CVL_F32 ? cvl_reduce_channels_f32
-                             : cvl_reduce_channels_f64)(r, kernels, (cvl_lanes_of)way);
+    double cost, sources = 1;
+    for (int i = 0; i < CVL_AXES; i++)
+        sources *= (double)r->axis[i].in / (double)r->axis[i].out;
+    const reduce_way way = choose_reduce(r, lanes, &cost);
+    const double depths = count_taps(&r->axis[0]).inside;
+    if (cvl_winograd_reduce_cost(dtype, r, depths, sources, kernels) >= cost)
+        return reduce_by_formula(dtype, r, way, kernels);
+    bool finite = true;
+    const cvl_status status =
+        (dtype == CVL_F32 ? cvl_reduce_winograd_f32 : cvl_reduce_winograd_f64)(r, kernels, &finite);
+    return status != CVL_OK || finite ? status : mend_reduce(dtype, r, way, kernels);
 }
 
 cvl_status cvl_run_gather(cvl_dtype dtype, cvl_gather *g) {

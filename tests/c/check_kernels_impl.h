@@ -483,6 +483,143 @@ static void CVL_NAME(check_dots)(const CVL_NAME(table) *table, const char *isa, 
     CVL_NAME(release)(&a), CVL_NAME(release)(&b), CVL_NAME(release)(&c), CVL_NAME(release)(&init);
 }
 
+/* Winograd's transforms as matrices, [taps - 1]: of inputs to points, of weights to points, and of
+ * points to outputs. */
+static const real CVL_NAME(input_matrix)[3][4][4] = {
+    {{1}},
+    {{1, -1}, {0, 1}, {0, -1, 1}},
+    {{1, 0, -1, 0}, {0, 1, 1, 0}, {0, -1, 1, 0}, {0, 1, 0, -1}}};
+static const real CVL_NAME(weight_matrix)[3][4][4] = {
+    {{1}},
+    {{1}, {1, 1}, {0, 1}},
+    {{1}, {(real)0.5, (real)0.5, (real)0.5}, {(real)0.5, (real)-0.5, (real)0.5}, {0, 0, 1}}};
+static const real CVL_NAME(output_matrix)[3][4][4] = {
+    {{1}}, {{1, 1}, {0, 1, 1}}, {{1, 1, 1}, {0, 1, -1, -1}}};
+
+/* Element (i, j) of M x N', where x has `rows` x `columns` elements, those of lane c apart from
+ * each other by row and column; or of M' x N. */
+static real
+CVL_NAME(transformed)(const real m[4][4], const real n[4][4], bool transposed, const real *x,
+                        ptrdiff_t row, ptrdiff_t column, ptrdiff_t rows, ptrdiff_t columns,
+                        ptrdiff_t i, ptrdiff_t j) {
+    real sum = 0;
+    for (ptrdiff_t r = 0; r < rows; r++)
+        for (ptrdiff_t s = 0; s < columns; s++) {
+            const real by = transposed ? m[r][i] * n[s][j] : m[i][r] * n[j][s];
+            if (by != 0) /* else it takes no part, be it NaN */
+                sum += by * x[r * row + s * column];
+        }
+    return sum;
+}
+
+/* What a transform reads, `from` by `from` elements of a tile, and what it writes. */
+typedef struct CVL_NAME(grid) {
+    ptrdiff_t rows, columns, row, column, tile;
+} CVL_NAME(grid);
+
+static span CVL_NAME(grid_span)(const CVL_NAME(grid) *g, ptrdiff_t tiles, ptrdiff_t channels) {
+    span used = {0};
+    for (ptrdiff_t t = 0; t < tiles; t++)
+        for (ptrdiff_t r = 0; r < g->rows; r++)
+            for (ptrdiff_t s = 0; s < g->columns; s++)
+                reach(&used, t * g->tile + r * g->row + s * g->column, channels);
+    return used;
+}
+
+/* Points stand one after the other: row and column steps of theirs are multiples of one. */
+static CVL_NAME(grid)
+    CVL_NAME(draw_points)(source *s, ptrdiff_t rows, ptrdiff_t columns, ptrdiff_t tiles,
+                        ptrdiff_t channels) {
+    const ptrdiff_t tile = channels + draw(s, 0, 5), point = tile * tiles + draw(s, 0, 5);
+    return (CVL_NAME(grid)){rows, columns, columns * point, point, tile};
+}
+
+/* Elements of a plane of `step` columns to a tile. */
+static CVL_NAME(grid)
+    CVL_NAME(draw_plane)(source *s, ptrdiff_t rows, ptrdiff_t columns, ptrdiff_t step,
+                       ptrdiff_t tiles, ptrdiff_t channels) {
+    const ptrdiff_t column = channels + draw(s, 0, 5);
+    const ptrdiff_t row = column * (tiles * step + columns) + draw(s, 0, 5);
+    return (CVL_NAME(grid)){rows, columns, row, column, step * column};
+}
+
+static void CVL_NAME(check_winograd)(const CVL_NAME(table) *table, const char *isa, source *s) {
+    enum { INPUTS, GRADIENTS, WEIGHTS, OUTPUTS, TAPS, TRANSFORMS };
+    static const char *const name[] = {"inputs", "gradients", "weights", "outputs", "taps"};
+    const ptrdiff_t h = draw(s, 1, CVL_WINOGRAD_TAPS),
+                    w = draw(s, h > 1 ? 1 : 2, CVL_WINOGRAD_TAPS);
+    const CVL_NAME(cvl_winograd) *const k = &table->winograd[h - 1][w - 1];
+    const ptrdiff_t L = table->lanes, channels = draw(s, L, 3 * L);
+    const ptrdiff_t which = draw(s, 0, TRANSFORMS - 1);
+    const ptrdiff_t high = cvl_winograd_points(h), wide = cvl_winograd_points(w);
+    const ptrdiff_t n = cvl_winograd_outputs(h), m = cvl_winograd_outputs(w);
+    const ptrdiff_t tiles = which == WEIGHTS || which == TAPS ? 1 : draw(s, 0, 3);
+    const bool to_points = which <= WEIGHTS;
+    const ptrdiff_t rows = to_points ? high : draw(s, 1, which == OUTPUTS ? n : h);
+    const ptrdiff_t columns = to_points ? wide : draw(s, 1, which == OUTPUTS ? m : w);
+    if (!k->inputs)
+        return;
+    const CVL_NAME(grid) points = CVL_NAME(draw_points)(s, high, wide, tiles, channels);
+    const ptrdiff_t plane_rows = which == INPUTS      ? high
+                                 : which == GRADIENTS ? n
+                                 : which == WEIGHTS   ? h
+                                                      : rows;
+    const ptrdiff_t plane_columns = which == INPUTS      ? wide
+                                    : which == GRADIENTS ? m
+                                    : which == WEIGHTS   ? w
+                                                         : columns;
+    const CVL_NAME(grid) plane =
+        CVL_NAME(draw_plane)(s, plane_rows, plane_columns, m, tiles, channels);
+    const CVL_NAME(grid) *from = to_points ? &plane : &points, *to = to_points ? &points : &plane;
+    guard_case("%s f%d winograd %s %tdx%td tiles %td channels %td rows %td columns %td", isa,
+               8 * (int)sizeof(real), name[which], h, w, tiles, channels, rows, columns);
+    const span used = CVL_NAME(grid_span)(from, tiles, channels);
+    CVL_NAME(array) x = CVL_NAME(make)(s, used);
+    CVL_NAME(array) y = CVL_NAME(make)(s, CVL_NAME(grid_span)(to, tiles, channels));
+    CVL_NAME(array) init = CVL_NAME(make)(s, (span){0, channels});
+    CVL_NAME(set)(s, &init, 0, channels);
+    for (ptrdiff_t t = 0; t < tiles; t++)
+        for (ptrdiff_t r = 0; r < from->rows; r++)
+            for (ptrdiff_t c = 0; c < from->columns; c++)
+                CVL_NAME(set)(s, &x, t * from->tile + r * from->row + c * from->column, channels);
+    /* One that is not finite must be told. */
+    const bool finite = tiles == 0 || draw(s, 0, 3) > 0;
+    if (!finite && which == OUTPUTS)
+        init.at[draw(s, 0, channels - 1)] = INFINITY;
+    if (!finite && which == TAPS)
+        x.at[draw(s, 0, channels - 1)] = NAN;
+
+    const real(*const matrix[])[4][4] = {CVL_NAME(input_matrix), CVL_NAME(output_matrix),
+                                         CVL_NAME(weight_matrix), CVL_NAME(output_matrix),
+                                         CVL_NAME(weight_matrix)};
+    const bool transposed = which == GRADIENTS || which == TAPS;
+    for (ptrdiff_t t = 0; t < tiles; t++)
+        for (ptrdiff_t i = 0; i < to->rows; i++)
+            for (ptrdiff_t j = 0; j < to->columns; j++)
+                for (ptrdiff_t c = 0; c < channels; c++)
+                    y.copy_at[t * to->tile + i * to->row + j * to->column + c] =
+                        CVL_NAME(
+                            transformed)(matrix[which][h - 1], matrix[which][w - 1], transposed,
+                                    x.at + t * from->tile + c, from->row, from->column, from->rows,
+                                    from->columns, i, j) +
+                        (which == OUTPUTS ? init.at[c] : 0);
+    bool told = finite;
+    if (which == INPUTS || which == GRADIENTS)
+        (which == INPUTS ? k->inputs : k->gradients)(y.at, to->column, to->tile, x.at, from->row,
+                                                     from->column, tiles, channels);
+    else if (which == WEIGHTS)
+        k->weights(y.at, to->column, x.at, from->row, from->column, channels);
+    else if (which == OUTPUTS)
+        told = k->outputs(y.at, to->row, to->column, rows, columns, x.at, from->column, from->tile,
+                          init.at, tiles, channels, draw(s, 0, 1));
+    else
+        told = k->taps(y.at, to->row, to->column, rows, columns, x.at, from->column, channels);
+    if (told != finite)
+        guard_fail("said %d of whether all are finite", told);
+    CVL_NAME(compare)(&y);
+    CVL_NAME(release)(&x), CVL_NAME(release)(&y), CVL_NAME(release)(&init);
+}
+
 static void CVL_NAME(check_sum)(const CVL_NAME(table) *table, const char *isa, source *s) {
     const ptrdiff_t length = draw(s, 0, 1) ? draw(s, 0, 300) : draw(s, 0, 3 * table->lanes);
     guard_case("%s f%d sum length %td", isa, 8 * (int)sizeof(real), length);
@@ -519,6 +656,7 @@ CVL_NAME(check_all)(const CVL_NAME(table) *table, const char *isa, source *s, in
             CVL_NAME(check_lane_sums)(table, isa, s);
             CVL_NAME(check_copy)(table, isa, s);
             CVL_NAME(check_dots)(table, isa, s);
+            CVL_NAME(check_winograd)(table, isa, s);
             CVL_NAME(check_sum)(table, isa, s);
         }
     }

@@ -38,6 +38,8 @@ CHOSEN = [
     Case("first-layer", 3, 16, (17, 19), (7, 7), padding=3, stride=2),
     Case("line", 6, 10, (50,), (5,), padding=2, dilation=3),
     Case("volume", 4, 9, (4, 5, 6), (3, 2, 3), padding=1),
+    Case("filtered", 33, 40, (9, 12), (3, 3), padding=1),
+    Case("filtered", 32, 32, (13, 14), (4, 4), stride=2, padding=1),
 ]
 PROBLEMS = [
     *CHOSEN,
@@ -138,3 +140,39 @@ def _compute(
         operands = {name: _swap(a, name, case) for name, a in operands.items()}
     there = Problem(case, problem.dtype, layout)
     return getattr(there, operation)(**operands)
+
+
+@pytest.mark.parametrize("isa", AVAILABLE)
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_infinities_are_those_of_the_formula(layout, dtype, isa, restore_isa):
+    """Where products are not summed as the formula has them, infinity must not meet itself.
+
+    Infinite and huge elements, weights among them that are zero: each result is finite, infinite of
+    one sign, or NaN, as in float64; huge ones overflow where the sum does, and not midway.
+    """
+    assert _core.select_isa(isa)
+    case = Case("filtered", 48, 64, (12, 13), (3, 3), n=2, padding=1)
+    problem = Problem(case, dtype)
+    x, w, b, dy = (a.copy() for a in (problem.x, problem.w, problem.b, problem.dy))
+    huge = np.finfo(dtype).max
+    for a in (x, dy):
+        a[0, 3, 4, 5], a[0, 5, 9, 12], a[1, 7, 0, 0] = np.inf, -np.inf, np.nan
+        a[1, 9, 11, 12], a[1, 11, 6, 6] = huge, -huge / 4
+    w[5, 6], w[9, 9, 1, 1], w[:, 9], w[10] = 0, np.inf, abs(w[:, 9]), w[10] * 1e-3
+    computed = {
+        "forward": {"x": x, "w": w, "b": b},
+        "grad_input": {"dy": dy, "w": w},
+        "grad_weight": {"dy": problem.dy, "x": x},
+    }
+    for operation, operands in computed.items():
+        all_operands = {"x": x, "w": w, "b": b, "dy": dy} | operands
+        with np.errstate(all="ignore"):
+            answers = torch_results(case, **all_operands)
+            expected = getattr(answers, ANSWER[operation]).astype(dtype)
+        if layout == "channels_last":
+            expected = _swap(expected, "w" if operation == "grad_weight" else "x", case)
+        actual = _compute(problem, operation, operands, layout)
+        assert not np.isfinite(expected).all()
+        for kind in (np.isnan, np.isposinf, np.isneginf):
+            assert np.array_equal(kind(actual), kind(expected)), (operation, kind.__name__)

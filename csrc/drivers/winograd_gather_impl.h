@@ -1,0 +1,499 @@
+/* Gather by Winograd's minimal filtering, with output channels along the lanes. Included by
+ * drivers_impl.h.
+ *
+ * Neighbouring positions that meet the same few taps take less products together than each by
+ * itself: a tile of 2x2 positions takes 16 with 3x3 taps, for 36. Inputs and weights are
+ * transformed, multiplied point by point of the tile, summed over channels and parts of the kernel
+ * (winograd.h; every tap of the depth has parts of its own), and the sums transformed back.
+ *
+ * The weights of some blocks of output channels are transformed before all positions meet them. A
+ * task takes tiles of some planes of one depth. It brings their inputs together, or reads them
+ * where they stand; runs the product tile over tiles x output channels x channels, for every point;
+ * and writes results in place, or transposes them.
+ */
+
+typedef struct winograd_job {
+    const cvl_gather *g;
+    const kernel_table *kernels;
+    winograd_view view;
+    ptrdiff_t steps;                  /* of the reduction: depth taps times parts times channels */
+    ptrdiff_t vectors, n_blocks;      /* of the output channels of a group */
+    ptrdiff_t pitch;                  /* lanes of the widest block */
+    ptrdiff_t blocks;                 /* whose weights are transformed at once, */
+    ptrdiff_t first, last;            /* and those that are, counted through groups and filters */
+    ptrdiff_t tile_pitch, tile_point; /* of transformed inputs: from tile to tile, point to point */
+    ptrdiff_t sum_pitch, sum_point;   /* of sums */
+    ptrdiff_t weight_point, weight_block;
+    bool moved;    /* whether results go by way of `out` */
+    bool stream;   /* whether they are written past the caches */
+    bool finite;   /* whether all results are */
+    real *weights; /* [block][point][step][lane] */
+    char *workspace;
+    ptrdiff_t workspace_bytes; /* per thread */
+} winograd_job;
+
+typedef struct winograd_space {
+    real *tile, *inputs, *sums, *out, *bias, *kernel, *part;
+    ptrdiff_t *input_row, *sum_row, *step_row;
+    cvl_term *terms;
+} winograd_space;
+
+/* Output channels [lane, lane + lanes) of one group by one filter, at some planes of a depth. */
+typedef struct winograd_task {
+    ptrdiff_t group, filter[CVL_AXES];
+    ptrdiff_t block, blocks, lane, lanes;
+    const cvl_phase *depth;
+    ptrdiff_t depth_q, first_tap, last_tap; /* taps of the depth inside the source */
+    ptrdiff_t at[CVL_AXES], planes;
+    ptrdiff_t tiles; /* of all planes */
+} winograd_task;
+
+static ptrdiff_t winograd_lane(const winograd_job *job, ptrdiff_t block) {
+    return job->vectors * block / job->n_blocks * job->kernels->lanes;
+}
+
+/* The filter of a block that is counted through groups, filters and blocks; returns the group. */
+static ptrdiff_t winograd_filter(const winograd_job *job, ptrdiff_t block,
+                                 ptrdiff_t filter[CVL_AXES]) {
+    ptrdiff_t index = block / job->n_blocks;
+    for (int i = CVL_AXES - 1; i > 0; i--) {
+        filter[i] = index % job->view.axis[i].n_filters;
+        index /= job->view.axis[i].n_filters;
+    }
+    return index;
+}
+
+/* ---- weights -------------------------------------------------------------------------------- */
+
+enum { strip = 16 }; /* input channels whose weights are brought together at once */
+
+/* Brings the kernel of some channels together, [channel][tap][lane], from w on. */
+static void bring_kernel(const winograd_job *job, const real *w, ptrdiff_t channels,
+                         ptrdiff_t lanes, ptrdiff_t filled, real *to) {
+    const cvl_gather *g = job->g;
+    const ptrdiff_t rows = g->axis[1].k, columns = g->axis[2].k, taps = rows * columns;
+    for (ptrdiff_t i = 0; i < channels * taps && filled < lanes; i++)
+        memset(to + i * lanes + filled, 0, (size_t)(lanes - filled) * sizeof(real));
+    if (g->w_k[2] == 1 && g->w_k[1] == columns) {
+        const bool follow = g->w_ic == taps; /* channels do, each with its taps */
+        const ptrdiff_t lots = follow ? 1 : channels, length = follow ? channels * taps : taps;
+        for (ptrdiff_t i = 0; i < lots; i++)
+            job->kernels->copy(to + i * taps * lanes, 1, lanes, w + i * g->w_ic, g->w_oc, 1, filled,
+                               length);
+        return;
+    }
+    for (ptrdiff_t i = 0; i < rows; i++)
+        for (ptrdiff_t j = 0; j < columns; j++)
+            job->kernels->copy(to + (i * columns + j) * lanes, taps * lanes, 1,
+                               w + i * g->w_k[1] + j * g->w_k[2], g->w_ic, g->w_oc, channels,
+                               filled);
+}
+
+/* The taps of part of a filter along one axis: where the first of them stands in the kernel, and
+ * the step to the next; returns how many there are. */
+static ptrdiff_t part_taps(const winograd_job *job, int axis, ptrdiff_t filter, ptrdiff_t part,
+                           ptrdiff_t *first, ptrdiff_t *step) {
+    const cvl_winograd_axis *a = &job->view.axis[axis];
+    const cvl_winograd_part *p = &a->filter[filter].part[part];
+    const ptrdiff_t *order = job->g->axis[axis].tap_order + a->filter[filter].tap_first + p->first;
+    *first = p->taps > 0 ? order[0] : 0;
+    *step = p->taps > 1 ? order[a->step] - order[0] : 0;
+    return p->taps;
+}
+
+/* Transforms part of a filter from a kernel that is brought together. Taps that it does not have
+ * are zero. */
+static void transform_part(const winograd_job *job, const winograd_space *space,
+                           const ptrdiff_t filter[CVL_AXES], ptrdiff_t number, const real *kernel,
+                           ptrdiff_t lanes, real *to) {
+    const winograd_kernels *transforms = job->view.transforms;
+    const ptrdiff_t high = job->view.axis[1].transform, wide = job->view.axis[2].transform;
+    ptrdiff_t part[CVL_AXES], row, column, row_step, column_step;
+    winograd_parts(&job->view, number, part);
+    const ptrdiff_t rows = part_taps(job, 1, filter[1], part[1], &row, &row_step);
+    const ptrdiff_t columns = part_taps(job, 2, filter[2], part[2], &column, &column_step);
+    const ptrdiff_t line = job->g->axis[2].k * lanes;
+    kernel += row * line + column * lanes;
+    if (rows == high && columns == wide) {
+        transforms->weights(to, job->weight_point, kernel, row_step * line, column_step * lanes,
+                            lanes);
+        return;
+    }
+    for (ptrdiff_t i = 0; i < high; i++)
+        for (ptrdiff_t j = 0; j < wide; j++) {
+            real *tap = space->part + (i * wide + j) * lanes;
+            if (i < rows && j < columns)
+                memcpy(tap, kernel + i * row_step * line + j * column_step * lanes,
+                       (size_t)lanes * sizeof(real));
+            else
+                memset(tap, 0, (size_t)lanes * sizeof(real));
+        }
+    transforms->weights(to, job->weight_point, space->part, wide * lanes, lanes, lanes);
+}
+
+/* Transforms the weights of a strip of input channels, at one tap of the depth, of a block of
+ * output channels. */
+static void transform_weights(const winograd_job *job, const winograd_space *space, ptrdiff_t block,
+                              ptrdiff_t tap, ptrdiff_t channel) {
+    const cvl_gather *g = job->g;
+    ptrdiff_t filter[CVL_AXES];
+    const ptrdiff_t group = winograd_filter(job, job->first + block, filter);
+    const ptrdiff_t own = (job->first + block) % job->n_blocks, first = winograd_lane(job, own);
+    const ptrdiff_t lanes = winograd_lane(job, own + 1) - first;
+    const ptrdiff_t channels = least(strip, g->ic - channel);
+    const ptrdiff_t taps = g->axis[1].k * g->axis[2].k, parts = job->view.parts;
+    bring_kernel(job,
+                 (const real *)g->w + group * g->w_group + first * g->w_oc + channel * g->w_ic +
+                     tap * g->w_k[0],
+                 channels, lanes, least(lanes, g->oc - first), space->kernel);
+    for (ptrdiff_t p = 0; p < parts; p++) {
+        real *to = job->weights + block * job->weight_block +
+                   ((tap * parts + p) * g->ic + channel) * job->pitch;
+        for (ptrdiff_t i = 0; i < channels; i++)
+            transform_part(job, space, filter, p, space->kernel + i * taps * lanes, lanes,
+                           to + i * job->pitch);
+    }
+}
+
+/* ---- products ------------------------------------------------------------------------------- */
+
+/* Lists the reduction of a point: the channels of every part that takes part in it, at depths
+ * inside the source. */
+static ptrdiff_t winograd_terms(const winograd_job *job, const winograd_task *t, ptrdiff_t point,
+                                ptrdiff_t cut, cvl_term *terms) {
+    const cvl_gather *g = job->g;
+    const ptrdiff_t parts = job->view.parts;
+    ptrdiff_t n = 0;
+    for (ptrdiff_t tap = t->first_tap; tap < t->last_tap; tap++)
+        for (ptrdiff_t p = 0; p < parts; p++) {
+            const ptrdiff_t k = g->axis[0].tap_order[t->depth->tap_first + tap];
+            if (!part_meets(&job->view, t->filter, p, point))
+                continue;
+            for (ptrdiff_t i = 0; i < g->ic; i += cut)
+                terms[n++] = (cvl_term){.a = (tap * parts + p) * g->ic + i,
+                                        .b = (k * parts + p) * g->ic + i,
+                                        .length = least(cut, g->ic - i),
+                                        .flush = true};
+        }
+    return n;
+}
+
+/* The sums of products of every point: a pass of terms, whose weights stay in the cache, at a
+ * time. */
+static void multiply_points(const winograd_job *job, const winograd_task *t,
+                            const winograd_space *space) {
+    const ptrdiff_t cut = cvl_even_size(job->g->ic, winograd_cut(job->steps));
+    const ptrdiff_t most = pass_steps(cut, job->pitch) / cut;
+    for (ptrdiff_t point = 0; point < job->view.points; point++) {
+        const ptrdiff_t n_terms = winograd_terms(job, t, point, cut, space->terms);
+        for (ptrdiff_t block = t->block; block < t->block + t->blocks; block++) {
+            const ptrdiff_t lane = winograd_lane(job, block % job->n_blocks);
+            const ptrdiff_t width = winograd_lane(job, block % job->n_blocks + 1) - lane;
+            const ptrdiff_t weights =
+                (block - job->first) * job->weight_block + point * job->weight_point;
+            real *const c = space->sums + point * job->sum_point + lane - t->lane;
+            ptrdiff_t term = 0;
+            do {
+                const product products = {.c = c,
+                                          .c_row = space->sum_row,
+                                          .init = term ? c : NULL,
+                                          .init_row = space->sum_row,
+                                          .a = space->inputs + point * job->tile_point,
+                                          .a_row = space->input_row,
+                                          .a_step = 1,
+                                          .b = job->weights + weights,
+                                          .b_row = space->step_row,
+                                          .terms = space->terms + term,
+                                          .n_terms = least(most, n_terms - term)};
+                multiply(job->kernels, &products, t->tiles, width);
+                term += most;
+            } while (term < n_terms);
+        }
+    }
+}
+
+/* ---- results -------------------------------------------------------------------------------- */
+
+/* Positions of a plane's share along an axis: the last tile may reach beyond the last of them. */
+static ptrdiff_t plane_positions(const winograd_view *v, const winograd_plane *plane, int axis) {
+    const ptrdiff_t outputs = v->axis[axis].outputs;
+    return least(plane->tiles[axis] * outputs,
+                 plane->phase[axis].count - plane->at[axis] * outputs);
+}
+
+/* Moves the results of a plane from `out`, line by line or all at once. */
+static void move_results(const winograd_job *job, const winograd_task *t,
+                         const winograd_plane *plane, const real *out, real *dst) {
+    const cvl_data_strides *to = &job->g->dst_strides;
+    copy_kernel *const copy = copy_results(job->kernels, job->stream);
+    const ptrdiff_t rows = plane_positions(&job->view, plane, 1);
+    const ptrdiff_t columns = plane_positions(&job->view, plane, 2);
+    const ptrdiff_t line = plane->phase[1].out_step * to->s[1];
+    const ptrdiff_t step = plane->phase[2].out_step * to->s[2];
+    const ptrdiff_t pitch = job->sum_pitch, room = plane->tiles[2] * job->view.axis[2].outputs;
+    if (columns == room && line == columns * step) {
+        copy(dst, to->c, step, out, 1, pitch, t->lanes, rows * columns);
+        return;
+    }
+    for (ptrdiff_t row = 0; row < rows; row++)
+        copy(dst + row * line, to->c, step, out + row * room * pitch, 1, pitch, t->lanes, columns);
+}
+
+/* Transforms the sums of a plane back. Returns whether all results are finite. */
+static bool transform_outputs(const winograd_job *job, const winograd_task *t,
+                              const winograd_plane *plane, const winograd_space *space) {
+    const cvl_gather *g = job->g;
+    const cvl_data_strides *to = &g->dst_strides;
+    const cvl_phase *height = &plane->phase[1], *width = &plane->phase[2];
+    const ptrdiff_t high = job->view.axis[1].outputs, wide = job->view.axis[2].outputs;
+    const ptrdiff_t rows = plane_positions(&job->view, plane, 1);
+    const ptrdiff_t columns = plane_positions(&job->view, plane, 2);
+    const real *sums = space->sums + plane->first * job->sum_pitch;
+    real *const dst = (real *)g->dst + plane->image * to->n + (t->group * g->oc + t->lane) * to->c +
+                      (t->depth->out_first + t->depth_q * t->depth->out_step) * to->s[0] +
+                      (height->out_first + plane->at[1] * high * height->out_step) * to->s[1] +
+                      (width->out_first + plane->at[2] * wide * width->out_step) * to->s[2];
+    const ptrdiff_t line =
+        job->moved ? plane->tiles[2] * wide * job->sum_pitch : height->out_step * to->s[1];
+    const ptrdiff_t step = job->moved ? job->sum_pitch : width->out_step * to->s[2];
+    real *const y = job->moved ? space->out : dst;
+    const ptrdiff_t whole = columns / wide; /* tiles of a row */
+    bool finite = true;
+    for (ptrdiff_t row = 0; row * high < rows; row++)
+        for (ptrdiff_t tile = 0, tiles; tile < plane->tiles[2]; tile += tiles) {
+            tiles = tile < whole ? whole : 1;
+            finite &= job->view.transforms->outputs(
+                y + row * high * line + tile * wide * step, line, step,
+                least(high, rows - row * high), least(wide, columns - tile * wide),
+                sums + (row * plane->tiles[2] + tile) * job->sum_pitch, job->sum_point,
+                job->sum_pitch, space->bias, tiles, t->lanes, job->stream && !job->moved);
+        }
+    if (job->moved)
+        move_results(job, t, plane, space->out, dst);
+    return finite;
+}
+
+/* ---- tasks ---------------------------------------------------------------------------------- */
+
+/* The parts of a thread's workspace; without memory, only its size. */
+static winograd_space winograd_layout(const winograd_job *job, cvl_arena *memory) {
+    const cvl_gather *g = job->g;
+    const winograd_view *v = &job->view;
+    const ptrdiff_t tiles = tiles_together(v);
+    const ptrdiff_t positions = v->size[1] * v->axis[1].outputs * v->size[2] * v->axis[2].outputs;
+    winograd_space space;
+    space.tile = cvl_take(memory, most_places(v) * g->ic, sizeof(real));
+    space.inputs = cvl_take(memory, v->points * job->tile_point, sizeof(real));
+    space.sums = cvl_take(memory, v->points * job->sum_point, sizeof(real));
+    space.out = cvl_take(memory, job->moved ? positions * job->sum_pitch : 0, sizeof(real));
+    space.bias = cvl_take(memory, job->sum_pitch, sizeof(real));
+    space.kernel = cvl_take(memory, strip * g->axis[1].k * g->axis[2].k * job->pitch, sizeof(real));
+    space.part =
+        cvl_take(memory, v->axis[1].transform * v->axis[2].transform * job->pitch, sizeof(real));
+    space.input_row = cvl_take(memory, tiles, sizeof(ptrdiff_t));
+    space.sum_row = cvl_take(memory, tiles, sizeof(ptrdiff_t));
+    space.step_row = cvl_take(memory, job->steps, sizeof(ptrdiff_t));
+    space.terms = cvl_take(memory, job->steps, sizeof(cvl_term));
+    return space;
+}
+
+static winograd_space winograd_space_of(const winograd_job *job, int thread) {
+    cvl_arena memory = {.memory = job->workspace + thread * job->workspace_bytes};
+    return winograd_layout(job, &memory);
+}
+
+static void weight_tasks(void *context, ptrdiff_t begin, ptrdiff_t end, int thread) {
+    const winograd_job *job = context;
+    const winograd_space space = winograd_space_of(job, thread);
+    const ptrdiff_t strips = cvl_ceil_div(job->g->ic, strip), taps = job->g->axis[0].k;
+    for (ptrdiff_t i = begin; i < end; i++)
+        transform_weights(job, &space, i / strips / taps, i / strips % taps, i % strips * strip);
+}
+
+/* The task of a number, of those of the blocks whose weights are transformed. */
+static winograd_task nth_winograd_task(const winograd_job *job, ptrdiff_t index) {
+    const cvl_gather *g = job->g;
+    winograd_task t = {.depth = g->axis[0].phases};
+    for (int i = CVL_AXES - 1; i >= 0; i--) {
+        t.at[i] = index % job->view.cuts[i] * job->view.size[i];
+        index /= job->view.cuts[i];
+    }
+    t.planes = least(job->view.size[0], job->view.all[0] - t.at[0]);
+    t.depth_q = index % g->axis[0].out;
+    for (; t.depth_q >= t.depth->count; t.depth++)
+        t.depth_q -= t.depth->count;
+    taps_inside(t.depth, t.depth_q, g->axis[0].in, &t.first_tap, &t.last_tap);
+
+    const ptrdiff_t filter = job->first / job->n_blocks + index / g->axis[0].out;
+    const ptrdiff_t blocks = filter * job->n_blocks;
+    t.group = winograd_filter(job, blocks, t.filter);
+    t.block = blocks > job->first ? blocks : job->first;
+    t.blocks = least(blocks + job->n_blocks, job->last) - t.block;
+    t.lane = winograd_lane(job, t.block - blocks);
+    t.lanes = least(winograd_lane(job, t.block - blocks + t.blocks), g->oc) - t.lane;
+    return t;
+}
+
+/* Brings and transforms the inputs of a task, plane by plane. */
+static void bring_planes(const winograd_job *job, winograd_task *t, const winograd_space *space) {
+    const cvl_gather *g = job->g;
+    winograd_plane plane;
+    for (ptrdiff_t i = 0; i < t->planes; i++) {
+        if (!nth_plane(&job->view, t->filter, t->at, t->at[0] + i, &plane))
+            continue;
+        plane.first = t->tiles;
+        t->tiles += plane.tiles[1] * plane.tiles[2];
+        for (ptrdiff_t tap = t->first_tap; tap < t->last_tap; tap++) {
+            const winograd_inputs inputs = {.src = (const real *)g->src +
+                                                   plane.image * g->src_strides.n +
+                                                   t->group * g->ic * g->src_strides.c,
+                                            .strides = &g->src_strides,
+                                            .channels = g->ic,
+                                            .to = space->inputs + tap * job->view.parts * g->ic,
+                                            .to_tile = job->tile_pitch,
+                                            .to_point = job->tile_point};
+            const ptrdiff_t depth =
+                t->depth->in_first + t->depth_q * t->depth->in_step + tap * t->depth->tap_step;
+            transform_inputs(&job->view, t->filter, &plane, depth, &inputs, job->kernels->copy,
+                             space->tile);
+        }
+    }
+}
+
+/* Does a task. Returns whether all its results are finite. */
+static bool run_winograd_task(const winograd_job *job, winograd_task *t,
+                              const winograd_space *space) {
+    const cvl_gather *g = job->g;
+    const ptrdiff_t channel = t->group * g->oc + t->lane;
+    bring_planes(job, t, space);
+    for (ptrdiff_t o = 0; o < t->lanes; o++)
+        space->bias[o] = g->bias ? ((const real *)g->bias)[(channel + o) * g->bias_stride] : 0;
+    multiply_points(job, t, space);
+
+    bool finite = true;
+    winograd_plane plane = {.first = 0};
+    for (ptrdiff_t i = 0; i < t->planes; i++)
+        if (nth_plane(&job->view, t->filter, t->at, t->at[0] + i, &plane)) {
+            finite &= transform_outputs(job, t, &plane, space);
+            plane.first += plane.tiles[1] * plane.tiles[2];
+        }
+    return finite;
+}
+
+static void winograd_tasks(void *context, ptrdiff_t begin, ptrdiff_t end, int thread) {
+    winograd_job *job = context;
+    const winograd_space space = winograd_space_of(job, thread);
+    for (ptrdiff_t i = 0; i < tiles_together(&job->view); i++) {
+        space.input_row[i] = i * job->tile_pitch;
+        space.sum_row[i] = i * job->sum_pitch;
+    }
+    for (ptrdiff_t i = 0; i < job->steps; i++)
+        space.step_row[i] = i * job->pitch;
+    bool finite = true;
+    for (ptrdiff_t i = begin; i < end; i++) {
+        winograd_task t = nth_winograd_task(job, i);
+        finite &= run_winograd_task(job, &t, &space);
+    }
+    if (!finite)
+        __atomic_store_n(&job->finite, false, __ATOMIC_RELAXED);
+    if (job->stream)
+        __sync_synchronize();
+}
+
+/* ---- the whole ------------------------------------------------------------------------------ */
+
+/* Cuts all tiles into tasks: so many together that the weights, which all of them meet, are not
+ * most of what is read, and that what they need stays near. */
+static void cut_winograd(winograd_job *job, ptrdiff_t tasks_wanted) {
+    enum { least_tiles = 16 };
+    const cvl_gather *g = job->g;
+    winograd_view *v = &job->view;
+    const ptrdiff_t lanes = least(job->blocks, job->n_blocks) * job->pitch;
+    const ptrdiff_t outputs = v->axis[1].outputs * v->axis[2].outputs;
+    const ptrdiff_t places = v->axis[1].step * v->axis[2].step * outputs * 3 / 2;
+    const ptrdiff_t tile_bytes =
+        (v->points * (job->steps + lanes) + places * g->ic + (job->moved ? outputs * lanes : 0)) *
+        (ptrdiff_t)sizeof(real);
+    const ptrdiff_t tiles = v->all[0] * v->all[1] * v->all[2] * g->axis[0].out;
+    ptrdiff_t most = 3 * cvl_l2_bytes() / 2 / tile_bytes;
+    if (tasks_wanted > 1)
+        most = least(most, cvl_ceil_div(tiles, tasks_wanted));
+    cut_planes(v, most > least_tiles ? most : least_tiles);
+    job->tile_pitch = channel_room(job->steps);
+    job->sum_pitch = channel_room(lanes);
+    job->tile_point = channel_room(tiles_together(v) * job->tile_pitch);
+    job->sum_point = channel_room(tiles_together(v) * job->sum_pitch);
+}
+
+/* Transforms the weights of some blocks and lets all positions meet them, until all blocks are
+ * done. */
+static void run_winograd_blocks(winograd_job *job, ptrdiff_t all_blocks, ptrdiff_t tasks,
+                                int threads) {
+    const cvl_gather *g = job->g;
+    const ptrdiff_t strips = g->axis[0].k * cvl_ceil_div(g->ic, strip);
+    for (job->first = 0; job->first < all_blocks; job->first = job->last) {
+        /* Some of one filter's, or all of several. */
+        const ptrdiff_t filter = job->first / job->n_blocks;
+        job->last = least(job->first + job->blocks,
+                          job->blocks < job->n_blocks ? (filter + 1) * job->n_blocks : all_blocks);
+        const ptrdiff_t filters = cvl_ceil_div(job->last, job->n_blocks) - filter;
+        cvl_parallel_for((job->last - job->first) * strips, 1, threads, weight_tasks, job);
+        cvl_parallel_for(filters * tasks, 1, threads, winograd_tasks, job);
+    }
+}
+
+cvl_status
+CVL_TYPED(cvl_gather_winograd)(const cvl_gather *g, const cvl_kernels *all_kernels, bool *finite) {
+    enum { weight_bytes = 2 << 20 }; /* are transformed at once, or one block's */
+    const kernel_table *kernels = all_kernels->CVL_DTYPE;
+    winograd_job job = {.g = g, .kernels = kernels, .finite = true};
+    job.view = view_winograd(kernels, g->axis, g->n);
+    job.stream = stream_results(g);
+    job.moved = g->dst_strides.c != 1;
+    job.steps = g->axis[0].k * job.view.parts * g->ic;
+    job.vectors = cvl_ceil_div(g->oc, kernels->lanes);
+    job.n_blocks = cvl_ceil_div(job.vectors, kernels->vectors);
+    job.pitch = cvl_ceil_div(job.vectors, job.n_blocks) * kernels->lanes;
+    job.weight_point = channel_room(job.steps * job.pitch);
+    job.weight_block = job.view.points * job.weight_point;
+    const ptrdiff_t all_blocks =
+        g->groups * job.view.axis[1].n_filters * job.view.axis[2].n_filters * job.n_blocks;
+    const ptrdiff_t block_bytes = job.weight_block * (ptrdiff_t)sizeof(real);
+    const ptrdiff_t fitting = weight_bytes > block_bytes ? weight_bytes / block_bytes : 1;
+    job.blocks = fitting < job.n_blocks ? cvl_even_size(job.n_blocks, fitting)
+                                        : least(fitting / job.n_blocks * job.n_blocks, all_blocks);
+    cut_winograd(&job, cvl_enough_tasks(g->work));
+
+    cvl_arena arena = {0};
+    winograd_layout(&job, &arena);
+    job.workspace_bytes = arena.bytes;
+    const ptrdiff_t *cuts = job.view.cuts;
+    const ptrdiff_t tasks = g->axis[0].out * cuts[0] * cuts[1] * cuts[2];
+    const int threads = cvl_threads_for(tasks * cvl_ceil_div(job.blocks, job.n_blocks), g->work);
+    const ptrdiff_t shared = cvl_part_bytes(job.blocks * block_bytes, 1);
+    char *const memory =
+        cvl_alloc((size_t)cvl_add_bytes(shared, cvl_scale_bytes(job.workspace_bytes, threads)));
+    if (!memory)
+        return CVL_NO_MEMORY;
+    job.weights = (real *)memory;
+    job.workspace = memory + shared;
+    run_winograd_blocks(&job, all_blocks, tasks, threads);
+    cvl_free(memory);
+    *finite = job.finite;
+    return CVL_OK;
+}
+
+void CVL_TYPED(cvl_take_unusual)(const cvl_gather *g, const cvl_gather *again) {
+    const cvl_data_strides *to = &g->dst_strides, *from = &again->dst_strides;
+    const ptrdiff_t size[] = {g->axis[0].out, g->axis[1].out, g->axis[2].out};
+    const ptrdiff_t places = size[0] * size[1] * size[2], channels = g->groups * g->oc;
+    for (ptrdiff_t i = 0; i < g->n * places; i++) {
+        const ptrdiff_t n = i / places, d = i / (size[1] * size[2]) % size[0];
+        const ptrdiff_t h = i / size[2] % size[1], w = i % size[2];
+        real *dst = (real *)g->dst + n * to->n + d * to->s[0] + h * to->s[1] + w * to->s[2];
+        const real *src = (const real *)again->dst + i * from->s[2];
+        for (ptrdiff_t c = 0; c < channels; c++)
+            if (dst[c * to->c] - dst[c * to->c] != 0) /* infinite, or NaN */
+                dst[c * to->c] = src[c];
+    }
+}

@@ -1,0 +1,100 @@
+#include "ops/winograd_cost.h"
+
+#include <math.h>
+
+#include "drivers/winograd.h"
+
+/* Height and width together: of a tile its points and parts, and for a position, on average, the
+ * tiles, their parts and their products. */
+typedef struct filtering {
+    double points, parts, filters;
+    double tiles, tile_parts, products;
+} filtering;
+
+/* What the kernels in use offer for a dtype. */
+typedef struct vectors_of {
+    double lanes, size, strip; /* strip: lanes of a product's panel */
+    bool filter;
+} vectors_of;
+
+static vectors_of vectors_in_use(cvl_dtype dtype, const cvl_kernels *kernels) {
+    vectors_of v;
+    if (dtype == CVL_F32)
+        v = (vectors_of){kernels->f32->lanes, sizeof(float), kernels->f32->vectors,
+                         kernels->f32->winograd[0][1].inputs != NULL};
+    else
+        v = (vectors_of){kernels->f64->lanes, sizeof(double), kernels->f64->vectors,
+                         kernels->f64->winograd[0][1].inputs != NULL};
+    v.strip *= v.lanes;
+    return v;
+}
+
+/* Whether there is a tile of more than one point. */
+static bool count_filtering(const cvl_gather_axis *axis, filtering *f) {
+    *f = (filtering){1, 1, 1, 1, 1, 1};
+    for (int i = 1; i < CVL_AXES; i++) {
+        cvl_winograd_axis found;
+        if (!cvl_find_winograd(&axis[i], &found))
+            return false;
+        const cvl_winograd_counts n = cvl_count_winograd(&axis[i], &found);
+        f->points *= (double)found.points;
+        f->parts *= (double)found.n_parts;
+        f->filters *= (double)found.n_filters;
+        f->tiles *= (double)n.tiles / (double)axis[i].out;
+        f->tile_parts *= (double)n.parts / (double)axis[i].out;
+        f->products *= (double)n.products / (double)axis[i].out;
+    }
+    return f->points > 1;
+}
+
+/* More is not to be taken by what a task needs at least. */
+static const double most_bytes = 3 << 20;
+
+double cvl_winograd_gather_cost(cvl_dtype dtype, const cvl_gather *g, double depths, double sources,
+                                const cvl_kernels *kernels) {
+    const double product = 1.1, input = 4.5, output = 8, weight = 10; /* of a point */
+    const double source = 6, moved = 15, scattered = 30;              /* to and from rows */
+    const double few_tiles = 16;
+    const vectors_of v = vectors_in_use(dtype, kernels);
+    const double ic = (double)g->ic, oc = (double)g->oc;
+    filtering f;
+    if (!v.filter || ic < v.lanes || oc < v.lanes || !count_filtering(g->axis, &f))
+        return INFINITY;
+    const double steps = ic * (double)g->axis[0].k * f.parts;
+    if (f.points * few_tiles * (steps + oc) * v.size > most_bytes)
+        return INFINITY;
+    const bool rows = g->dst_strides.s[2] == 1, phases = g->axis[2].n_phases > 1;
+    const double elements =
+        f.points * (input * ic * depths * f.tile_parts + output * oc * f.tiles) +
+        weight * f.points * f.filters * steps * oc / cvl_positions(g) +
+        (rows ? source * sources * ic * depths + moved * oc : 0) +
+        (rows && phases ? scattered * oc : 0);
+    return product * f.products * depths * ic * ceil(oc / v.lanes) + elements / v.lanes;
+}
+
+double cvl_winograd_reduce_cost(cvl_dtype dtype, const cvl_reduce *r, double depths, double sources,
+                                const cvl_kernels *kernels) {
+    const double product = 1.2, input = 5.5, gradient = 4, weight = 11; /* of a point */
+    const double source = 8, moved = 6;                                 /* from rows */
+    const double few_tiles = 32;
+    const vectors_of v = vectors_in_use(dtype, kernels);
+    const double ic = (double)r->ic, oc = (double)r->oc;
+    filtering f;
+    if (!v.filter || ic < v.lanes || oc < v.lanes || !count_filtering(r->axis, &f))
+        return INFINITY;
+    double positions = (double)r->n;
+    for (int i = 0; i < CVL_AXES; i++) {
+        positions *= (double)r->axis[i].out;
+        if (r->axis[i].phases->taps != r->axis[i].k)
+            return INFINITY;
+    }
+    const double parts = f.parts * (double)r->axis[0].k;
+    if (f.points * few_tiles * (parts * 2 * v.lanes + v.strip) * v.size > most_bytes)
+        return INFINITY;
+    const double elements =
+        f.points * (input * ic * depths * f.tile_parts + gradient * oc * f.tiles) +
+        weight * f.points * parts * ic * oc / positions +
+        (r->x_strides.c == 1 ? 0 : source * sources * ic * depths) +
+        (r->dy_strides.c == 1 ? 0 : moved * oc);
+    return product * f.products * depths * ic * ceil(oc / v.lanes) + elements / v.lanes;
+}
