@@ -421,9 +421,9 @@ NARROW = [
     Case("narrow", 48, 48, (11, 12), (1, 1), n=2, groups=6),
 ]
 
-# Channels enough for Winograd's filtering, with every instruction set that has it: a vector of them
-# and little more, several blocks, several lots of blocks; last tiles that are cut; kernels in parts,
-# by length and by stride; phases that read other taps, and fewer; windows apart; lines that are cut;
+# Channels enough for Winograd's filtering, with every instruction set that has it: a vector and
+# little more, several blocks, several lots of blocks; last tiles that are cut; kernels in parts, by
+# length and by stride; phases that read other taps, and fewer; windows apart; lines that are cut;
 # taps of the depth, and of one axis alone.
 FILTERED = [
     Case("filtered", 17, 19, (13, 14), (3, 3), n=2, padding=1),

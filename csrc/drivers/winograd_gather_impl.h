@@ -74,7 +74,7 @@ static void bring_kernel(const winograd_job *job, const real *w, ptrdiff_t chann
     const ptrdiff_t rows = g->axis[1].k, columns = g->axis[2].k, taps = rows * columns;
     for (ptrdiff_t i = 0; i < channels * taps && filled < lanes; i++)
         memset(to + i * lanes + filled, 0, (size_t)(lanes - filled) * sizeof(real));
-    if (g->w_k[2] == 1 && g->w_k[1] == columns) {
+    if (taps_adjoin(g->axis, g->w_k)) {
         const bool follow = g->w_ic == taps; /* channels do, each with its taps */
         const ptrdiff_t lots = follow ? 1 : channels, length = follow ? channels * taps : taps;
         for (ptrdiff_t i = 0; i < lots; i++)
@@ -405,7 +405,7 @@ static void winograd_tasks(void *context, ptrdiff_t begin, ptrdiff_t end, int th
 /* Cuts all tiles into tasks: so many together that the weights, which all of them meet, are not
  * most of what is read, and that what they need stays near. */
 static void cut_winograd(winograd_job *job, ptrdiff_t tasks_wanted) {
-    enum { least_tiles = 16 };
+    enum { least_tiles = 16, enough_bytes = 3 << 19 };
     const cvl_gather *g = job->g;
     winograd_view *v = &job->view;
     const ptrdiff_t lanes = least(job->blocks, job->n_blocks) * job->pitch;
@@ -415,7 +415,7 @@ static void cut_winograd(winograd_job *job, ptrdiff_t tasks_wanted) {
         (v->points * (job->steps + lanes) + places * g->ic + (job->moved ? outputs * lanes : 0)) *
         (ptrdiff_t)sizeof(real);
     const ptrdiff_t tiles = v->all[0] * v->all[1] * v->all[2] * g->axis[0].out;
-    ptrdiff_t most = 3 * cvl_l2_bytes() / 2 / tile_bytes;
+    ptrdiff_t most = least(3 * cvl_l2_bytes() / 2, enough_bytes) / tile_bytes;
     if (tasks_wanted > 1)
         most = least(most, cvl_ceil_div(tiles, tasks_wanted));
     cut_planes(v, most > least_tiles ? most : least_tiles);

@@ -243,7 +243,7 @@ static void store_taps(const winograd_sums_job *job, const reduce_block *block, 
                        const real *from, real *w) {
     const cvl_weight_strides *to = &job->r->dw_strides;
     const ptrdiff_t rows = job->r->axis[1].k, columns = job->r->axis[2].k, taps = rows * columns;
-    if (to->k[2] == 1 && to->k[1] == columns) {
+    if (taps_adjoin(job->r->axis, to->k)) {
         for (ptrdiff_t i = 0; i < channels; i++)
             job->kernels->copy(w + i * to->ic, to->oc, 1, from + i * taps * block->width, 1,
                                block->width, block->lanes, taps);
@@ -354,14 +354,13 @@ static void cut_sums(winograd_sums_job *job) {
  * of what is read, and that what they need stays near. Of a few tasks it makes more, for the sake of
  * threads: by smaller chunks, and then by smaller blocks. */
 static void cut_sum_chunks(winograd_sums_job *job) {
-    enum { least_tiles = 32, enough_tiles = 48, few_tasks = 8 };
+    enum { least_tiles = 32, enough_tiles = 48, few_tasks = 8, enough_bytes = 1 << 20 };
     const cvl_reduce *r = job->r;
     winograd_view *v = &job->view;
     const ptrdiff_t depths = r->axis[0].out, tiles = v->all[0] * v->all[1] * v->all[2] * depths;
     const ptrdiff_t rows = r->axis[0].k * v->parts * job->most_rows;
     const ptrdiff_t blocks = r->groups * job->n_wide * job->n_narrow;
-    ptrdiff_t most =
-        3 * cvl_l2_bytes() / 2 / (v->points * (rows + job->most_wide) * (ptrdiff_t)sizeof(real));
+    ptrdiff_t most = enough_bytes / (v->points * (rows + job->most_wide) * (ptrdiff_t)sizeof(real));
     const ptrdiff_t shared = cvl_ceil_div(tiles * blocks, few_tasks);
     if (shared < most)
         most = shared > enough_tiles ? shared : least(most, enough_tiles);

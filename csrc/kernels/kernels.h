@@ -206,17 +206,17 @@ CVL_DECLARE_KERNELS(double, f64)
  * is stored at c[i*c_row + j*c_column]; init NULL is zero. Each element is summed in the same order
  * whatever the rows and columns beside it.
  *
- * winograd[h - 1][w - 1]: the transforms of Winograd's minimal filtering for filters of h x w taps. A
- * tile is cvl_winograd_outputs of h by those of w outputs; it takes cvl_winograd_points of h by those
- * of w products, one to each point. An output takes part only of inputs that its own taps meet.
- * Lanes are channels, at least L of them; the last vector overlaps its neighbour.
+ * winograd[h - 1][w - 1]: the transforms of Winograd's minimal filtering for filters of h x w taps.
+ * A tile is cvl_winograd_outputs of h by those of w outputs; it takes cvl_winograd_points of h by
+ * those of w products, one to each point. An output takes part only of inputs that its own taps
+ * meet. Lanes are channels, at least L of them; the last vector overlaps its neighbour.
  *
  * inputs:    of `tiles` tiles, the first at x and each next a tile's outputs further along the row,
  *            to to[point*to_point + tile*to_tile + i].
  * weights:   of one filter, to to[point*to_point + i].
- * outputs:   from sums of products, at from[point*from_point + tile*from_tile + i]; the first rows x
- *            columns of every tile, plus init[i], to y[r*y_row + s*y_column + i]. Returns whether
- *            all of them are finite. `stream` is product_tile's.
+ * outputs:   from sums of products, at from[point*from_point + tile*from_tile + i]; the first
+ *            rows x columns of every tile, plus init[i], to y[r*y_row + s*y_column + i]. Returns
+ *            whether all of them are finite. `stream` is product_tile's.
  * gradients: of outputs, as inputs does with inputs.
  * taps:      the gradient of one filter from sums of products of inputs and gradients, at
  *            from[point*from_point + i], to w[r*w_row + s*w_column + i]; the first rows x columns.

@@ -1470,10 +1470,10 @@ static inline CVL_INLINE void points_to_weights(const int taps, vec *s, const in
     }
 }
 
-static inline CVL_INLINE void winograd_inputs(const int h, const int w, real *to, ptrdiff_t to_point,
-                                           ptrdiff_t to_tile, const real *x, ptrdiff_t x_row,
-                                           ptrdiff_t x_column, ptrdiff_t tiles,
-                                           ptrdiff_t channels) {
+static inline CVL_INLINE void winograd_inputs(const int h, const int w, real *to,
+                                              ptrdiff_t to_point, ptrdiff_t to_tile, const real *x,
+                                              ptrdiff_t x_row, ptrdiff_t x_column, ptrdiff_t tiles,
+                                              ptrdiff_t channels) {
     const int rows = (int)cvl_winograd_points(h), columns = (int)cvl_winograd_points(w);
     for (; tiles > 0; tiles--, to += to_tile, x += cvl_winograd_outputs(w) * x_column)
         for (ptrdiff_t c = 0; c < channels; c = next_vector(c, channels)) {
@@ -1491,9 +1491,10 @@ static inline CVL_INLINE void winograd_inputs(const int h, const int w, real *to
         }
 }
 
-static inline CVL_INLINE void winograd_weights(const int h, const int w, real *to, ptrdiff_t to_point,
-                                            const real *from, ptrdiff_t w_row, ptrdiff_t w_column,
-                                            ptrdiff_t channels) {
+static inline CVL_INLINE void winograd_weights(const int h, const int w, real *to,
+                                               ptrdiff_t to_point, const real *from,
+                                               ptrdiff_t w_row, ptrdiff_t w_column,
+                                               ptrdiff_t channels) {
     const int rows = (int)cvl_winograd_points(h), columns = (int)cvl_winograd_points(w);
     for (ptrdiff_t c = 0; c < channels; c = next_vector(c, channels)) {
         vec g[MOST_POINTS * MOST_POINTS];
@@ -1510,10 +1511,11 @@ static inline CVL_INLINE void winograd_weights(const int h, const int w, real *t
 }
 
 static inline CVL_INLINE bool winograd_outputs(const int h, const int w, real *y, ptrdiff_t y_row,
-                                            ptrdiff_t y_column, ptrdiff_t rows, ptrdiff_t columns,
-                                            const real *from, ptrdiff_t from_point,
-                                            ptrdiff_t from_tile, const real *init, ptrdiff_t tiles,
-                                            ptrdiff_t channels, bool stream) {
+                                               ptrdiff_t y_column, ptrdiff_t rows,
+                                               ptrdiff_t columns, const real *from,
+                                               ptrdiff_t from_point, ptrdiff_t from_tile,
+                                               const real *init, ptrdiff_t tiles,
+                                               ptrdiff_t channels, bool stream) {
     const int high = (int)cvl_winograd_points(h), wide = (int)cvl_winograd_points(w);
     const int n = (int)cvl_winograd_outputs(h), m = (int)cvl_winograd_outputs(w);
     const bool past = stream && channels % line_reals == 0 &&
@@ -1589,33 +1591,34 @@ static inline CVL_INLINE bool winograd_taps(const int h, const int w, real *to, 
     return sum_lanes(check) == 0;
 }
 
-#define WINOGRAD(h, w)                                                                         \
-    static void winograd_inputs_##h##x##w(real *to, ptrdiff_t to_point, ptrdiff_t to_tile,            \
-                                       const real *x, ptrdiff_t x_row, ptrdiff_t x_column,         \
-                                       ptrdiff_t tiles, ptrdiff_t channels) {                      \
-        winograd_inputs(h, w, to, to_point, to_tile, x, x_row, x_column, tiles, channels);            \
-    }                                                                                              \
-    static void winograd_weights_##h##x##w(real *to, ptrdiff_t to_point, const real *from,            \
-                                        ptrdiff_t w_row, ptrdiff_t w_column, ptrdiff_t channels) { \
-        winograd_weights(h, w, to, to_point, from, w_row, w_column, channels);                        \
+#define WINOGRAD(h, w)                                                                             \
+    static void winograd_inputs_##h##x##w(real *to, ptrdiff_t to_point, ptrdiff_t to_tile,         \
+                                          const real *x, ptrdiff_t x_row, ptrdiff_t x_column,      \
+                                          ptrdiff_t tiles, ptrdiff_t channels) {                   \
+        winograd_inputs(h, w, to, to_point, to_tile, x, x_row, x_column, tiles, channels);         \
     }                                                                                              \
     static void winograd_gradients_##h##x##w(real *to, ptrdiff_t to_point, ptrdiff_t to_tile,      \
                                              const real *y, ptrdiff_t y_row, ptrdiff_t y_column,   \
                                              ptrdiff_t tiles, ptrdiff_t channels) {                \
         winograd_gradients(h, w, to, to_point, to_tile, y, y_row, y_column, tiles, channels);      \
     }                                                                                              \
+    static void winograd_weights_##h##x##w(real *to, ptrdiff_t to_point, const real *from,         \
+                                           ptrdiff_t w_row, ptrdiff_t w_column,                    \
+                                           ptrdiff_t channels) {                                   \
+        winograd_weights(h, w, to, to_point, from, w_row, w_column, channels);                     \
+    }                                                                                              \
+    static bool winograd_outputs_##h##x##w(                                                        \
+        real *y, ptrdiff_t y_row, ptrdiff_t y_column, ptrdiff_t rows, ptrdiff_t columns,           \
+        const real *from, ptrdiff_t from_point, ptrdiff_t from_tile, const real *init,             \
+        ptrdiff_t tiles, ptrdiff_t channels, bool stream) {                                        \
+        return winograd_outputs(h, w, y, y_row, y_column, rows, columns, from, from_point,         \
+                                from_tile, init, tiles, channels, stream);                         \
+    }                                                                                              \
     static bool winograd_taps_##h##x##w(real *to, ptrdiff_t w_row, ptrdiff_t w_column,             \
                                         ptrdiff_t rows, ptrdiff_t columns, const real *from,       \
                                         ptrdiff_t from_point, ptrdiff_t channels) {                \
         return winograd_taps(h, w, to, w_row, w_column, rows, columns, from, from_point,           \
                              channels);                                                            \
-    }                                                                                              \
-    static bool winograd_outputs_##h##x##w(                                                           \
-        real *y, ptrdiff_t y_row, ptrdiff_t y_column, ptrdiff_t rows, ptrdiff_t columns,           \
-        const real *from, ptrdiff_t from_point, ptrdiff_t from_tile, const real *init,             \
-        ptrdiff_t tiles, ptrdiff_t channels, bool stream) {                                        \
-        return winograd_outputs(h, w, y, y_row, y_column, rows, columns, from, from_point, from_tile, \
-                             init, tiles, channels, stream);                                       \
     }
 WINOGRAD(1, 2)
 WINOGRAD(1, 3)

@@ -170,16 +170,18 @@ static gather_fn *choose_gather(cvl_dtype dtype, const cvl_gather *g, const gath
     return (gather_pixels(g, n, lanes) ? by_pixels : by_channels)[dtype];
 }
 
-/* The same of the ways that add up the formula's products. */
+/* The time for a destination, in that of one vector's multiply-add, of the ways that sum the
+ * formula's products: output channels along the lanes or, where they leave lanes empty,
+ * positions. */
 static double formula_cost(const cvl_gather *g, const gather_counts *n, ptrdiff_t lanes) {
-    const double weight = 10, moved = 8;
+    const double weight = 10, moved = 8, of_pixels = 1.2;
+    const double filled = (double)g->oc / (double)lanes, vectors = ceil(filled);
     double weights = (double)g->ic * (double)g->oc;
     for (int i = 0; i < CVL_AXES; i++)
         weights *= (double)g->axis[i].k;
     const double elements = weight * weights / cvl_positions(g) +
                             (g->dst_strides.s[2] == 1 ? moved * (double)g->oc : 0);
-    return n->inside * (double)g->ic * ceil((double)g->oc / (double)lanes) +
-           elements / (double)lanes;
+    return n->inside * (double)g->ic * fmin(vectors, of_pixels * filled) + elements / (double)lanes;
 }
 
 static cvl_status run_by_formula(cvl_dtype dtype, const cvl_gather *g, const gather_counts *counts,
@@ -312,6 +314,19 @@ static reduce_way choose_reduce(const cvl_reduce *r, ptrdiff_t lanes, double *le
     return best;
 }
 
+/* The share of all products that the formula's ways sum: they leave out padding, of the width if it
+ * is much. */
+static double summed_share(const cvl_reduce *r) {
+    const double much = 0.125;
+    double share = 1;
+    for (int i = 0; i < CVL_AXES; i++) {
+        const tap_counts taps = count_taps(&r->axis[i]);
+        const double own = taps.inside / taps.all;
+        share *= i < CVL_AXES - 1 || own < 1 - much ? own : 1;
+    }
+    return share;
+}
+
 static cvl_status reduce_by_formula(cvl_dtype dtype, const cvl_reduce *r, reduce_way way,
                                     const cvl_kernels *kernels) {
     if (way == BY_PIXELS)
@@ -362,7 +377,7 @@ static cvl_status run_reduce(cvl_dtype dtype, const cvl_reduce *r) {
         sources *= (double)r->axis[i].in / (double)r->axis[i].out;
     const reduce_way way = choose_reduce(r, lanes, &cost);
     const double depths = count_taps(&r->axis[0]).inside;
-    if (cvl_winograd_reduce_cost(dtype, r, depths, sources, kernels) >= cost)
+    if (cvl_winograd_reduce_cost(dtype, r, depths, sources, kernels) >= cost * summed_share(r))
         return reduce_by_formula(dtype, r, way, kernels);
     bool finite = true;
     const cvl_status status =

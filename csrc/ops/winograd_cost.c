@@ -52,7 +52,7 @@ static const double most_bytes = 3 << 20;
 
 double cvl_winograd_gather_cost(cvl_dtype dtype, const cvl_gather *g, double depths, double sources,
                                 const cvl_kernels *kernels) {
-    const double product = 1.1, input = 4.5, output = 8, weight = 10; /* of a point */
+    const double product = 1.12, input = 5.5, output = 9, weight = 9; /* of a point */
     const double source = 6, moved = 15, scattered = 30;              /* to and from rows */
     const double few_tiles = 16;
     const vectors_of v = vectors_in_use(dtype, kernels);
@@ -74,8 +74,8 @@ double cvl_winograd_gather_cost(cvl_dtype dtype, const cvl_gather *g, double dep
 
 double cvl_winograd_reduce_cost(cvl_dtype dtype, const cvl_reduce *r, double depths, double sources,
                                 const cvl_kernels *kernels) {
-    const double product = 1.2, input = 5.5, gradient = 4, weight = 11; /* of a point */
-    const double source = 8, moved = 6;                                 /* from rows */
+    const double product = 1.22, input = 6.5, gradient = 5, weight = 11; /* of a point */
+    const double source = 8, moved = 6;                                  /* from rows */
     const double few_tiles = 32;
     const vectors_of v = vectors_in_use(dtype, kernels);
     const double ic = (double)r->ic, oc = (double)r->oc;
