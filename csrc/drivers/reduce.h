@@ -70,9 +70,9 @@ cvl_status cvl_reduce_lanes_f64(const cvl_reduce *r, const cvl_kernels *kernels)
 cvl_status cvl_reduce_pixels_f32(const cvl_reduce *r, const cvl_kernels *kernels);
 cvl_status cvl_reduce_pixels_f64(const cvl_reduce *r, const cvl_kernels *kernels);
 
-/* The same by Winograd's minimal filtering, channels of dy along the lanes: for at least a vector of
- * channels of both, all taps of the kernel, and axes that cvl_find_winograd takes. Says whether all
- * results are finite; those that are not may not be what the formula gives. */
+/* The same by Winograd's minimal filtering, channels of dy along the lanes: for at least a vector
+ * of channels of both, all taps of the kernel, and axes that cvl_find_winograd takes. Says whether
+ * all results are finite; those that are not may not be what the formula gives. */
 cvl_status cvl_reduce_winograd_f32(const cvl_reduce *r, const cvl_kernels *kernels, bool *finite);
 cvl_status cvl_reduce_winograd_f64(const cvl_reduce *r, const cvl_kernels *kernels, bool *finite);
 

@@ -351,8 +351,8 @@ static void cut_sums(winograd_sums_job *job) {
 }
 
 /* Cuts the tiles into chunks: so many together that the sums, which all of them visit, are not most
- * of what is read, and that what they need stays near. Of a few tasks it makes more, for the sake of
- * threads: by smaller chunks, and then by smaller blocks. */
+ * of what is read, and that what they need stays near. Of a few tasks it makes more, for threads:
+ * by smaller chunks, and then by smaller blocks. */
 static void cut_sum_chunks(winograd_sums_job *job) {
     enum { least_tiles = 32, enough_tiles = 48, few_tasks = 8, enough_bytes = 1 << 20 };
     const cvl_reduce *r = job->r;
