@@ -76,7 +76,7 @@ bool cvl_find_winograd(const cvl_gather_axis *axis, cvl_winograd_axis *found) {
     for (ptrdiff_t taps = 1; taps <= CVL_WINOGRAD_TAPS; taps++) {
         if (!take_transform(&tried, taps))
             continue;
-        const ptrdiff_t products = cvl_count_winograd(axis, &tried).products;
+        const ptrdiff_t products = cvl_count_winograd(axis, &tried).needed;
         if (least == 0 || products < least) {
             *found = tried;
             least = products;
@@ -90,17 +90,22 @@ cvl_winograd_counts cvl_count_winograd(const cvl_gather_axis *axis,
     cvl_winograd_counts n = {0};
     for (const cvl_phase *p = axis->phases; p < axis->phases + axis->n_phases; p++) {
         const ptrdiff_t filter = cvl_winograd_filter_of(found, p);
-        ptrdiff_t tiles = 0, parts = 0, products = 0;
-        for (ptrdiff_t part = 0; part < found->dense; part++)
-            tiles += cvl_ceil_div(cvl_dense_phase(p, found->dense, part).count, found->outputs);
+        ptrdiff_t tiles = 0, cut = 0, parts = 0, products = 0, last = 0;
+        for (ptrdiff_t part = 0; part < found->dense; part++) {
+            const ptrdiff_t count = cvl_dense_phase(p, found->dense, part).count;
+            tiles += cvl_ceil_div(count, found->outputs);
+            cut += count % found->outputs != 0;
+        }
         for (ptrdiff_t part = 0; part < found->n_parts; part++) {
             parts += found->filter[filter].part[part].taps > 0;
             for (ptrdiff_t point = 0; point < found->points; point++)
                 products += cvl_winograd_meets(found, filter, part, point);
+            last += cvl_winograd_meets(found, filter, part, found->points - 1);
         }
         n.tiles += tiles;
         n.parts += tiles * parts;
         n.products += tiles * products;
+        n.needed += tiles * products - cut * last;
     }
     return n;
 }

@@ -51,9 +51,10 @@ static inline bool cvl_winograd_meets(const cvl_winograd_axis *axis, ptrdiff_t f
     return taps > 0 && (point < axis->points - 1 || taps == axis->transform);
 }
 
-/* Over all positions: tiles, parts of tiles, and products of tiles. */
+/* Over all positions: tiles, parts of tiles, products of tiles, and those of them that are needed:
+ * a last tile that reaches beyond the last position does not need its last point. */
 typedef struct cvl_winograd_counts {
-    ptrdiff_t tiles, parts, products;
+    ptrdiff_t tiles, parts, products, needed;
 } cvl_winograd_counts;
 
 cvl_winograd_counts cvl_count_winograd(const cvl_gather_axis *axis, const cvl_winograd_axis *found);

@@ -32,9 +32,14 @@ typedef struct winograd_job {
     ptrdiff_t workspace_bytes; /* per thread */
 } winograd_job;
 
+/* A tile that reaches beyond the last position of an axis does not need the last point of that
+ * axis: which points those are, as bits. */
+enum { LAST_ROW = 1, LAST_COLUMN = 2, POINT_KINDS = 4 };
+
 typedef struct winograd_space {
     real *tile, *inputs, *sums, *out, *bias, *kernel, *part;
-    ptrdiff_t *input_row, *sum_row, *step_row;
+    ptrdiff_t *input_row[POINT_KINDS], *sum_row[POINT_KINDS]; /* of the tiles that need a point */
+    ptrdiff_t *step_row;
     cvl_term *terms;
 } winograd_space;
 
@@ -45,7 +50,8 @@ typedef struct winograd_task {
     const cvl_phase *depth;
     ptrdiff_t depth_q, first_tap, last_tap; /* taps of the depth inside the source */
     ptrdiff_t at[CVL_AXES], planes;
-    ptrdiff_t tiles; /* of all planes */
+    ptrdiff_t tiles;               /* of all planes, */
+    ptrdiff_t needed[POINT_KINDS]; /* and those that need a point */
 } winograd_task;
 
 static ptrdiff_t winograd_lane(const winograd_job *job, ptrdiff_t block) {
@@ -178,6 +184,31 @@ static ptrdiff_t winograd_terms(const winograd_job *job, const winograd_task *t,
     return n;
 }
 
+/* Of the last points of an axis those that outputs of its last position alone need. */
+static int point_kind(const winograd_view *v, ptrdiff_t point) {
+    const ptrdiff_t row = point / v->axis[2].points, column = point % v->axis[2].points;
+    return (v->axis[1].outputs > 1 && row == v->axis[1].points - 1 ? LAST_ROW : 0) |
+           (v->axis[2].outputs > 1 && column == v->axis[2].points - 1 ? LAST_COLUMN : 0);
+}
+
+/* Lists the tiles of a plane that need each kind of point. */
+static void list_tiles(const winograd_job *job, winograd_task *t, const winograd_plane *plane,
+                       const winograd_space *space) {
+    const ptrdiff_t high = job->view.axis[1].outputs, wide = job->view.axis[2].outputs;
+    for (ptrdiff_t i = 0; i < plane->tiles[1] * plane->tiles[2]; i++) {
+        const ptrdiff_t row = plane->at[1] + i / plane->tiles[2];
+        const ptrdiff_t column = plane->at[2] + i % plane->tiles[2];
+        const int without = ((row + 1) * high > plane->phase[1].count ? LAST_ROW : 0) |
+                            ((column + 1) * wide > plane->phase[2].count ? LAST_COLUMN : 0);
+        for (int kind = 0; kind < POINT_KINDS; kind++)
+            if (!(kind & without)) {
+                const ptrdiff_t n = t->needed[kind]++;
+                space->input_row[kind][n] = (plane->first + i) * job->tile_pitch;
+                space->sum_row[kind][n] = (plane->first + i) * job->sum_pitch;
+            }
+    }
+}
+
 /* The sums of products of every point: a pass of terms, whose weights stay in the cache, at a
  * time. */
 static void multiply_points(const winograd_job *job, const winograd_task *t,
@@ -186,6 +217,7 @@ static void multiply_points(const winograd_job *job, const winograd_task *t,
     const ptrdiff_t most = pass_steps(cut, job->pitch) / cut;
     for (ptrdiff_t point = 0; point < job->view.points; point++) {
         const ptrdiff_t n_terms = winograd_terms(job, t, point, cut, space->terms);
+        const int kind = point_kind(&job->view, point);
         for (ptrdiff_t block = t->block; block < t->block + t->blocks; block++) {
             const ptrdiff_t lane = winograd_lane(job, block % job->n_blocks);
             const ptrdiff_t width = winograd_lane(job, block % job->n_blocks + 1) - lane;
@@ -195,17 +227,17 @@ static void multiply_points(const winograd_job *job, const winograd_task *t,
             ptrdiff_t term = 0;
             do {
                 const product products = {.c = c,
-                                          .c_row = space->sum_row,
+                                          .c_row = space->sum_row[kind],
                                           .init = term ? c : NULL,
-                                          .init_row = space->sum_row,
+                                          .init_row = space->sum_row[kind],
                                           .a = space->inputs + point * job->tile_point,
-                                          .a_row = space->input_row,
+                                          .a_row = space->input_row[kind],
                                           .a_step = 1,
                                           .b = job->weights + weights,
                                           .b_row = space->step_row,
                                           .terms = space->terms + term,
                                           .n_terms = least(most, n_terms - term)};
-                multiply(job->kernels, &products, t->tiles, width);
+                multiply(job->kernels, &products, t->needed[kind], width);
                 term += most;
             } while (term < n_terms);
         }
@@ -290,8 +322,10 @@ static winograd_space winograd_layout(const winograd_job *job, cvl_arena *memory
     space.kernel = cvl_take(memory, strip * g->axis[1].k * g->axis[2].k * job->pitch, sizeof(real));
     space.part =
         cvl_take(memory, v->axis[1].transform * v->axis[2].transform * job->pitch, sizeof(real));
-    space.input_row = cvl_take(memory, tiles, sizeof(ptrdiff_t));
-    space.sum_row = cvl_take(memory, tiles, sizeof(ptrdiff_t));
+    for (int kind = 0; kind < POINT_KINDS; kind++) {
+        space.input_row[kind] = cvl_take(memory, tiles, sizeof(ptrdiff_t));
+        space.sum_row[kind] = cvl_take(memory, tiles, sizeof(ptrdiff_t));
+    }
     space.step_row = cvl_take(memory, job->steps, sizeof(ptrdiff_t));
     space.terms = cvl_take(memory, job->steps, sizeof(cvl_term));
     return space;
@@ -343,6 +377,7 @@ static void bring_planes(const winograd_job *job, winograd_task *t, const winogr
             continue;
         plane.first = t->tiles;
         t->tiles += plane.tiles[1] * plane.tiles[2];
+        list_tiles(job, t, &plane, space);
         for (ptrdiff_t tap = t->first_tap; tap < t->last_tap; tap++) {
             const winograd_inputs inputs = {.src = (const real *)g->src +
                                                    plane.image * g->src_strides.n +
@@ -383,10 +418,6 @@ static bool run_winograd_task(const winograd_job *job, winograd_task *t,
 static void winograd_tasks(void *context, ptrdiff_t begin, ptrdiff_t end, int thread) {
     winograd_job *job = context;
     const winograd_space space = winograd_space_of(job, thread);
-    for (ptrdiff_t i = 0; i < tiles_together(&job->view); i++) {
-        space.input_row[i] = i * job->tile_pitch;
-        space.sum_row[i] = i * job->sum_pitch;
-    }
     for (ptrdiff_t i = 0; i < job->steps; i++)
         space.step_row[i] = i * job->pitch;
     bool finite = true;

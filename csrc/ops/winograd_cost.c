@@ -5,10 +5,10 @@
 #include "drivers/winograd.h"
 
 /* Height and width together: of a tile its points and parts, and for a position, on average, the
- * tiles, their parts and their products. */
+ * tiles, their parts, their products and those of them that are needed. */
 typedef struct filtering {
     double points, parts, filters;
-    double tiles, tile_parts, products;
+    double tiles, tile_parts, products, needed;
 } filtering;
 
 /* What the kernels in use offer for a dtype. */
@@ -31,7 +31,7 @@ static vectors_of vectors_in_use(cvl_dtype dtype, const cvl_kernels *kernels) {
 
 /* Whether there is a tile of more than one point. */
 static bool count_filtering(const cvl_gather_axis *axis, filtering *f) {
-    *f = (filtering){1, 1, 1, 1, 1, 1};
+    *f = (filtering){1, 1, 1, 1, 1, 1, 1};
     for (int i = 1; i < CVL_AXES; i++) {
         cvl_winograd_axis found;
         if (!cvl_find_winograd(&axis[i], &found))
@@ -43,6 +43,7 @@ static bool count_filtering(const cvl_gather_axis *axis, filtering *f) {
         f->tiles *= (double)n.tiles / (double)axis[i].out;
         f->tile_parts *= (double)n.parts / (double)axis[i].out;
         f->products *= (double)n.products / (double)axis[i].out;
+        f->needed *= (double)n.needed / (double)axis[i].out;
     }
     return f->points > 1;
 }
@@ -69,7 +70,7 @@ double cvl_winograd_gather_cost(cvl_dtype dtype, const cvl_gather *g, double dep
         weight * f.points * f.filters * steps * oc / cvl_positions(g) +
         (rows ? source * sources * ic * depths + moved * oc : 0) +
         (rows && phases ? scattered * oc : 0);
-    return product * f.products * depths * ic * ceil(oc / v.lanes) + elements / v.lanes;
+    return product * f.needed * depths * ic * ceil(oc / v.lanes) + elements / v.lanes;
 }
 
 double cvl_winograd_reduce_cost(cvl_dtype dtype, const cvl_reduce *r, double depths, double sources,
