@@ -475,7 +475,7 @@ static void run_winograd_blocks(winograd_job *job, ptrdiff_t all_blocks, ptrdiff
 
 cvl_status
 CVL_TYPED(cvl_gather_winograd)(const cvl_gather *g, const cvl_kernels *all_kernels, bool *finite) {
-    enum { weight_bytes = 2 << 20 }; /* are transformed at once, or one block's */
+    const ptrdiff_t least_bytes = 2 << 20, most_bytes = 8 << 20; /* of weights at once */
     const kernel_table *kernels = all_kernels->CVL_DTYPE;
     winograd_job job = {.g = g, .kernels = kernels, .finite = true};
     job.view = view_winograd(kernels, g->axis, g->n);
@@ -490,7 +490,12 @@ CVL_TYPED(cvl_gather_winograd)(const cvl_gather *g, const cvl_kernels *all_kerne
     const ptrdiff_t all_blocks =
         g->groups * job.view.axis[1].n_filters * job.view.axis[2].n_filters * job.n_blocks;
     const ptrdiff_t block_bytes = job.weight_block * (ptrdiff_t)sizeof(real);
-    const ptrdiff_t fitting = weight_bytes > block_bytes ? weight_bytes / block_bytes : 1;
+    /* As much as the weights themselves: every lot is one more wait of the threads for each
+     * other. */
+    const ptrdiff_t own = g->groups * g->oc * g->ic * g->axis[0].k * g->axis[1].k * g->axis[2].k *
+                          (ptrdiff_t)sizeof(real);
+    const ptrdiff_t budget = own < least_bytes ? least_bytes : least(own, most_bytes);
+    const ptrdiff_t fitting = budget > block_bytes ? budget / block_bytes : 1;
     job.blocks = fitting < job.n_blocks ? cvl_even_size(job.n_blocks, fitting)
                                         : least(fitting / job.n_blocks * job.n_blocks, all_blocks);
     cut_winograd(&job, cvl_enough_tasks(g->work));
