@@ -390,7 +390,8 @@ CVL_TYPED(cvl_reduce_winograd)(const cvl_reduce *r, const cvl_kernels *all_kerne
     job.sum_point = channel_room(rows * job.most_wide);
     job.count = v->points * job.sum_point;
     job.blocks = r->groups * job.n_wide * job.n_narrow;
-    job.splits = cvl_reduce_splits(job.chunks, job.blocks, job.blocks * job.count * size);
+    /* Half of what partial results may take: the operands take more here than elsewhere. */
+    job.splits = cvl_reduce_splits(job.chunks, job.blocks, 2 * job.blocks * job.count * size);
 
     const ptrdiff_t tasks = job.blocks * job.splits;
     const int threads = cvl_threads_for(tasks, r->work);
