@@ -58,19 +58,32 @@ typedef struct reduce_block {
     ptrdiff_t narrow, rows;
 } reduce_block;
 
-static reduce_block nth_block(const reduce_job *job, ptrdiff_t index) {
-    const ptrdiff_t lanes = job->kernels->lanes;
+/* How a group's channels are cut into blocks. */
+typedef struct block_cut {
+    ptrdiff_t wide, narrow;     /* channels along the lanes, and the others */
+    ptrdiff_t vectors;          /* of the wide */
+    ptrdiff_t n_wide, n_narrow; /* blocks */
+    ptrdiff_t lanes;
+} block_cut;
+
+static reduce_block cut_block(const block_cut *cut, ptrdiff_t index) {
     reduce_block b;
-    const ptrdiff_t narrow = index % job->n_narrow;
-    index /= job->n_narrow;
-    const ptrdiff_t wide = index % job->n_wide;
-    b.group = index / job->n_wide;
-    b.wide = job->vectors * wide / job->n_wide * lanes;
-    b.width = job->vectors * (wide + 1) / job->n_wide * lanes - b.wide;
-    b.lanes = least(job->wide - b.wide, b.width);
-    b.narrow = job->narrow * narrow / job->n_narrow;
-    b.rows = job->narrow * (narrow + 1) / job->n_narrow - b.narrow;
+    const ptrdiff_t narrow = index % cut->n_narrow;
+    index /= cut->n_narrow;
+    const ptrdiff_t wide = index % cut->n_wide;
+    b.group = index / cut->n_wide;
+    b.wide = cut->vectors * wide / cut->n_wide * cut->lanes;
+    b.width = cut->vectors * (wide + 1) / cut->n_wide * cut->lanes - b.wide;
+    b.lanes = least(cut->wide - b.wide, b.width);
+    b.narrow = cut->narrow * narrow / cut->n_narrow;
+    b.rows = cut->narrow * (narrow + 1) / cut->n_narrow - b.narrow;
     return b;
+}
+
+static reduce_block nth_block(const reduce_job *job, ptrdiff_t index) {
+    const block_cut cut = {job->wide,   job->narrow,   job->vectors,
+                           job->n_wide, job->n_narrow, job->kernels->lanes};
+    return cut_block(&cut, index);
 }
 
 /* Whether the sums of a channel's taps stand side by side, as they do in the weights. */

@@ -71,8 +71,6 @@ static ptrdiff_t winograd_filter(const winograd_job *job, ptrdiff_t block,
 
 /* ---- weights -------------------------------------------------------------------------------- */
 
-enum { strip = 16 }; /* input channels whose weights are brought together at once */
-
 /* Brings the kernel of some channels together, [channel][tap][lane], from w on. */
 static void bring_kernel(const winograd_job *job, const real *w, ptrdiff_t channels,
                          ptrdiff_t lanes, ptrdiff_t filled, real *to) {
@@ -170,9 +168,9 @@ static ptrdiff_t winograd_terms(const winograd_job *job, const winograd_task *t,
     const cvl_gather *g = job->g;
     const ptrdiff_t parts = job->view.parts;
     ptrdiff_t n = 0;
-    for (ptrdiff_t tap = t->first_tap; tap < t->last_tap; tap++)
+    for (ptrdiff_t tap = t->first_tap; tap < t->last_tap; tap++) {
+        const ptrdiff_t k = g->axis[0].tap_order[t->depth->tap_first + tap];
         for (ptrdiff_t p = 0; p < parts; p++) {
-            const ptrdiff_t k = g->axis[0].tap_order[t->depth->tap_first + tap];
             if (!part_meets(&job->view, t->filter, p, point))
                 continue;
             for (ptrdiff_t i = 0; i < g->ic; i += cut)
@@ -181,6 +179,7 @@ static ptrdiff_t winograd_terms(const winograd_job *job, const winograd_task *t,
                                         .length = least(cut, g->ic - i),
                                         .flush = true};
         }
+    }
     return n;
 }
 
@@ -348,11 +347,7 @@ static void weight_tasks(void *context, ptrdiff_t begin, ptrdiff_t end, int thre
 static winograd_task nth_winograd_task(const winograd_job *job, ptrdiff_t index) {
     const cvl_gather *g = job->g;
     winograd_task t = {.depth = g->axis[0].phases};
-    for (int i = CVL_AXES - 1; i >= 0; i--) {
-        t.at[i] = index % job->view.cuts[i] * job->view.size[i];
-        index /= job->view.cuts[i];
-    }
-    t.planes = least(job->view.size[0], job->view.all[0] - t.at[0]);
+    index = nth_cut(&job->view, index, t.at, &t.planes);
     t.depth_q = index % g->axis[0].out;
     for (; t.depth_q >= t.depth->count; t.depth++)
         t.depth_q -= t.depth->count;

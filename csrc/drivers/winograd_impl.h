@@ -7,6 +7,8 @@
 
 typedef CVL_TYPED(cvl_winograd) winograd_kernels;
 
+enum { strip = 16 }; /* input channels whose weights are brought together, or stored, at once */
+
 /* How the height and width of a problem are taken. */
 typedef struct winograd_view {
     const cvl_gather_axis *axes;
@@ -58,6 +60,18 @@ static void cut_planes(winograd_view *v, ptrdiff_t most) {
         most = v->cuts[i] > 1 ? 1 : most / v->size[i];
         most = most > 1 ? most : 1;
     }
+}
+
+/* Where the cut of a number starts, and how many planes it has; returns how often all cuts have
+ * been counted through before. */
+static ptrdiff_t nth_cut(const winograd_view *v, ptrdiff_t index, ptrdiff_t at[CVL_AXES],
+                         ptrdiff_t *planes) {
+    for (int i = CVL_AXES - 1; i >= 0; i--) {
+        at[i] = index % v->cuts[i] * v->size[i];
+        index /= v->cuts[i];
+    }
+    *planes = least(v->size[0], v->all[0] - at[0]);
+    return index;
 }
 
 static ptrdiff_t tiles_together(const winograd_view *v) {

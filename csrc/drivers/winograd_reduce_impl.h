@@ -35,19 +35,9 @@ typedef struct winograd_sums_space {
 static const ptrdiff_t only_filter[CVL_AXES];
 
 static reduce_block nth_sums_block(const winograd_sums_job *job, ptrdiff_t index) {
-    const cvl_reduce *r = job->r;
-    const ptrdiff_t lanes = job->kernels->lanes;
-    reduce_block b;
-    const ptrdiff_t narrow = index % job->n_narrow;
-    index /= job->n_narrow;
-    const ptrdiff_t wide = index % job->n_wide;
-    b.group = index / job->n_wide;
-    b.wide = job->vectors * wide / job->n_wide * lanes;
-    b.width = job->vectors * (wide + 1) / job->n_wide * lanes - b.wide;
-    b.lanes = least(r->oc - b.wide, b.width);
-    b.narrow = r->ic * narrow / job->n_narrow;
-    b.rows = r->ic * (narrow + 1) / job->n_narrow - b.narrow;
-    return b;
+    const block_cut cut = {job->r->oc,  job->r->ic,    job->vectors,
+                           job->n_wide, job->n_narrow, job->kernels->lanes};
+    return cut_block(&cut, index);
 }
 
 /* Transforms a plane's share of dy; positions that it does not have are zero. */
@@ -84,14 +74,8 @@ typedef struct winograd_chunk {
 } winograd_chunk;
 
 static winograd_chunk nth_winograd_chunk(const winograd_sums_job *job, ptrdiff_t index) {
-    const winograd_view *v = &job->view;
     winograd_chunk c = {0};
-    for (int i = CVL_AXES - 1; i >= 0; i--) {
-        c.at[i] = index % v->cuts[i] * v->size[i];
-        index /= v->cuts[i];
-    }
-    c.planes = least(v->size[0], v->all[0] - c.at[0]);
-    c.depth = index;
+    c.depth = nth_cut(&job->view, index, c.at, &c.planes);
     taps_inside(job->r->axis[0].phases, c.depth, job->r->axis[0].in, &c.first_tap, &c.last_tap);
     return c;
 }
@@ -374,7 +358,6 @@ static void cut_sum_chunks(winograd_sums_job *job) {
 
 cvl_status
 CVL_TYPED(cvl_reduce_winograd)(const cvl_reduce *r, const cvl_kernels *all_kernels, bool *finite) {
-    enum { least_tiles = 32 };
     const kernel_table *kernels = all_kernels->CVL_DTYPE;
     const ptrdiff_t size = (ptrdiff_t)sizeof(real);
     winograd_sums_job job = {.r = r, .kernels = kernels, .finite = true};

@@ -29,8 +29,11 @@ static vectors_of vectors_in_use(cvl_dtype dtype, const cvl_kernels *kernels) {
     return v;
 }
 
-/* Whether there is a tile of more than one point. */
-static bool count_filtering(const cvl_gather_axis *axis, filtering *f) {
+/* Whether there are vectors of both channels, and a tile of more than one point. */
+static bool count_filtering(const vectors_of *v, double ic, double oc, const cvl_gather_axis *axis,
+                            filtering *f) {
+    if (!v->filter || ic < v->lanes || oc < v->lanes)
+        return false;
     *f = (filtering){1, 1, 1, 1, 1, 1, 1};
     for (int i = 1; i < CVL_AXES; i++) {
         cvl_winograd_axis found;
@@ -59,7 +62,7 @@ double cvl_winograd_gather_cost(cvl_dtype dtype, const cvl_gather *g, double dep
     const vectors_of v = vectors_in_use(dtype, kernels);
     const double ic = (double)g->ic, oc = (double)g->oc;
     filtering f;
-    if (!v.filter || ic < v.lanes || oc < v.lanes || !count_filtering(g->axis, &f))
+    if (!count_filtering(&v, ic, oc, g->axis, &f))
         return INFINITY;
     const double steps = ic * (double)g->axis[0].k * f.parts;
     if (f.points * few_tiles * (steps + oc) * v.size > most_bytes)
@@ -81,7 +84,7 @@ double cvl_winograd_reduce_cost(cvl_dtype dtype, const cvl_reduce *r, double dep
     const vectors_of v = vectors_in_use(dtype, kernels);
     const double ic = (double)r->ic, oc = (double)r->oc;
     filtering f;
-    if (!v.filter || ic < v.lanes || oc < v.lanes || !count_filtering(r->axis, &f))
+    if (!count_filtering(&v, ic, oc, r->axis, &f))
         return INFINITY;
     double positions = (double)r->n;
     for (int i = 0; i < CVL_AXES; i++) {
