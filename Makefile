@@ -144,13 +144,15 @@ pytest_on = PYTHONSAFEPATH=1 PYTHONPATH=$(abspath build/$(1)/lib) $(BIN)/pytest 
 	-o pythonpath="tests tests/lessons" --ignore tests/test_benchmarks.py \
 	--ignore tests/test_notebooks.py --ignore tests/test_c.py
 
+# Rounding as users' builds do: without expensive optimisations gcc does not fuse products and sums.
+SMALL := -O1 -fexpensive-optimizations
 SANITIZE_CC := gcc
 SANITIZE_FLAGS := -fsanitize=address,undefined -fno-sanitize-recover=undefined
 build/sanitize/built: flags = CC=$(SANITIZE_CC) CONVLAB_LDFLAGS="$(SANITIZE_FLAGS)" \
-	CONVLAB_CFLAGS="$(SANITIZE_FLAGS) -O1 -g -fno-omit-frame-pointer"
+	CONVLAB_CFLAGS="$(SANITIZE_FLAGS) $(SMALL) -g -fno-omit-frame-pointer"
 
 build/coverage/built: flags = CONVLAB_LDFLAGS=--coverage \
-	CONVLAB_CFLAGS="--coverage -O1 -g -fprofile-update=atomic"
+	CONVLAB_CFLAGS="--coverage $(SMALL) -g -fprofile-update=atomic"
 
 EAGER := $(abspath build/threads/eager_threads.o)
 build/threads/built: flags = CONVLAB_CFLAGS=-O2 \

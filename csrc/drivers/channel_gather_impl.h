@@ -709,11 +709,11 @@ cvl_status CVL_TYPED(cvl_gather_channels)(const cvl_gather *g, const cvl_kernels
     channel_layout(&job, &size);
     job.workspace_bytes = size.bytes;
     const ptrdiff_t tasks = lots * job.splits;
-    const int threads = cvl_threads_for(tasks, g->work);
+    int threads = cvl_threads_for(tasks, g->work);
     const bool scattered = taps_scattered(g);
     const ptrdiff_t copied = scattered ? job.taps * g->ic * g->oc * g->groups : 0;
-    char *const memory = cvl_alloc((size_t)cvl_add_bytes(
-        cvl_part_bytes(copied, sizeof(real)), cvl_scale_bytes(job.workspace_bytes, threads)));
+    const ptrdiff_t copied_bytes = cvl_part_bytes(copied, sizeof(real));
+    char *const memory = cvl_alloc_workspace(copied_bytes, job.workspace_bytes, &threads);
     status = memory ? CVL_OK : CVL_NO_MEMORY;
     if (memory && scattered) {
         const ptrdiff_t tap = g->ic * g->oc, row = g->axis[2].k * tap;
@@ -721,7 +721,7 @@ cvl_status CVL_TYPED(cvl_gather_channels)(const cvl_gather *g, const cvl_kernels
             (weight_view){(real *)memory, job.taps * tap, 1, g->oc, {g->axis[1].k * row, row, tap}};
         cvl_parallel_for(g->groups * g->ic, 8, threads, copy_taps, &job);
     }
-    job.workspace = memory ? memory + cvl_part_bytes(copied, sizeof(real)) : NULL;
+    job.workspace = memory ? memory + copied_bytes : NULL;
     if (memory)
         cvl_parallel_for(tasks, 1, threads, channel_tasks, &job);
     cvl_free(memory);

@@ -777,7 +777,7 @@ cvl_status CVL_TYPED(cvl_reduce_channels)(const cvl_reduce *r, const cvl_kernels
     job.splits = cvl_reduce_splits(job.chunks.count, lots, cvl_scale_bytes(sums, size));
 
     const ptrdiff_t tasks = lots * job.splits;
-    const int threads = cvl_threads_for(tasks, r->work);
+    int threads = cvl_threads_for(tasks, r->work);
     const ptrdiff_t partial_bytes =
         job.splits > 1 ? cvl_part_bytes(cvl_scale_bytes(sums, job.splits), sizeof(real)) : 0;
     real nowhere;
@@ -785,8 +785,7 @@ cvl_status CVL_TYPED(cvl_reduce_channels)(const cvl_reduce *r, const cvl_kernels
     cvl_arena arena = {0};
     reduce_layout(&job, &arena);
     job.workspace_bytes = arena.bytes;
-    char *memory = cvl_alloc(
-        (size_t)cvl_add_bytes(partial_bytes, cvl_scale_bytes(job.workspace_bytes, threads)));
+    char *memory = cvl_alloc_workspace(partial_bytes, job.workspace_bytes, &threads);
     if (!memory)
         return CVL_NO_MEMORY;
     if (job.partial)

@@ -66,10 +66,9 @@ cvl_status CVL_TYPED(cvl_reduce_dots)(const cvl_reduce *r, const cvl_kernels *al
     job.workspace_bytes = cvl_part_bytes(filters, sizeof(real));
 
     const ptrdiff_t tasks = r->groups * job.splits;
-    const int threads = cvl_threads_for(tasks, r->work);
+    int threads = cvl_threads_for(tasks, r->work);
     const ptrdiff_t partial_bytes = cvl_part_bytes(cvl_scale_bytes(all, job.splits), sizeof(real));
-    char *const memory = cvl_alloc(
-        (size_t)cvl_add_bytes(partial_bytes, cvl_scale_bytes(job.workspace_bytes, threads)));
+    char *const memory = cvl_alloc_workspace(partial_bytes, job.workspace_bytes, &threads);
     if (!memory)
         return CVL_NO_MEMORY;
     job.partial = (real *)memory;

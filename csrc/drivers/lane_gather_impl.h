@@ -586,8 +586,8 @@ cvl_status CVL_TYPED(cvl_gather_lanes)(const cvl_gather *g, const cvl_kernels *a
     lane_layout(&job, NULL, &job.workspace_bytes);
 
     const ptrdiff_t tasks = g->n * job.n_blocks * job.n_depths * job.n_rows * job.n_columns;
-    const int threads = cvl_threads_for(tasks, g->work);
-    job.workspace = cvl_alloc((size_t)cvl_scale_bytes(job.workspace_bytes, threads));
+    int threads = cvl_threads_for(tasks, g->work);
+    job.workspace = cvl_alloc_workspace(0, job.workspace_bytes, &threads);
     if (!job.workspace)
         return CVL_NO_MEMORY;
     cvl_parallel_for(tasks, task_grain(g->work, tasks, threads), threads, lane_tasks, &job);

@@ -358,14 +358,13 @@ cvl_status CVL_TYPED(cvl_reduce_lanes)(const cvl_reduce *r, const cvl_kernels *a
     lane_reduce_layout(&job, NULL, &job.workspace_bytes);
 
     const ptrdiff_t tasks = job.n_blocks * job.splits;
-    const int threads = cvl_threads_for(tasks, r->work);
-    char *memory = cvl_alloc(
-        (size_t)cvl_add_bytes(cvl_part_bytes(cvl_scale_bytes(sums, job.splits), sizeof(real)),
-                              cvl_scale_bytes(job.workspace_bytes, threads)));
+    int threads = cvl_threads_for(tasks, r->work);
+    const ptrdiff_t partial_bytes = cvl_part_bytes(cvl_scale_bytes(sums, job.splits), sizeof(real));
+    char *memory = cvl_alloc_workspace(partial_bytes, job.workspace_bytes, &threads);
     if (!memory)
         return CVL_NO_MEMORY;
     job.partial = (real *)memory;
-    job.workspace = memory + cvl_part_bytes(sums * job.splits, sizeof(real));
+    job.workspace = memory + partial_bytes;
     cvl_parallel_for(tasks, 1, threads, lane_reduce_tasks, &job);
     lane_reduce_finish(&job);
     cvl_free(memory);

@@ -440,8 +440,8 @@ cvl_status CVL_TYPED(cvl_gather_panels)(const cvl_gather *g, const cvl_kernels *
     panel_layout(&job, &arena);
     job.workspace_bytes = arena.bytes;
     const ptrdiff_t tasks = areas * job.n_images * job.splits;
-    const int threads = cvl_threads_for(tasks, g->work);
-    job.workspace = cvl_alloc((size_t)cvl_scale_bytes(job.workspace_bytes, threads));
+    int threads = cvl_threads_for(tasks, g->work);
+    job.workspace = cvl_alloc_workspace(0, job.workspace_bytes, &threads);
     if (job.workspace)
         cvl_parallel_for(tasks, 1, threads, panel_tasks, &job);
     else

@@ -507,8 +507,8 @@ cvl_status CVL_TYPED(cvl_gather_pixels)(const cvl_gather *g, const cvl_kernels *
     job.workspace_bytes = size.bytes;
 
     const ptrdiff_t tasks = areas * job.n_bundles;
-    const int threads = cvl_threads_for(tasks, g->work);
-    job.workspace = cvl_alloc((size_t)cvl_scale_bytes(job.workspace_bytes, threads));
+    int threads = cvl_threads_for(tasks, g->work);
+    job.workspace = cvl_alloc_workspace(0, job.workspace_bytes, &threads);
     if (job.workspace)
         cvl_parallel_for(tasks, task_grain(g->work, tasks, threads), threads, pixel_tasks, &job);
     else

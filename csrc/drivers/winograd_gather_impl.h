@@ -500,10 +500,9 @@ CVL_TYPED(cvl_gather_winograd)(const cvl_gather *g, const cvl_kernels *all_kerne
     job.workspace_bytes = arena.bytes;
     const ptrdiff_t *cuts = job.view.cuts;
     const ptrdiff_t tasks = g->axis[0].out * cuts[0] * cuts[1] * cuts[2];
-    const int threads = cvl_threads_for(tasks * cvl_ceil_div(job.blocks, job.n_blocks), g->work);
+    int threads = cvl_threads_for(tasks * cvl_ceil_div(job.blocks, job.n_blocks), g->work);
     const ptrdiff_t shared = cvl_part_bytes(job.blocks * block_bytes, 1);
-    char *const memory =
-        cvl_alloc((size_t)cvl_add_bytes(shared, cvl_scale_bytes(job.workspace_bytes, threads)));
+    char *const memory = cvl_alloc_workspace(shared, job.workspace_bytes, &threads);
     if (!memory)
         return CVL_NO_MEMORY;
     job.weights = (real *)memory;

@@ -377,7 +377,7 @@ CVL_TYPED(cvl_reduce_winograd)(const cvl_reduce *r, const cvl_kernels *all_kerne
     job.splits = cvl_reduce_splits(job.chunks, job.blocks, 2 * job.blocks * job.count * size);
 
     const ptrdiff_t tasks = job.blocks * job.splits;
-    const int threads = cvl_threads_for(tasks, r->work);
+    int threads = cvl_threads_for(tasks, r->work);
     const ptrdiff_t partial_bytes =
         job.splits > 1 ? cvl_part_bytes(tasks * job.count, sizeof(real)) : 0;
     real nowhere;
@@ -385,8 +385,7 @@ CVL_TYPED(cvl_reduce_winograd)(const cvl_reduce *r, const cvl_kernels *all_kerne
     cvl_arena arena = {0};
     sums_layout(&job, &arena);
     job.workspace_bytes = arena.bytes;
-    char *const memory = cvl_alloc(
-        (size_t)cvl_add_bytes(partial_bytes, cvl_scale_bytes(job.workspace_bytes, threads)));
+    char *const memory = cvl_alloc_workspace(partial_bytes, job.workspace_bytes, &threads);
     if (!memory)
         return CVL_NO_MEMORY;
     if (job.partial)

@@ -12,6 +12,7 @@
 
 #include "cvl.h"
 #include "support/denormals.h"
+#include "support/memory.h"
 
 /* Waking a second thread costs several microseconds: the time of about this many
  * multiplications. */
@@ -117,6 +118,14 @@ int cvl_threads_for(ptrdiff_t tasks, double work) {
     if (threads > useful)
         threads = (int)useful;
     return threads_to_be_had(threads);
+}
+
+void *cvl_alloc_workspace(ptrdiff_t shared, ptrdiff_t each, int *threads) {
+    for (;; *threads /= 2) {
+        void *p = cvl_alloc((size_t)cvl_add_bytes(shared, cvl_scale_bytes(each, *threads)));
+        if (p || *threads == 1)
+            return p;
+    }
 }
 
 void cvl_parallel_for(ptrdiff_t tasks, ptrdiff_t grain, int threads, cvl_task_fn fn,

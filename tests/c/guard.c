@@ -71,7 +71,7 @@ void guard_read_only(const guarded *g) {
 enum { most_live = 4096, most_poisoned = 32 << 20 };
 static guarded live[most_live];
 static long n_live, countdown;
-static bool has_failed;
+static bool has_failed, later_fail;
 static size_t most_allocated;
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 
@@ -85,6 +85,7 @@ void *__wrap_cvl_alloc(size_t bytes) {
         most_allocated = bytes;
     if (countdown > 0 && --countdown == 0) {
         has_failed = true;
+        countdown = later_fail;
     } else if (bytes <= PTRDIFF_MAX - 64) {
         const size_t lines = (bytes + 63) / 64 * 64;
         const guarded g = try_alloc(lines ? lines : 64, true, 64);
@@ -119,8 +120,9 @@ void __wrap_cvl_free(void *p) {
     }
 }
 
-void guard_fail_allocation(long nth) {
+void guard_fail_allocation(long nth, bool and_later) {
     countdown = nth;
+    later_fail = and_later;
     has_failed = false;
     most_allocated = 0;
 }

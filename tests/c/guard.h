@@ -24,8 +24,9 @@ void guard_free(guarded *g);
 void guard_read_only(const guarded *g);
 
 /* The core's own allocations, linked to come here (-Wl,--wrap=cvl_alloc,--wrap=cvl_free): filled
- * with NaN and guarded in the same way. The nth one from now fails (0: none does). */
-void guard_fail_allocation(long nth);
+ * with NaN and guarded in the same way. The nth one from now fails (0: none does), alone or with
+ * all that follow. */
+void guard_fail_allocation(long nth, bool and_later);
 long guard_live_allocations(void);
 bool guard_has_failed(void);
 size_t guard_most_allocated(void); /* at once, since guard_fail_allocation was called */

@@ -419,7 +419,7 @@ void trial_check(source *s, operation op, cvl_dtype dtype, values values, double
     trial t;
     trial_draw(s, op, dtype, values, most_work, &t);
     const bool fits = op == GRAD_BIAS || cvl_check(&t.p) == CVL_OK;
-    guard_fail_allocation(0);
+    guard_fail_allocation(0, false);
     const cvl_status status = trial_run(&t);
     if (guard_most_allocated() > (size_t)t.threads * most_workspace)
         guard_fail("%zu bytes of workspace", guard_most_allocated());

@@ -287,6 +287,24 @@ assert len(os.listdir("/proc/self/task")) < 16, "the system gave them"
 resource.setrlimit(resource.RLIMIT_AS, before)
 assert same([y], [alone])
 """,
+    "memory for fewer threads than are asked for": """
+import resource
+
+many = np.ones((16, 64, 96, 96), "float32")
+kernel = generator.standard_normal((64, 64, 3, 3), "float32")
+convlab.set_num_threads(1)
+alone = convlab.conv2d(many, kernel, padding=1)
+convlab.set_num_threads(16)
+assert same([convlab.conv2d(many, kernel, padding=1)], [alone])  # all threads have begun
+y = np.empty_like(alone)
+with open("/proc/self/statm") as file:
+    mapped = int(file.read().split()[0]) * resource.getpagesize()
+before = resource.getrlimit(resource.RLIMIT_AS)
+resource.setrlimit(resource.RLIMIT_AS, (mapped + (12 << 20), before[1]))  # of 16 times 1 to 2 MiB
+convlab.conv2d(many, kernel, padding=1, out=y)
+resource.setrlimit(resource.RLIMIT_AS, before)
+assert same([y], [alone])
+""",
     "a call that the interpreter's end interrupts": """
 def work():
     while True:
