@@ -288,8 +288,8 @@ static ptrdiff_t list_box(const cvl_gather *g, const weight_view *w, const chann
 typedef struct channel_pass {
     ptrdiff_t channel, channels;
     ptrdiff_t tap, taps;
-    ptrdiff_t at[CVL_AXES]; /* where in the box the first tap is */
-    ptrdiff_t cut_taps;     /* between two flushes */
+    ptrdiff_t at[CVL_AXES];  /* where in the box the first tap is */
+    ptrdiff_t cut, cut_taps; /* channels of a tap, and taps, between two flushes */
 } channel_pass;
 
 /* Whether taps [tap, tap + taps) follow one another in the weights, up or, returning -1, down. */
@@ -316,7 +316,9 @@ static channel_pass pass_size(const channel_job *job, const ptrdiff_t *weight, p
     }
     if (pass.channels > job->cut)
         pass.channels = cvl_even_size(ic, job->cut);
-    pass.cut_taps = longest_cut / pass.channels;
+    const ptrdiff_t most = most_steps(taps, ic);
+    pass.cut = cvl_even_size(pass.channels, most);
+    pass.cut_taps = pass.cut < pass.channels ? 1 : most / pass.channels;
     return pass;
 }
 
@@ -426,7 +428,11 @@ static ptrdiff_t list_terms(const cvl_gather *g, const tap_box *all, const tap_b
                 last->b + last->length == b)
                 last->length += pass->channels;
             else
-                terms[n++] = (cvl_term){.a = a, .b = b, .length = pass->channels};
+                for (ptrdiff_t c = 0; c < pass->channels; c += pass->cut)
+                    terms[n++] = (cvl_term){.a = a + c,
+                                            .b = b + c,
+                                            .length = least(pass->cut, pass->channels - c),
+                                            .flush = pass->cut < pass->channels};
         }
         if (--cut == 0) {
             cut = pass->cut_taps;
@@ -516,6 +522,7 @@ static void run_phase(const channel_job *job, const channel_task *task, const ch
                                        .at = {all.first[0] + tap / (kh * kw),
                                               all.first[1] + tap / kw % kh,
                                               all.first[2] + tap % kw},
+                                       .cut = most.cut,
                                        .cut_taps = most.cut_taps};
             run_pass(job, task, space, begin, end, &all, classes, n_classes, &pass,
                      channel == 0 && tap == 0,

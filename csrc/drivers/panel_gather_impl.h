@@ -45,10 +45,8 @@ typedef struct panel_task {
 
 /* Channels or taps, whichever fill a cut: a cut ends with a channel, unless one alone is longer. */
 static ptrdiff_t panel_cut(ptrdiff_t taps, ptrdiff_t channels) {
-    if (taps > longest_cut)
-        return even_cut(taps);
-    const ptrdiff_t fitting = longest_cut / taps, cuts = (channels + fitting - 1) / fitting;
-    return (channels + cuts - 1) / cuts * taps;
+    const ptrdiff_t most = most_steps(taps, channels);
+    return taps > most ? cvl_even_size(taps, most) : cvl_even_size(channels, most / taps) * taps;
 }
 
 /* The steps of the pass that starts at step k: whole cuts, none of which spans two passes. */

@@ -244,9 +244,8 @@ typedef struct pixel_source {
 
 /* As many whole rows of taps as one cut holds; taps row by row, or one after another, are summed
  * alike. */
-static ptrdiff_t whole_rows(ptrdiff_t column_taps) {
-    return column_taps > 0 && column_taps <= longest_cut ? longest_cut / column_taps * column_taps
-                                                         : longest_cut;
+static ptrdiff_t whole_rows(ptrdiff_t column_taps, ptrdiff_t most) {
+    return column_taps > 0 && column_taps <= most ? most / column_taps * column_taps : most;
 }
 
 /* Whether the steps are taps in a row, for each of several rows that follow one another as
@@ -254,7 +253,7 @@ static ptrdiff_t whole_rows(ptrdiff_t column_taps) {
 static void find_grid(pixel_source *from, ptrdiff_t column_taps) {
     from->row_taps = from->steps / column_taps;
     from->column_taps = column_taps;
-    bool grid = from->row_taps > 1 && column_taps <= longest_cut;
+    bool grid = from->row_taps > 1 && column_taps <= from->cut;
     for (ptrdiff_t k = column_taps; k < from->steps && grid; k++)
         grid = from->offset[k] == from->offset[k - column_taps] + from->line;
     if (!grid)
@@ -396,6 +395,7 @@ static void pixel_task(const pixel_job *job, ptrdiff_t index, pixel_space *space
         const phase_comb comb = next_comb(job, &width->phases[p]);
         const ptrdiff_t taps = comb.base->taps;
         const ptrdiff_t steps = slab->depth->taps * slab->height->taps * taps * g->ic;
+        const ptrdiff_t most = most_steps(slab->depth->taps * slab->height->taps * taps, g->ic);
         pixel_target target = {.dst = dst,
                                .comb = &comb,
                                .rows = slab->rows,
@@ -410,7 +410,7 @@ static void pixel_task(const pixel_job *job, ptrdiff_t index, pixel_space *space
         pixel_source source = {.line = tile.position[1],
                                .offset = offset,
                                .steps = steps,
-                               .cut = job->lines ? few_streams : whole_rows(taps)};
+                               .cut = job->lines ? few_streams : whole_rows(taps, most)};
         if (steps > 0 && rows_pay(job, &target, steps))
             find_grid(&source, taps);
         const ptrdiff_t out_line =

@@ -13,6 +13,13 @@ static ptrdiff_t even_cut(ptrdiff_t steps) {
     return cuts ? (steps + cuts - 1) / cuts : 1;
 }
 
+/* Steps of a cut, at most, of a sum over so many taps and channels. Of several each, others sum tap
+ * by tap and few channels at a time. */
+static ptrdiff_t most_steps(ptrdiff_t taps, ptrdiff_t channels) {
+    const ptrdiff_t of_several = 64;
+    return taps > 1 && channels > 1 ? least(of_several, longest_cut) : longest_cut;
+}
+
 /* Steps of one pass: whole cuts, whose weights, `width` to a step, take about a sixteenth of the
  * level-2 cache. */
 static ptrdiff_t pass_steps(ptrdiff_t cut, ptrdiff_t width) {

@@ -1252,9 +1252,8 @@ static void gather_rows(real *dst, ptrdiff_t dst_row, const real *src, const ptr
 
 /* Any steps, four elements at a time: one at a time takes up to twice as long, depending on where
  * the loop falls in the code. */
-static void copy_scalar(real *dst, ptrdiff_t dst_row, ptrdiff_t dst_column, const real *src,
-                        ptrdiff_t src_row, ptrdiff_t src_column, ptrdiff_t rows,
-                        ptrdiff_t columns) {
+static void copy_strip(real *dst, ptrdiff_t dst_row, ptrdiff_t dst_column, const real *src,
+                       ptrdiff_t src_row, ptrdiff_t src_column, ptrdiff_t rows, ptrdiff_t columns) {
     for (ptrdiff_t r = 0; r < rows; r++, dst += dst_row, src += src_row) {
         real *to = dst;
         const real *from = src;
@@ -1268,6 +1267,19 @@ static void copy_scalar(real *dst, ptrdiff_t dst_row, ptrdiff_t dst_column, cons
         for (; left > 0; left--, to += dst_column, from += src_column)
             *to = *from;
     }
+}
+
+/* Where rows of the source are nearer than columns, a few columns at a time: their cache lines are
+ * still there for the next rows. */
+static void copy_scalar(real *dst, ptrdiff_t dst_row, ptrdiff_t dst_column, const real *src,
+                        ptrdiff_t src_row, ptrdiff_t src_column, ptrdiff_t rows,
+                        ptrdiff_t columns) {
+    const ptrdiff_t few = 16, row = src_row < 0 ? -src_row : src_row;
+    const ptrdiff_t column = src_column < 0 ? -src_column : src_column;
+    const ptrdiff_t most = row < column ? few : columns;
+    for (ptrdiff_t c = 0; c < columns; c += most)
+        copy_strip(dst + c * dst_column, dst_row, dst_column, src + c * src_column, src_row,
+                   src_column, rows, columns - c < most ? columns - c : most);
 }
 
 static inline CVL_INLINE void copy_any(real *dst, ptrdiff_t dst_row, ptrdiff_t dst_column,

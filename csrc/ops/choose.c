@@ -2,6 +2,7 @@
 
 #include <math.h>
 
+#include "drivers/single_tap.h"
 #include "drivers/small.h"
 #include "ops/winograd_cost.h"
 #include "support/denormals.h"
@@ -194,9 +195,55 @@ static cvl_status run_by_formula(cvl_dtype dtype, const cvl_gather *g, const gat
     return status == CVL_OK ? gather(g, kernels) : status;
 }
 
+static size_t size_of(cvl_dtype dtype) {
+    return dtype == CVL_F32 ? sizeof(float) : sizeof(double);
+}
+
+/* Where a position meets a single tap, the transforms bring in the products of its input with other
+ * taps and take them out again: what their rounding leaves can be several times that of the one
+ * product. Such positions are computed by the formula. */
+typedef struct single_taps {
+    cvl_dtype dtype;
+    ptrdiff_t lanes;
+    const cvl_kernels *kernels;
+    double weights; /* that such positions meet */
+} single_taps;
+
+static cvl_status count_single_tap(const cvl_gather *part, void *context) {
+    single_taps *all = context;
+    all->weights += (double)part->axis[0].k * (double)part->ic * (double)part->oc;
+    return CVL_OK;
+}
+
+/* The reduction lies along the lanes where it can: of sums of few positions that is the most exact
+ * way. */
+static cvl_status compute_single_tap(const cvl_gather *part, void *context) {
+    const double most_bytes = 1 << 20; /* of inputs, which are brought together */
+    const single_taps *all = context;
+    const double inputs = cvl_positions(part) * (double)part->groups * (double)part->ic;
+    if (cvl_pointwise(part) && inputs * (double)size_of(all->dtype) <= most_bytes)
+        return by_dots[all->dtype](part, all->kernels);
+    const gather_counts counts = count_gather(part);
+    return run_by_formula(all->dtype, part, &counts, all->kernels, all->lanes);
+}
+
+/* Whether Winograd's filtering is faster than the formula's ways, the positions of single taps
+ * included: these cost the weights that they bring together, one by one or side by side. */
+static bool filtering_pays(const cvl_gather *g, const gather_counts *counts, single_taps *singles) {
+    const double apart = 6, near = 1.5;
+    const double depths = count_taps(&g->axis[0]).inside;
+    const double formula = formula_cost(g, counts, singles->lanes);
+    const double filtering =
+        cvl_winograd_gather_cost(singles->dtype, g, depths, counts->sources, singles->kernels);
+    if (filtering >= formula)
+        return false;
+    cvl_for_single_taps(g, size_of(singles->dtype), count_single_tap, singles);
+    const double weight = g->w_ic == 1 || g->w_oc == 1 ? near : apart;
+    return filtering + weight * singles->weights / cvl_positions(g) < formula;
+}
+
 static void *alloc_reals(cvl_dtype dtype, ptrdiff_t count) {
-    return cvl_alloc(
-        (size_t)cvl_part_bytes(count, dtype == CVL_F32 ? sizeof(float) : sizeof(double)));
+    return cvl_alloc((size_t)cvl_part_bytes(count, size_of(dtype)));
 }
 
 /* Computes again, by the formula, those results of Winograd's filtering that are not finite: there
@@ -232,13 +279,14 @@ static cvl_status run_gather(cvl_dtype dtype, cvl_gather *g) {
     const gather_counts counts = count_gather(g);
     if (counts.inside == 0) /* padding alone: every sum is of nothing */
         g->ic = 0;
-    const double depths = count_taps(&g->axis[0]).inside;
-    if (cvl_winograd_gather_cost(dtype, g, depths, counts.sources, kernels) >=
-        formula_cost(g, &counts, lanes))
+    single_taps singles = {dtype, lanes, kernels, 0};
+    if (!filtering_pays(g, &counts, &singles))
         return run_by_formula(dtype, g, &counts, kernels, lanes);
     bool finite = true;
-    const cvl_status status =
+    cvl_status status =
         (dtype == CVL_F32 ? cvl_gather_winograd_f32 : cvl_gather_winograd_f64)(g, kernels, &finite);
+    if (status == CVL_OK)
+        status = cvl_for_single_taps(g, size_of(dtype), compute_single_tap, &singles);
     return status != CVL_OK || finite ? status : mend_gather(dtype, g, &counts, kernels, lanes);
 }
 

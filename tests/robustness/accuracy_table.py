@@ -64,6 +64,9 @@ PROBLEMS = (
     Problem("transposed, 64 to 32, 4x4/2", (2, 64, 12, 12), (64, 32, 4, 4), True, {"stride": 2}),
     Problem("transposed line, 24 to 20, 5", (2, 24, 300), (24, 20, 5), True),
     Problem("groups, 128 to 128, 3x3", (2, 128, 18, 18), (128, 32, 3, 3), options={"groups": 4}),
+    Problem("corners: 128 to 128, 3x3", (2, 128, 16, 16), (128, 128, 3, 3)),
+    Problem("corners: 64 to 64, 2x2", (2, 64, 20, 20), (64, 64, 2, 2)),
+    Problem("ends: line, 128 to 128, 5", (2, 128, 300), (128, 128, 5)),
     Problem("last: 64 to 64, 3x3", (2, 64, 20, 20), (64, 64, 3, 3), layout="channels_last"),
     Problem(
         "last: depthwise 64, 3x3",
