@@ -8,8 +8,8 @@ static ptrdiff_t most(ptrdiff_t a, ptrdiff_t b) {
     return a > b ? a : b;
 }
 
-/* The positions of a phase that meet its tap j and no other. What a tap meets is a run of positions;
- * those of its neighbours begin and end before and after. */
+/* The positions of a phase that meet its tap j and no other. What a tap meets is a run of
+ * positions; those of its neighbours begin and end before and after. */
 static cvl_phase alone(const cvl_phase *p, ptrdiff_t j, ptrdiff_t in) {
     ptrdiff_t first, last, begin, end;
     cvl_positions_inside(p, j, in, 0, p->count, &first, &last);

@@ -15,8 +15,8 @@ int cvl_threads_for(ptrdiff_t tasks, double work);
  * not depend on the cut: one, or a few for each thread that may take part. */
 ptrdiff_t cvl_enough_tasks(double work);
 
-/* What such a job works in: `shared` bytes and, behind them, `each` for every thread. Where there is
- * no memory for so many threads they become fewer; NULL where there is none for one. Free with
+/* What such a job works in: `shared` bytes and, behind them, `each` for every thread. Where there
+ * is no memory for so many threads they become fewer; NULL where there is none for one. Free with
  * cvl_free. */
 void *cvl_alloc_workspace(ptrdiff_t shared, ptrdiff_t each, int *threads);
 
