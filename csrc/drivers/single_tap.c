@@ -68,6 +68,8 @@ cvl_status cvl_for_single_taps(const cvl_gather *g, size_t size, cvl_single_tap_
     while (status == CVL_OK && next_alone(&g->axis[1], &high, &i, &height))
         for (wide = g->axis[2].phases, j = 0;
              status == CVL_OK && next_alone(&g->axis[2], &wide, &j, &width);) {
+            if (high->taps == 1 && wide->taps == 1)
+                continue;
             cvl_gather_axis axis[] = {g->axis[0], g->axis[1], g->axis[2]};
             cvl_gather part = *g;
             part.axis = axis;
