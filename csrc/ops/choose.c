@@ -76,10 +76,12 @@ static bool weights_follow(const cvl_gather *g) {
  * or with channels along them and transposed. Both are estimated per destination, in
  * multiplications, of which a vector does many while one element is moved: channels transpose
  * inputs and results, and pack the weights that panels read where they stand; panels compute taps
- * that meet padding, copy inputs once for every tap of a row, and scatter the results of several
- * phases. */
-static bool gather_panels(const cvl_gather *g, const gather_counts *n, ptrdiff_t lanes) {
-    const double transposed = 15, copied = 18, scattered = 45;
+ * that meet padding, copy inputs once for every tap of a row, scatter the results of several phases,
+ * take longer where they are narrow, and pack weights that do not stand in order for every task. */
+static bool gather_panels(const cvl_gather *g, const gather_counts *n, ptrdiff_t lanes,
+                          ptrdiff_t width_of_panel) {
+    const double transposed = 15, copied = 18, scattered = 45, narrow = 1.1;
+    const double packed_again = fmin(transposed, 1.25 * (double)lanes), panels_of_task = 8;
     const double most_positions = 1024; /* that meet weights packed once */
     const double ic = (double)g->ic, oc = (double)g->oc;
     const double sources = ic * n->sources;
@@ -89,13 +91,17 @@ static bool gather_panels(const cvl_gather *g, const gather_counts *n, ptrdiff_t
     const double plane = (double)g->n * (double)g->axis[1].out * (double)width->out;
     const double positions = cvl_positions(g);
     const double met = positions < most_positions ? positions : most_positions;
-    const double packed = weights_follow(g) ? transposed * n->all * ic * oc / met : 0;
+    const double weights = n->all * ic * oc;
+    const double packed = weights_follow(g) ? transposed * weights / met : 0;
     const double by_channels_cost = n->inside * ic * row_time(g->oc, lanes) * (double)lanes +
                                     transposed * (sources + oc) + packed;
     const double filled = ceil(plane / (double)lanes) * (double)lanes / plane;
     const double copies =
         n->all > 1 ? (double)width->k * (double)width->out / (double)width->in : 0;
-    const double by_panels_cost = n->all * ic * oc * filled + copied * copies * sources +
+    const double of_task = fmin(positions, panels_of_task * (double)width_of_panel);
+    const double by_panels_cost = n->all * ic * oc * filled * (width_of_panel < 32 ? narrow : 1) +
+                                  copied * copies * sources +
+                                  (weights_follow(g) ? 0 : packed_again * weights / of_task) +
                                   (g->axis[2].n_phases > 1 ? scattered * oc : 0);
     return by_panels_cost < by_channels_cost;
 }
@@ -166,7 +172,9 @@ static gather_fn *choose_gather(cvl_dtype dtype, const cvl_gather *g, const gath
         return by_lanes[dtype];
     if (gather_dots(g, lanes))
         return by_dots[dtype];
-    if (g->oc > lanes / 2 && gather_panels(g, n, lanes))
+    const ptrdiff_t panel =
+        lanes * (dtype == CVL_F32 ? kernels->f32->vectors : kernels->f64->vectors);
+    if (g->oc > lanes / 2 && gather_panels(g, n, lanes, panel))
         return by_panels[dtype];
     return (gather_pixels(g, n, lanes) ? by_pixels : by_channels)[dtype];
 }
