@@ -13,14 +13,6 @@ static ptrdiff_t gcd(ptrdiff_t a, ptrdiff_t b) {
     return a;
 }
 
-static ptrdiff_t least(ptrdiff_t a, ptrdiff_t b) {
-    return a < b ? a : b;
-}
-
-static ptrdiff_t most(ptrdiff_t a, ptrdiff_t b) {
-    return a > b ? a : b;
-}
-
 /* a mod b in [0, b), also for negative a. */
 static ptrdiff_t modulo(ptrdiff_t a, ptrdiff_t b) {
     const ptrdiff_t r = b == 1 ? 0 : a % b;
@@ -33,9 +25,9 @@ static void clip_taps(cvl_phase *p, ptrdiff_t in) {
     const ptrdiff_t span = p->in_step * (p->count - 1);
     const ptrdiff_t last_input = p->in_first + span; /* of tap 0 */
     const ptrdiff_t before =
-        last_input < 0 ? least(p->taps, cvl_ceil_div(-last_input, p->tap_step)) : 0;
+        last_input < 0 ? cvl_least(p->taps, cvl_ceil_div(-last_input, p->tap_step)) : 0;
     const ptrdiff_t kept = in > p->in_first ? cvl_divide(in - 1 - p->in_first, p->tap_step) + 1 : 0;
-    p->taps = most(0, least(p->taps, kept) - before);
+    p->taps = cvl_most(0, cvl_least(p->taps, kept) - before);
     p->tap_first += before;
     p->in_first += before * p->tap_step;
     if (p->taps <= 1)
@@ -48,7 +40,7 @@ static void clip_taps(cvl_phase *p, ptrdiff_t in) {
 static ptrdiff_t dense_parts(const cvl_phase *p) {
     if (p->taps <= 1 || p->tap_step == 1)
         return 1;
-    return least(p->count, p->tap_step / gcd(p->tap_step, p->in_step));
+    return cvl_least(p->count, p->tap_step / gcd(p->tap_step, p->in_step));
 }
 
 enum {
@@ -139,8 +131,8 @@ cvl_status cvl_grad_input_axis(const cvl_axis *a, cvl_gather_axis *axis) {
     cvl_status status = start_axis(axis, a->out, a->in, a->k);
     const ptrdiff_t common = gcd(a->stride, a->dilation);
     const ptrdiff_t class_step = a->stride / common; /* taps of a class: c, c+step, ... */
-    const ptrdiff_t classes = least(class_step, a->k);
-    const ptrdiff_t residues = least(a->stride, a->in); /* first destinations of the phases */
+    const ptrdiff_t classes = cvl_least(class_step, a->k);
+    const ptrdiff_t residues = cvl_least(a->stride, a->in); /* first destinations of the phases */
     bool few_reached[64], *reached = few_reached;
     if (status != CVL_OK)
         return status;
@@ -225,8 +217,8 @@ static void dense_span(const cvl_phase *phases, ptrdiff_t n_phases, ptrdiff_t co
         common = gcd(common, count > 1 || n_phases > 1 ? p->in_step : 0);
         common = gcd(common, p->taps > 1 ? p->tap_step : 0);
         common = gcd(common, p->in_first > *first ? p->in_first - *first : *first - p->in_first);
-        *first = least(*first, p->in_first);
-        last = most(last, end);
+        *first = cvl_least(*first, p->in_first);
+        last = cvl_most(last, end);
         any = true;
     }
     if (!any)
@@ -281,7 +273,7 @@ cvl_map cvl_joined_map(const cvl_phase *phases, ptrdiff_t n_phases, ptrdiff_t co
     return (cvl_map){.first = p->in_first,
                      .run_step = p->tap_step,
                      .step = p->in_step,
-                     .runs = most(1, p->taps),
+                     .runs = cvl_most(1, p->taps),
                      .length = count,
                      .q_step = 1,
                      .kind = CVL_RUN_PER_TAP};
@@ -303,7 +295,7 @@ void cvl_tap_place(const cvl_map *map, const cvl_phase *phase, ptrdiff_t j, ptrd
 void cvl_inside(const cvl_map *map, ptrdiff_t run, ptrdiff_t shift, ptrdiff_t in, ptrdiff_t *begin,
                 ptrdiff_t *end) {
     const ptrdiff_t source = map->first + run * map->run_step + shift;
-    *begin = source >= 0 ? 0 : least(map->length, cvl_ceil_div(-source, map->step));
-    *end = source >= in ? 0 : least(map->length, cvl_divide(in - 1 - source, map->step) + 1);
-    *end = most(*begin, *end);
+    *begin = source >= 0 ? 0 : cvl_least(map->length, cvl_ceil_div(-source, map->step));
+    *end = source >= in ? 0 : cvl_least(map->length, cvl_divide(in - 1 - source, map->step) + 1);
+    *end = cvl_most(*begin, *end);
 }

@@ -28,7 +28,7 @@ typedef struct cvl_gather_axis {
     cvl_phase *phases;
     ptrdiff_t *tap_order; /* k entries: the weight index at each place of the packed order */
     /* Where phases and tap_order are kept while they are few: an allocation costs as much as a
-     * small convolution. So an axis is never copied. */
+     * small convolution. A copy of an axis reads what the first one keeps, and is not freed. */
     cvl_phase own_phases[4];
     ptrdiff_t own_taps[16];
 } cvl_gather_axis;
@@ -74,6 +74,14 @@ cvl_map cvl_pixel_map(const cvl_phase *phases, ptrdiff_t n_phases, ptrdiff_t cou
 /* The same with a run of `count` places for each tap, so that rows of positions follow one another
  * without what lies between them; with several phases, as large as the largest of them needs. */
 cvl_map cvl_joined_map(const cvl_phase *phases, ptrdiff_t n_phases, ptrdiff_t count);
+
+static inline ptrdiff_t cvl_least(ptrdiff_t a, ptrdiff_t b) {
+    return a < b ? a : b;
+}
+
+static inline ptrdiff_t cvl_most(ptrdiff_t a, ptrdiff_t b) {
+    return a > b ? a : b;
+}
 
 /* a / b. Most steps are 1, and a division costs as much as a dozen other instructions. */
 static inline ptrdiff_t cvl_divide(ptrdiff_t a, ptrdiff_t b) {

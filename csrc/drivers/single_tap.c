@@ -1,13 +1,5 @@
 #include "drivers/single_tap.h"
 
-static ptrdiff_t least(ptrdiff_t a, ptrdiff_t b) {
-    return a < b ? a : b;
-}
-
-static ptrdiff_t most(ptrdiff_t a, ptrdiff_t b) {
-    return a > b ? a : b;
-}
-
 /* The positions of a phase that meet its tap j and no other. What a tap meets is a run of
  * positions; those of its neighbours begin and end before and after. */
 static cvl_phase alone(const cvl_phase *p, ptrdiff_t j, ptrdiff_t in) {
@@ -15,15 +7,15 @@ static cvl_phase alone(const cvl_phase *p, ptrdiff_t j, ptrdiff_t in) {
     cvl_positions_inside(p, j, in, 0, p->count, &first, &last);
     if (j > 0) {
         cvl_positions_inside(p, j - 1, in, 0, p->count, &begin, &end);
-        last = begin < end ? least(last, begin) : last;
+        last = begin < end ? cvl_least(last, begin) : last;
     }
     if (j < p->taps - 1) {
         cvl_positions_inside(p, j + 1, in, 0, p->count, &begin, &end);
-        first = begin < end ? most(first, end) : first;
+        first = begin < end ? cvl_most(first, end) : first;
     }
     return (cvl_phase){.out_first = p->out_first + first * p->out_step,
                        .out_step = p->out_step,
-                       .count = most(0, last - first),
+                       .count = cvl_most(0, last - first),
                        .in_first = p->in_first + first * p->in_step + j * p->tap_step,
                        .in_step = p->in_step,
                        .taps = 1,
