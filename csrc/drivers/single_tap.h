@@ -1,6 +1,6 @@
 /* The positions of a gather that meet one tap of the height and one of the width inside the source,
- * but for those whose phases have no more: the corners of a full convolution, as the gradient of one
- * without padding is. */
+ * but for those whose phases have no more: the corners of a full convolution, as the gradient of
+ * one without padding is. */
 #ifndef CVL_SINGLE_TAP_H
 #define CVL_SINGLE_TAP_H
 

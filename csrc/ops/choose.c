@@ -76,8 +76,8 @@ static bool weights_follow(const cvl_gather *g) {
  * or with channels along them and transposed. Both are estimated per destination, in
  * multiplications, of which a vector does many while one element is moved: channels transpose
  * inputs and results, and pack the weights that panels read where they stand; panels compute taps
- * that meet padding, copy inputs once for every tap of a row, scatter the results of several phases,
- * take longer where they are narrow, and pack weights that do not stand in order for every task. */
+ * that meet padding, copy inputs once for every tap of a row, scatter the results of several
+ * phases, take longer where they are narrow, and pack weights out of order for every task. */
 static bool gather_panels(const cvl_gather *g, const gather_counts *n, ptrdiff_t lanes,
                           ptrdiff_t width_of_panel) {
     const double transposed = 15, copied = 18, scattered = 45, narrow = 1.1;
