@@ -102,7 +102,7 @@ static channel_task nth_channel_task(const channel_job *job, ptrdiff_t index) {
     index /= job->n_images;
     t.split = index % job->splits;
     t.group = index / job->splits * job->groups;
-    t.groups = least(job->groups, g->groups - t.group);
+    t.groups = cvl_least(job->groups, g->groups - t.group);
 
     const cvl_slab *slab = t.slab;
     const ptrdiff_t out_step = width->phases[0].out_step;
@@ -185,7 +185,8 @@ static ptrdiff_t same_taps(const cvl_phase *p, ptrdiff_t in, ptrdiff_t q, ptrdif
     taps_inside(p, q, in, first, last);
     if (*first == 0 && *last == p->taps &&
         p->taps > 0) /* all of them, until the last leaves the source */
-        return least(end, (in - 1 - p->in_first - (p->taps - 1) * p->tap_step) / p->in_step + 1);
+        return cvl_least(end,
+                         (in - 1 - p->in_first - (p->taps - 1) * p->tap_step) / p->in_step + 1);
     for (q++; q < end; q++) {
         ptrdiff_t own_first, own_last;
         taps_inside(p, q, in, &own_first, &own_last);
@@ -347,7 +348,7 @@ static channel_block nth_channel_block(const channel_job *job, const channel_tas
     return (channel_block){.w = job->w.at + task->group * job->w.group + first * job->w.oc,
                            .first = first,
                            .width = width,
-                           .lanes = least(g->oc - first, width),
+                           .lanes = cvl_least(g->oc - first, width),
                            .in_place = in_place,
                            .c = in_place ? task->dst + first * g->dst_strides.c : space->out,
                            .c_row = in_place ? space->dst_row : space->out_row};
@@ -431,7 +432,7 @@ static ptrdiff_t list_terms(const cvl_gather *g, const tap_box *all, const tap_b
                 for (ptrdiff_t c = 0; c < pass->channels; c += pass->cut)
                     terms[n++] = (cvl_term){.a = a + c,
                                             .b = b + c,
-                                            .length = least(pass->cut, pass->channels - c),
+                                            .length = cvl_least(pass->cut, pass->channels - c),
                                             .flush = pass->cut < pass->channels};
         }
         if (--cut == 0) {
@@ -516,9 +517,9 @@ static void run_phase(const channel_job *job, const channel_task *task, const ch
     for (ptrdiff_t channel = 0; channel < ic; channel += most.channels)
         for (ptrdiff_t tap = 0; tap < taps; tap += most.taps) {
             const channel_pass pass = {.channel = channel,
-                                       .channels = least(most.channels, ic - channel),
+                                       .channels = cvl_least(most.channels, ic - channel),
                                        .tap = tap,
-                                       .taps = least(most.taps, taps - tap),
+                                       .taps = cvl_least(most.taps, taps - tap),
                                        .at = {all.first[0] + tap / (kh * kw),
                                               all.first[1] + tap / kw % kh,
                                               all.first[2] + tap % kw},
@@ -604,8 +605,8 @@ static ptrdiff_t tile_budget(const cvl_gather *g, ptrdiff_t place_bytes) {
     const ptrdiff_t most = 3 << 20, least_bytes = cvl_l2_bytes() / 2;
     ptrdiff_t bytes = cvl_scale_bytes(place_bytes, enough_positions);
     for (int i = 0; i < CVL_AXES; i++)
-        bytes = cvl_scale_bytes(bytes, least(g->axis[i].phases->in_step, g->axis[i].k));
-    bytes = least(bytes, most);
+        bytes = cvl_scale_bytes(bytes, cvl_least(g->axis[i].phases->in_step, g->axis[i].k));
+    bytes = cvl_least(bytes, most);
     return bytes > least_bytes ? bytes : least_bytes;
 }
 
@@ -628,7 +629,7 @@ static ptrdiff_t groups_together(const cvl_gather *g, ptrdiff_t bytes, ptrdiff_t
                                  ptrdiff_t enough_tasks) {
     const ptrdiff_t lots = (enough_tasks + repeats - 1) / repeats;
     const ptrdiff_t fitting = cvl_l2_bytes() / 2 / (bytes + 1);
-    const ptrdiff_t groups = least(fitting, (g->groups + lots - 1) / lots);
+    const ptrdiff_t groups = cvl_least(fitting, (g->groups + lots - 1) / lots);
     return groups > 1 ? cvl_even_size(g->groups, groups) : 1;
 }
 
@@ -705,12 +706,12 @@ cvl_status CVL_TYPED(cvl_gather_channels)(const cvl_gather *g, const cvl_kernels
     job.groups = groups_together(g, cvl_scale_bytes(image_bytes, job.images), areas * job.n_images,
                                  tasks_wanted);
     const ptrdiff_t lots = areas * job.n_images * ((g->groups + job.groups - 1) / job.groups);
-    job.splits = least(job.n_blocks, (tasks_wanted + lots - 1) / lots);
+    job.splits = cvl_least(job.n_blocks, (tasks_wanted + lots - 1) / lots);
     job.weights_stay = weights_may_stay(g);
     job.cut = job.weights_stay && streams_weights(g) ? few_streams : longest_cut;
-    job.steps = least(cvl_scale_bytes(job.taps, g->ic), pass_steps(longest_cut, job.pitch));
-    job.max_classes = least(blocks->rows, 2 * *k[1] + 1) * least(blocks->columns, 2 * *k[2] + 1) *
-                      g->axis[2].n_phases;
+    job.steps = cvl_least(cvl_scale_bytes(job.taps, g->ic), pass_steps(longest_cut, job.pitch));
+    job.max_classes = cvl_least(blocks->rows, 2 * *k[1] + 1) *
+                      cvl_least(blocks->columns, 2 * *k[2] + 1) * g->axis[2].n_phases;
 
     cvl_arena size = {0};
     channel_layout(&job, &size);

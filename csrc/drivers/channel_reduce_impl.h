@@ -74,7 +74,7 @@ static reduce_block cut_block(const block_cut *cut, ptrdiff_t index) {
     b.group = index / cut->n_wide;
     b.wide = cut->vectors * wide / cut->n_wide * cut->lanes;
     b.width = cut->vectors * (wide + 1) / cut->n_wide * cut->lanes - b.wide;
-    b.lanes = least(cut->wide - b.wide, b.width);
+    b.lanes = cvl_least(cut->wide - b.wide, b.width);
     b.narrow = cut->narrow * narrow / cut->n_narrow;
     b.rows = cut->narrow * (narrow + 1) / cut->n_narrow - b.narrow;
     return b;
@@ -153,7 +153,7 @@ static const real *chunk_dy(const cvl_reduce *r, const cvl_chunk *chunk, ptrdiff
 /* Narrow channels of a piece: a cache line. Where all fit one, they stand close: so do the rows of
  * the product that are taps side by side. */
 static ptrdiff_t piece_channels(const reduce_job *job) {
-    return least(line_channels, job->most_rows);
+    return cvl_least(line_channels, job->most_rows);
 }
 
 /* Whether an operand whose channels are contiguous is read where it stands. A copy gathers what one
@@ -278,15 +278,16 @@ typedef struct chunk_part {
 /* Positions of a chunk as terms, cut for accuracy; rows that follow one another become one. */
 static ptrdiff_t list_chunk_terms(const cvl_chunk *chunk, const chunk_part *part,
                                   const chunk_operand *a, cvl_term *terms) {
-    const ptrdiff_t cut = even_cut(chunk->images * (part->last_row - part->first_row) *
-                                   (part->last_column - part->first_column));
+    const ptrdiff_t positions = chunk->images * (part->last_row - part->first_row) *
+                                (part->last_column - part->first_column);
+    const ptrdiff_t cut = cvl_even_size(cvl_most(1, positions), longest_cut);
     ptrdiff_t n = 0, room = cut;
     for (ptrdiff_t image = 0; image < chunk->images; image++)
         for (ptrdiff_t row = part->first_row; row < part->last_row; row++)
             for (ptrdiff_t q = part->first_column, length; q < part->last_column; q += length) {
                 const ptrdiff_t at = image * a->image + row * a->row + q * a->column;
                 const ptrdiff_t b = (image * chunk->rows + row) * chunk->columns + q;
-                length = least(part->last_column - q, room);
+                length = cvl_least(part->last_column - q, room);
                 cvl_term *last = n ? &terms[n - 1] : NULL;
                 if (last && !last->flush && last->a + last->length * a->column == at &&
                     last->b + last->length == b)
@@ -312,7 +313,7 @@ static ptrdiff_t list_rows(const reduce_job *job, const reduce_block *block, con
     ptrdiff_t n = 0;
     for (ptrdiff_t first = 0; first < block->rows; first += line)
         for (ptrdiff_t t = tap; t < end; t++)
-            for (ptrdiff_t c = first; c < least(first + line, block->rows); c++, n++) {
+            for (ptrdiff_t c = first; c < cvl_least(first + line, block->rows); c++, n++) {
                 space->a_row[n] = first / line * a->piece + (c - first) * a->channel +
                                   (job->lanes_of_x ? 0 : space->tap_offset[t]);
                 space->c_row[n] =
@@ -404,8 +405,8 @@ static void add_part(const reduce_job *job, const reduce_block *block, const cvl
         for (ptrdiff_t lane = 0; lane < block->width; lane += job->strip, p.b += o->b.piece) {
             p.c = sums + lane;
             p.init = job->direct ? NULL : p.c;
-            multiply_terms(job->kernels, &p, scattered, least(few_rows, n_rows - row),
-                           least(job->strip, block->width - lane));
+            multiply_terms(job->kernels, &p, scattered, cvl_least(few_rows, n_rows - row),
+                           cvl_least(job->strip, block->width - lane));
         }
     }
 }
@@ -481,7 +482,7 @@ static void store_rows(const reduce_job *job, const reduce_block *block, const r
             for (ptrdiff_t k = 0; k < width->taps; k++, tap++) {
                 const ptrdiff_t start = tap % job->lane_taps * channels; /* of the tap's lanes */
                 const ptrdiff_t first = start > block->wide ? start : block->wide;
-                const ptrdiff_t last = least(start + channels, block->wide + block->lanes);
+                const ptrdiff_t last = cvl_least(start + channels, block->wide + block->lanes);
                 if (first < last)
                     job->kernels->copy(w + d * to->k[0] + h * to->k[1] + k * to->k[2] +
                                            begin * row + (first - start) * lane,
@@ -520,7 +521,7 @@ static void store_sums(const reduce_job *job, const reduce_block *block, const r
                  block->rows * block->width, 1, taps, block->lanes);
     else
         for (ptrdiff_t begin = 0; begin < block->rows; begin += few_rows)
-            store_rows(job, block, sums, w, begin, least(begin + few_rows, block->rows));
+            store_rows(job, block, sums, w, begin, cvl_least(begin + few_rows, block->rows));
 }
 
 /* How many of the wide operand's lanes are moved: a tile holds them once for all lane taps. */
@@ -563,7 +564,7 @@ static reduce_space reduce_layout(const reduce_job *job, cvl_arena *memory) {
 static void reduce_task(const reduce_job *job, ptrdiff_t index, const reduce_space *space) {
     const cvl_chunks *chunks = &job->chunks;
     const ptrdiff_t split = index % job->splits, first = index / job->splits * job->bundle;
-    const ptrdiff_t count = least(job->bundle, job->blocks - first);
+    const ptrdiff_t count = cvl_least(job->bundle, job->blocks - first);
     const reduce_block block = nth_block(job, first); /* more of them differ in the group alone */
     const ptrdiff_t apart = (job->partial ? job->splits : 1) * job->partial_count;
     real *const sums = job->direct ? block_weights(job, &block) + block.wide
@@ -621,7 +622,7 @@ static void store_blocks(void *context, ptrdiff_t begin, ptrdiff_t end, int thre
 static double places_of_position(const cvl_reduce *r) {
     double places = 1;
     for (int i = 0; i < CVL_AXES; i++)
-        places *= (double)least(r->axis[i].phases->in_step, r->axis[i].phases->taps);
+        places *= (double)cvl_least(r->axis[i].phases->in_step, r->axis[i].phases->taps);
     return places;
 }
 
@@ -647,7 +648,7 @@ static void cut_blocks(reduce_job *job) {
     for (ptrdiff_t n_wide = 1; n_wide * job->strip < job->wide + job->strip; n_wide++) {
         const ptrdiff_t most_wide = (job->vectors + n_wide - 1) / n_wide * lanes;
         ptrdiff_t rows = most_sums / most_wide;
-        rows = least(job->narrow, rows < least_rows ? least_rows : rows);
+        rows = cvl_least(job->narrow, rows < least_rows ? least_rows : rows);
         ptrdiff_t n_narrow = (job->narrow + rows - 1) / rows;
         if (n_narrow > 1 && job->r->groups * n_wide * n_narrow % 2)
             n_narrow++;
@@ -737,7 +738,7 @@ static ptrdiff_t groups_of_task(const reduce_job *job) {
     const bool whole = job->narrow == piece_channels(job) && job->n_wide == 1 &&
                        (job->lane_taps > 1 || job->wide == job->strip);
     const ptrdiff_t groups =
-        least(few_lines * line_channels / job->r->ic, job->r->groups / least_tasks);
+        cvl_least(few_lines * line_channels / job->r->ic, job->r->groups / least_tasks);
     return shared && whole && groups > 1 ? groups : 1;
 }
 
@@ -764,7 +765,7 @@ cvl_status CVL_TYPED(cvl_reduce_channels)(const cvl_reduce *r, const cvl_kernels
                     : r->axis[1].out > 1        ? cvl_joined_map
                                                 : cvl_pixel_map;
     job.vectors = (job.wide + lanes - 1) / lanes;
-    job.strip = least(job.vectors, kernels->vectors) * lanes;
+    job.strip = cvl_least(job.vectors, kernels->vectors) * lanes;
     cut_blocks(&job);
     job.bundle = groups_of_task(&job);
     cut_chunks(&job);

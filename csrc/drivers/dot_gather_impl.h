@@ -26,7 +26,7 @@ static void dot_lines(const dot_job *job, ptrdiff_t group, ptrdiff_t first, ptrd
     for (ptrdiff_t n; position < end; position += n) {
         const ptrdiff_t column = position % columns, line = position / columns;
         const ptrdiff_t h = line % height, d = line / height % depth, image = line / height / depth;
-        n = least(columns - column, end - position);
+        n = cvl_least(columns - column, end - position);
         job->kernels->dots((real *)g->dst + image * to->n + channel * to->c + d * to->s[0] +
                                h * to->s[1] + column * to->s[2],
                            to->c, to->s[2], job->bias ? job->bias + channel : NULL,
@@ -127,8 +127,8 @@ cvl_status CVL_TYPED(cvl_gather_dots)(const cvl_gather *g, const cvl_kernels *al
     const ptrdiff_t lots = cvl_ceil_div(cvl_enough_tasks(g->work), g->groups);
     const bool by_rows = g->oc >= job.positions;
     const ptrdiff_t most_parts = cvl_ceil_div(job.positions, least_positions_of_part);
-    job.splits = by_rows ? least(g->oc, lots) : 1;
-    job.parts = by_rows ? 1 : least(most_parts, lots);
+    job.splits = by_rows ? cvl_least(g->oc, lots) : 1;
+    job.parts = by_rows ? 1 : cvl_least(most_parts, lots);
     const ptrdiff_t tasks = g->groups * job.splits * job.parts;
     const int threads = cvl_threads_for(tasks, g->work);
     cvl_parallel_for(tasks, task_grain(g->work, tasks, threads), threads, dot_tasks, &job);

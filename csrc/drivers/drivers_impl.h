@@ -18,10 +18,6 @@ typedef CVL_TYPED(cvl_kernels) kernel_table;
 typedef CVL_TYPED(cvl_copy) copy_kernel;
 typedef CVL_TYPED(cvl_lane_sums) lane_sums_kernel;
 
-static ptrdiff_t least(ptrdiff_t a, ptrdiff_t b) {
-    return a < b ? a : b;
-}
-
 /* Adds elements [first, last) of the partial results of a reduction, `apart` elements from one to
  * the next, to those of the first, in order. */
 static void add_partials(real *partial, ptrdiff_t splits, ptrdiff_t apart, ptrdiff_t first,

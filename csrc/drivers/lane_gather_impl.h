@@ -182,7 +182,7 @@ static lane_task nth_lane_task(const lane_job *job, ptrdiff_t index) {
     if (!job->in_place) {
         /* A last vector that is not full is filled up with channels before it. */
         t.lanes = (t.lanes + lanes - 1) / lanes * lanes;
-        t.skip = least(begin, t.lanes - (end - begin));
+        t.skip = cvl_least(begin, t.lanes - (end - begin));
         t.first -= t.skip;
     }
     t.channels = end - t.first;
@@ -281,7 +281,7 @@ static void positions_that_meet(const cvl_phase *p, ptrdiff_t step, ptrdiff_t fi
     const ptrdiff_t reach = (p->taps - 1) * p->tap_step;
     *begin = first + reach >= 0 ? 0 : (-first - reach + step - 1) / step;
     *end = first + (count - 1) * step < in ? count : first >= in ? 0 : (in - 1 - first) / step + 1;
-    *begin = least(*begin, *end);
+    *begin = cvl_least(*begin, *end);
 }
 
 /* Lists the taps that a line meets at one depth, a row of them after another; returns where the
@@ -346,7 +346,7 @@ static void run_lane_line(const lane_job *job, const lane_space *space, const la
     const cvl_phase *p = line->phase;
     const lane_view *view = &slab->view;
     const ptrdiff_t in = job->g->axis[2].in;
-    const ptrdiff_t count = least(slab->columns, p->count - task->column);
+    const ptrdiff_t count = cvl_least(slab->columns, p->count - task->column);
     const cvl_lane_weights weights = {job->g->ic, all_weight_taps(job->g) * job->pitch,
                                       line->w_step};
     const cvl_lane_run *runs = line->runs + first_tap * line->row_runs;
@@ -396,7 +396,7 @@ static void run_lane_slab(const lane_job *job, lane_space *space, const lane_tas
         const bool meets = slab->first < slab->last && first < last;
         const ptrdiff_t most = job->in_place ? rows_in_place : next - row;
         for (ptrdiff_t r = row, rows; r < next; r += rows) {
-            rows = least(most, next - r);
+            rows = cvl_least(most, next - r);
             const real *x = view->base;
             if (meets)
                 x +=
@@ -427,7 +427,7 @@ static void run_lane_phases(const lane_job *job, lane_space *space, const lane_t
     const cvl_gather *g = job->g;
     const cvl_data_strides *to = &g->dst_strides;
     const cvl_gather_axis *width = &g->axis[2];
-    const ptrdiff_t rows = least(job->rows, height->count - task->row);
+    const ptrdiff_t rows = cvl_least(job->rows, height->count - task->row);
     if (depth->count <= task->depth || rows <= 0)
         return;
     lane_slab slab = {.depth = depth,
@@ -436,7 +436,7 @@ static void run_lane_phases(const lane_job *job, lane_space *space, const lane_t
                       .columns = job->columns,
                       .dst_origin = task->column * width->phases->out_step};
     const ptrdiff_t columns =
-        least(job->columns * width->phases->out_step, width->out - slab.dst_origin);
+        cvl_least(job->columns * width->phases->out_step, width->out - slab.dst_origin);
     real *const dst = (real *)g->dst + task->n * to->n + (task->first + task->skip) * to->c +
                       (depth->out_first + depth->out_step * task->depth) * to->s[0] +
                       (height->out_first + height->out_step * task->row) * to->s[1] +
@@ -455,7 +455,7 @@ static void run_lane_phases(const lane_job *job, lane_space *space, const lane_t
     }
     slab.view =
         view_of_tile(job, task, depth, height, rows,
-                     least(job->columns, most_positions(width) - task->column), space->tile);
+                     cvl_least(job->columns, most_positions(width) - task->column), space->tile);
     slab.channels = slab.dst_column = task->lanes;
     slab.dst = space->out;
     slab.dst_row = columns * slab.dst_column;
@@ -490,10 +490,10 @@ static ptrdiff_t lane_places(const cvl_gather_axis *axis, ptrdiff_t count, bool 
     for (ptrdiff_t i = 0; i < (together ? 1 : axis->n_phases); i++) {
         const cvl_phase *p = &axis->phases[i];
         const cvl_map map = together ? cvl_dense_map(p, axis->n_phases, count)
-                                     : cvl_dense_map(p, 1, least(count, p->count));
+                                     : cvl_dense_map(p, 1, cvl_least(count, p->count));
         most = map.length > most ? map.length : most;
     }
-    return least(most, axis->in);
+    return cvl_least(most, axis->in);
 }
 
 /* Places of a task's tile, and of its results. */
@@ -505,7 +505,7 @@ static ptrdiff_t lane_tile_places(const cvl_gather *g, ptrdiff_t rows, ptrdiff_t
 
 static ptrdiff_t lane_out_places(const cvl_gather *g, ptrdiff_t rows, ptrdiff_t columns) {
     const cvl_gather_axis *width = &g->axis[2];
-    return cvl_scale_bytes(rows, least(width->out, columns * width->phases->out_step));
+    return cvl_scale_bytes(rows, cvl_least(width->out, columns * width->phases->out_step));
 }
 
 /* Bytes of a task's tile and results, so many lanes wide. */
@@ -555,7 +555,8 @@ bool CVL_TYPED(cvl_lanes_fit)(const cvl_gather *g, const cvl_kernels *all_kernel
     enum { few = 16 };
     const ptrdiff_t lanes = all_kernels->CVL_DTYPE->lanes;
     return lanes_in_place(g, lanes) ||
-           lane_bytes(g, lanes, 1, least(few, most_positions(&g->axis[2]))) <= cvl_l2_bytes() / 2;
+           lane_bytes(g, lanes, 1, cvl_least(few, most_positions(&g->axis[2]))) <=
+               cvl_l2_bytes() / 2;
 }
 
 cvl_status CVL_TYPED(cvl_gather_lanes)(const cvl_gather *g, const cvl_kernels *all_kernels) {
@@ -572,9 +573,9 @@ cvl_status CVL_TYPED(cvl_gather_lanes)(const cvl_gather *g, const cvl_kernels *a
     const ptrdiff_t vectors = job.in_place ? channels / lanes : cvl_ceil_div(channels, lanes);
     ptrdiff_t most = block_vectors;
     if (!job.in_place)
-        most = least(least(tile_vectors, vectors * g->n / cvl_enough_tasks(g->work)),
-                     tile_bytes / lane_bytes(g, lanes, most_positions(&g->axis[1]),
-                                             most_positions(&g->axis[2])));
+        most = cvl_least(cvl_least(tile_vectors, vectors * g->n / cvl_enough_tasks(g->work)),
+                         tile_bytes / lane_bytes(g, lanes, most_positions(&g->axis[1]),
+                                                 most_positions(&g->axis[2])));
     job.n_blocks = cvl_ceil_div(vectors, most > 1 ? most : 1);
     job.pitch =
         (cvl_ceil_div(vectors, job.n_blocks) + (job.in_place && channels % lanes > 0)) * lanes;

@@ -68,7 +68,7 @@ static void bring_lanes(const lane_reduce_job *job, const lane_reduce_task *task
     const ptrdiff_t lanes = job->kernels->lanes, pitch = (task->last - task->first) * lanes;
     const ptrdiff_t first = task->first * lanes, left = job->channels - first;
     const ptrdiff_t back = task->last == job->vectors ? vector_back(job) : 0;
-    const ptrdiff_t together = back > 0 ? pitch - lanes : least(left, pitch);
+    const ptrdiff_t together = back > 0 ? pitch - lanes : cvl_least(left, pitch);
     copy_kernel *const copy = job->kernels->copy;
     if (together > 0)
         copy(to, pitch, 1, from + first * channel_step, step, channel_step, count, together);
@@ -223,7 +223,8 @@ static void reduce_lane_class(const lane_reduce_job *job, const lane_reduce_task
         const ptrdiff_t source = height->in_first + i * height->in_step;
         reduce_lane_rows(job, task, chunk, operands, runs, n_runs,
                          x + lane_distance(view, 1, source - view->first[1]),
-                         operands->dy + (i - chunk->row) * operands->dy_row, least(most, end - i));
+                         operands->dy + (i - chunk->row) * operands->dy_row,
+                         cvl_least(most, end - i));
     }
 }
 
@@ -323,11 +324,11 @@ static ptrdiff_t count_lane_blocks(const lane_reduce_job *job) {
     if (!job->in_place) {
         const cvl_chunks chunks = cut_lane_chunks(job, lanes);
         const ptrdiff_t places = cvl_add_bytes(chunks.places, chunks.rows * chunks.columns);
-        most = least(most_in_tile, small_tile_bytes / cvl_scale_bytes(places, bytes));
+        most = cvl_least(most_in_tile, small_tile_bytes / cvl_scale_bytes(places, bytes));
     }
-    most = least(most, job->vectors);
+    most = cvl_least(most, job->vectors);
     const cvl_chunks chunks = cut_lane_chunks(job, most * lanes);
-    most = least(most, job->vectors * chunks.count / enough_tasks);
+    most = cvl_least(most, job->vectors * chunks.count / enough_tasks);
     const ptrdiff_t fewest = job->in_place ? least_in_place : 1;
     return cvl_ceil_div(job->vectors, most > fewest ? most : fewest);
 }

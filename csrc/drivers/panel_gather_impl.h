@@ -123,7 +123,7 @@ static void pack_rows(const panel_job *job, const panel_task *t, const ptrdiff_t
     for (ptrdiff_t tap = 1; tap < taps; tap++)
         together = together && tap_weight[tap] == tap_weight[0] + tap;
     for (ptrdiff_t o = 0; o < t->rows; o += strip) {
-        const ptrdiff_t rows = least(strip, t->rows - o);
+        const ptrdiff_t rows = cvl_least(strip, t->rows - o);
         const real *from = w + o * g->w_oc + tap_weight[0];
         for (ptrdiff_t step = k; step < end && together; step += taps)
             job->kernels->copy(to + o * pitch + step - k, pitch, 1, from + step / taps * g->w_ic,
@@ -143,7 +143,7 @@ static void pack_panel(const panel_job *job, const panel_task *t, const panel_sp
     const ptrdiff_t steps = pass->end - pass->first;
     for (ptrdiff_t done = 0, n; done < count; done += n) {
         const ptrdiff_t image = (first + done) / t->positions, at = (first + done) % t->positions;
-        n = least(t->positions - at, count - done);
+        n = cvl_least(t->positions - at, count - done);
         job->kernels->gather_rows(space->panel + done, width,
                                   pass->base + image * pass->image_step + at, space->step_offset,
                                   steps, n);
@@ -169,7 +169,7 @@ static void store_panel(const panel_job *job, const panel_task *t, const task_pa
     for (ptrdiff_t done = 0, n; done < p->count; done += n) {
         const ptrdiff_t image = (p->first + done) / t->positions;
         const ptrdiff_t at = (p->first + done) % t->positions;
-        n = least(line - at % line, p->count - done);
+        n = cvl_least(line - at % line, p->count - done);
         real *const dst =
             t->dst + image * to->n + at / line * t->dst_line + at % line * t->dst_step;
         copy(dst + p->row * to->c, to->c, t->dst_step, p->sums + p->row * p->width + done, p->width,
@@ -246,7 +246,7 @@ static void run_panel(const panel_job *job, const panel_task *t, const panel_spa
         pack_panel(job, t, space, pass, p->first, p->count);
     for (ptrdiff_t i = 0; i < steps; i += t->cut)
         space->terms[n_terms++] =
-            (cvl_term){.a = i, .b = i, .length = least(steps - i, t->cut), .flush = true};
+            (cvl_term){.a = i, .b = i, .length = cvl_least(steps - i, t->cut), .flush = true};
     for (ptrdiff_t o = p->row; o < p->row + p->rows; o++)
         space->sum_row[o] = o * p->width;
     real *const dst = t->dst + p->first / t->positions * g->dst_strides.n +
@@ -295,14 +295,14 @@ static void run_panels(const panel_job *job, const panel_task *t, const panel_sp
         const ptrdiff_t rows = together > 1 ? job->kernels->rows[most - 1] : t->rows;
         for (ptrdiff_t lot = 0; lot < n_panels; lot += together)
             for (ptrdiff_t row = 0; row < t->rows; row += rows)
-                for (ptrdiff_t i = lot; i < least(lot + together, n_panels); i++) {
+                for (ptrdiff_t i = lot; i < cvl_least(lot + together, n_panels); i++) {
                     const ptrdiff_t first = vectors * i / n_panels * lanes;
                     const ptrdiff_t width = vectors * (i + 1) / n_panels * lanes - first;
                     const task_panel panel = {.first = first,
-                                              .count = least(all - first, width),
+                                              .count = cvl_least(all - first, width),
                                               .width = width,
                                               .row = row,
-                                              .rows = least(rows, t->rows - row),
+                                              .rows = cvl_least(rows, t->rows - row),
                                               .sums = space->sums + first * t->rows};
                     run_panel(job, t, space, &pass, &panel);
                 }
@@ -345,7 +345,7 @@ static void run_panel_task(const panel_job *job, ptrdiff_t index, const panel_sp
     const ptrdiff_t column_block = index % blocks->n_columns;
     index /= blocks->n_columns;
     t.n = index % job->n_images * job->images;
-    t.images = least(job->images, g->n - t.n);
+    t.images = cvl_least(job->images, g->n - t.n);
     index /= job->n_images;
     const ptrdiff_t split = index % job->splits;
     t.group = index / job->splits;
@@ -398,7 +398,7 @@ static ptrdiff_t fewest_taps(const cvl_gather *g) {
         ptrdiff_t fewest = g->axis[i].k;
         for (ptrdiff_t p = 0; p < g->axis[i].n_phases; p++)
             if (g->axis[i].phases[p].taps > 0)
-                fewest = least(fewest, g->axis[i].phases[p].taps);
+                fewest = cvl_least(fewest, g->axis[i].phases[p].taps);
         product *= fewest;
     }
     return product > 0 ? product : 1;
@@ -415,8 +415,8 @@ cvl_status CVL_TYPED(cvl_gather_panels)(const cvl_gather *g, const cvl_kernels *
     job.width_map = g->axis[1].out > 1 ? cvl_joined_map : cvl_pixel_map;
     job.taps = g->axis[0].k * g->axis[1].k * g->axis[2].k;
     const ptrdiff_t pass = pass_steps(longest_cut, kernels->vectors * kernels->lanes);
-    job.steps = least(job.taps * g->ic, pass);
-    job.channels = least(g->ic, pass / fewest_taps(g) + 2);
+    job.steps = cvl_least(job.taps * g->ic, pass);
+    job.channels = cvl_least(g->ic, pass / fewest_taps(g) + 2);
     const ptrdiff_t parts = (g->oc + most_rows - 1) / most_rows;
     const ptrdiff_t most_parts = g->oc / least_rows > parts ? g->oc / least_rows : parts;
     cvl_status status =
@@ -431,7 +431,7 @@ cvl_status CVL_TYPED(cvl_gather_panels)(const cvl_gather *g, const cvl_kernels *
                                  tasks_wanted);
     job.n_images = (g->n + job.images - 1) / job.images;
     job.splits = (tasks_wanted + areas * job.n_images - 1) / (areas * job.n_images);
-    job.splits = job.splits < parts ? parts : least(job.splits, most_parts);
+    job.splits = job.splits < parts ? parts : cvl_least(job.splits, most_parts);
     job.rows = (g->oc + job.splits - 1) / job.splits;
 
     cvl_arena arena = {0};

@@ -86,7 +86,7 @@ static pixel_space pixel_layout(const pixel_job *job, cvl_arena *memory) {
     const ptrdiff_t taps = g->axis[0].k * g->axis[1].k * g->axis[2].k;
     const ptrdiff_t rows = g->oc * job->most_phases;
     const ptrdiff_t lines =
-        job->interleaved ? job->bundle * rows : least(rows, job->kernels->pixel_rows);
+        job->interleaved ? job->bundle * rows : cvl_least(rows, job->kernels->pixel_rows);
     const ptrdiff_t room =
         job->in_place ? 0 : cvl_scale_bytes(channel_room(job->blocks.places), job->bundle * g->ic);
     space.tile = cvl_take(memory, cvl_add_bytes(room, CVL_MAX_LANES), sizeof(real));
@@ -217,7 +217,7 @@ static void store_lines(const pixel_job *job, const pixel_target *to, const real
     bool together = comb->n > 1 && comb->n == comb->base->out_step && !job->interleaved;
     for (ptrdiff_t k = 0; k < comb->n; k++) {
         from = comb->shift[k] > from ? comb->shift[k] : from;
-        end = least(end, comb->shift[k] + to->count[k]);
+        end = cvl_least(end, comb->shift[k] + to->count[k]);
         together = together && comb->first[k] == comb->first[0] + k;
     }
     together = together && end - from >= long_rows * job->kernels->lanes;
@@ -266,7 +266,7 @@ static void sum_vectors(const pixel_job *job, const pixel_source *from, const re
                         real *sums) {
     ptrdiff_t done = 0;
     do {
-        const ptrdiff_t length = least(from->steps - done, from->cut);
+        const ptrdiff_t length = cvl_least(from->steps - done, from->cut);
         job->kernels->pixel_tile[m - 1](sums + position, job->line_room, weights + done,
                                         from->steps, from->at + position, from->offset + done,
                                         length, vectors, done == 0 ? bias : NULL);
@@ -296,7 +296,7 @@ static void sum_as_rows(const pixel_job *job, const pixel_target *to, const pixe
     const ptrdiff_t most = from->cut / from->column_taps;
     for (ptrdiff_t h = 0; h < from->row_taps; h += most)
         job->kernels->row_tile(sums, out_line, weights + h * from->column_taps,
-                               least(most, from->row_taps - h), from->column_taps,
+                               cvl_least(most, from->row_taps - h), from->column_taps,
                                from->at + h * from->line, from->line, from->offset, to->rows,
                                vectors, h == 0 ? bias : NULL);
 }
@@ -481,7 +481,7 @@ cvl_status CVL_TYPED(cvl_gather_pixels)(const cvl_gather *g, const cvl_kernels *
     job.steps = taps * g->ic;
     /* Phases share places where all taps and positions do. */
     job.most_phases = job.blocks.width.kind == CVL_SHARED && !shares_little(g)
-                          ? least(g->axis[2].n_phases, kernels->pixel_rows)
+                          ? cvl_least(g->axis[2].n_phases, kernels->pixel_rows)
                           : 1;
     job.interleaved = g->dst_strides.c == 1 && g->dst_strides.s[2] != 1 && g->groups * g->oc > 1;
 
@@ -491,7 +491,7 @@ cvl_status CVL_TYPED(cvl_gather_pixels)(const cvl_gather *g, const cvl_kernels *
         cvl_scale_bytes(channel_room(job.blocks.places), g->ic * (ptrdiff_t)sizeof(real));
     const ptrdiff_t areas = g->n * job.blocks.n_slabs * job.blocks.n_columns;
     const ptrdiff_t parts = job.interleaved ? cvl_enough_tasks(g->work) : 16;
-    job.bundle = least(pixel_budget(g) / (places + 1), g->groups * areas / parts);
+    job.bundle = cvl_least(pixel_budget(g) / (places + 1), g->groups * areas / parts);
     job.bundle = job.bundle < 1 ? 1 : job.bundle > g->groups ? g->groups : job.bundle;
     job.n_bundles = (g->groups + job.bundle - 1) / job.bundle;
 

@@ -25,12 +25,13 @@ static void sum_taps(const kernel_table *kernels, real *sums, const real *dy, pt
                      const real *x, ptrdiff_t x_row, const ptrdiff_t *offset, ptrdiff_t taps,
                      ptrdiff_t rows, ptrdiff_t columns) {
     const ptrdiff_t lanes = kernels->lanes, vectors = (columns + lanes - 1) / lanes;
-    const ptrdiff_t vectors_cut = least(vectors, longest_cut), rows_cut = longest_cut / vectors_cut;
+    const ptrdiff_t vectors_cut = cvl_least(vectors, longest_cut),
+                    rows_cut = longest_cut / vectors_cut;
     for (ptrdiff_t r = 0; r < rows; r += rows_cut)
         for (ptrdiff_t j = 0; j < columns; j += vectors_cut * lanes)
             kernels->tap_sums(sums, dy + r * dy_row + j, dy_row, x + r * x_row + j, x_row, offset,
-                              taps, least(rows_cut, rows - r),
-                              least(vectors_cut * lanes, columns - j));
+                              taps, cvl_least(rows_cut, rows - r),
+                              cvl_least(vectors_cut * lanes, columns - j));
 }
 
 /* The sums of one filter over a chunk, rows apart: what lies between rows takes no part. */
@@ -125,7 +126,7 @@ static void pixel_reduce_image(const pixel_reduce_job *job, const cvl_chunk *chu
                      chunk->column * from->s[2];
     const ptrdiff_t channels = groups * r->oc;
     for (ptrdiff_t first = 0; first < channels; first += job->lot) {
-        const ptrdiff_t last = least(first + job->lot, channels);
+        const ptrdiff_t last = cvl_least(first + job->lot, channels);
         bring_lines(job, chunk, dy + first * from->c, last - first, dy_row, space.lines);
         for (ptrdiff_t o = first; o < last; o++)
             for (ptrdiff_t i = 0; i < r->ic; i++) {
@@ -218,7 +219,7 @@ cvl_status CVL_TYPED(cvl_reduce_pixels)(const cvl_reduce *r, const cvl_kernels *
     /* Channels that are interleaved are laid out together, others just before they are used. */
     const bool interleaved = r->dy_strides.c == 1 && r->dy_strides.s[2] != 1;
     const ptrdiff_t fitting = cvl_l2_bytes() / 8 / (job.line_room * size);
-    job.lot = interleaved && fitting > 1 ? least(fitting, job.bundle * r->oc) : 1;
+    job.lot = interleaved && fitting > 1 ? cvl_least(fitting, job.bundle * r->oc) : 1;
     cvl_arena arena = {0};
     pixel_reduce_layout(&job, &arena);
     job.workspace_bytes = arena.bytes;

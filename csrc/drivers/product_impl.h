@@ -7,17 +7,11 @@ enum {
     few_streams = 16, /* as many as prefetchers of the processor follow at a time */
 };
 
-/* Steps of one cut: the reduction in even parts. */
-static ptrdiff_t even_cut(ptrdiff_t steps) {
-    const ptrdiff_t cuts = (steps + longest_cut - 1) / longest_cut;
-    return cuts ? (steps + cuts - 1) / cuts : 1;
-}
-
 /* Steps of a cut, at most, of a sum over so many taps and channels. Of several each, others sum tap
  * by tap and few channels at a time. */
 static ptrdiff_t most_steps(ptrdiff_t taps, ptrdiff_t channels) {
     const ptrdiff_t of_several = 64;
-    return taps > 1 && channels > 1 ? least(of_several, longest_cut) : longest_cut;
+    return taps > 1 && channels > 1 ? cvl_least(of_several, longest_cut) : longest_cut;
 }
 
 /* Steps of one pass: whole cuts, whose weights, `width` to a step, take about a sixteenth of the
@@ -56,7 +50,7 @@ static bool same_step(const ptrdiff_t *at, ptrdiff_t first, ptrdiff_t row) {
 /* The row after the last of those from `row` on that stand at even steps in A, in C and where they
  * start. */
 static ptrdiff_t even_rows(const product *p, ptrdiff_t row, ptrdiff_t count) {
-    ptrdiff_t next = least(row + 2, count);
+    ptrdiff_t next = cvl_least(row + 2, count);
     while (next < count && same_step(p->a_row, row, next) && same_step(p->c_row, row, next) &&
            (!p->init_row || same_step(p->init_row, row, next)))
         next++;
@@ -69,7 +63,7 @@ static void multiply_tall(const kernel_table *kernels, const product *p, ptrdiff
     for (ptrdiff_t row = 0, end; row < count; row = end) {
         end = even_rows(p, row, count);
         if (end - row < few_rows) {
-            end = least(row + kernels->rows[0], count);
+            end = cvl_least(row + kernels->rows[0], count);
             kernels->product_tile[0][end - row - 1](
                 p->c, p->c_row + row, p->init, p->init_row ? p->init_row + row : at_init,
                 p->init_splat, p->a, p->a_row + row, p->a_step, p->b, p->b_row, p->terms,

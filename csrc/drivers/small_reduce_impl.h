@@ -15,7 +15,7 @@ static ptrdiff_t list_small_terms(const cvl_reduce *r, const small_tile *tile, p
         for (ptrdiff_t h = 0; h < r->axis[1].out; h++)
             for (ptrdiff_t w = 0, length; w < columns; w += length, b += length) {
                 const ptrdiff_t a = d * tile->index_step[0] + h * tile->index_step[1] + w;
-                length = least(columns - w, room);
+                length = cvl_least(columns - w, room);
                 room = length == room ? cut : room - length;
                 terms[n++] = (cvl_term){.a = a, .b = b, .length = length, .flush = room == cut};
             }
@@ -54,7 +54,7 @@ static void small_weights(const cvl_reduce *r, const small_tile *tile, const ker
         copy_channels(dy, 1, dy_step, from, r->dy_strides.c, r->dy_strides.s, r->oc, out,
                       kernels->copy);
         for (ptrdiff_t i = 0; i < rows; i += CVL_MAX_ROWS)
-            kernels->product_tile[0][least(CVL_MAX_ROWS, rows - i) - 1](
+            kernels->product_tile[0][cvl_least(CVL_MAX_ROWS, rows - i) - 1](
                 sums + i * lanes, sums_row, sums + i * lanes, sums_row, false, places, x_row + i, 1,
                 dy, dy_row, terms, n_terms, false);
     }

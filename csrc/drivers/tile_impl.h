@@ -113,8 +113,8 @@ static void copy_pieces(copy_kernel *copy, real *to, const channel_pieces *p, co
     for (ptrdiff_t q = 0; q < positions; q += most)
         for (ptrdiff_t c = 0, piece = 0; c < p->channels; c += p->pitch, piece += p->piece)
             copy(to + piece + q * p->pitch, p->pitch, 1, from + q * from_step + c * from_channel,
-                 from_step, from_channel, least(most, positions - q),
-                 least(p->pitch, p->channels - c));
+                 from_step, from_channel, cvl_least(most, positions - q),
+                 cvl_least(p->pitch, p->channels - c));
 }
 
 static void clear_pieces(real *to, const channel_pieces *p, ptrdiff_t positions) {

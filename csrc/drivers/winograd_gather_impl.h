@@ -144,12 +144,12 @@ static void transform_weights(const winograd_job *job, const winograd_space *spa
     const ptrdiff_t group = winograd_filter(job, job->first + block, filter);
     const ptrdiff_t own = (job->first + block) % job->n_blocks, first = winograd_lane(job, own);
     const ptrdiff_t lanes = winograd_lane(job, own + 1) - first;
-    const ptrdiff_t channels = least(strip, g->ic - channel);
+    const ptrdiff_t channels = cvl_least(strip, g->ic - channel);
     const ptrdiff_t taps = g->axis[1].k * g->axis[2].k, parts = job->view.parts;
     bring_kernel(job,
                  (const real *)g->w + group * g->w_group + first * g->w_oc + channel * g->w_ic +
                      tap * g->w_k[0],
-                 channels, lanes, least(lanes, g->oc - first), space->kernel);
+                 channels, lanes, cvl_least(lanes, g->oc - first), space->kernel);
     for (ptrdiff_t p = 0; p < parts; p++) {
         real *to = job->weights + block * job->weight_block +
                    ((tap * parts + p) * g->ic + channel) * job->pitch;
@@ -176,7 +176,7 @@ static ptrdiff_t winograd_terms(const winograd_job *job, const winograd_task *t,
             for (ptrdiff_t i = 0; i < g->ic; i += cut)
                 terms[n++] = (cvl_term){.a = (tap * parts + p) * g->ic + i,
                                         .b = (k * parts + p) * g->ic + i,
-                                        .length = least(cut, g->ic - i),
+                                        .length = cvl_least(cut, g->ic - i),
                                         .flush = true};
         }
     }
@@ -235,7 +235,7 @@ static void multiply_points(const winograd_job *job, const winograd_task *t,
                                           .b = job->weights + weights,
                                           .b_row = space->step_row,
                                           .terms = space->terms + term,
-                                          .n_terms = least(most, n_terms - term)};
+                                          .n_terms = cvl_least(most, n_terms - term)};
                 multiply(job->kernels, &products, t->needed[kind], width);
                 term += most;
             } while (term < n_terms);
@@ -248,8 +248,8 @@ static void multiply_points(const winograd_job *job, const winograd_task *t,
 /* Positions of a plane's share along an axis: the last tile may reach beyond the last of them. */
 static ptrdiff_t plane_positions(const winograd_view *v, const winograd_plane *plane, int axis) {
     const ptrdiff_t outputs = v->axis[axis].outputs;
-    return least(plane->tiles[axis] * outputs,
-                 plane->phase[axis].count - plane->at[axis] * outputs);
+    return cvl_least(plane->tiles[axis] * outputs,
+                     plane->phase[axis].count - plane->at[axis] * outputs);
 }
 
 /* Moves the results of a plane from `out`, line by line or all at once. */
@@ -295,7 +295,7 @@ static bool transform_outputs(const winograd_job *job, const winograd_task *t,
             tiles = tile < whole ? whole : 1;
             finite &= job->view.transforms->outputs(
                 y + row * high * line + tile * wide * step, line, step,
-                least(high, rows - row * high), least(wide, columns - tile * wide),
+                cvl_least(high, rows - row * high), cvl_least(wide, columns - tile * wide),
                 sums + (row * plane->tiles[2] + tile) * job->sum_pitch, job->sum_point,
                 job->sum_pitch, space->bias, tiles, t->lanes, job->stream && !job->moved);
         }
@@ -357,9 +357,9 @@ static winograd_task nth_winograd_task(const winograd_job *job, ptrdiff_t index)
     const ptrdiff_t blocks = filter * job->n_blocks;
     t.group = winograd_filter(job, blocks, t.filter);
     t.block = blocks > job->first ? blocks : job->first;
-    t.blocks = least(blocks + job->n_blocks, job->last) - t.block;
+    t.blocks = cvl_least(blocks + job->n_blocks, job->last) - t.block;
     t.lane = winograd_lane(job, t.block - blocks);
-    t.lanes = least(winograd_lane(job, t.block - blocks + t.blocks), g->oc) - t.lane;
+    t.lanes = cvl_least(winograd_lane(job, t.block - blocks + t.blocks), g->oc) - t.lane;
     return t;
 }
 
@@ -434,16 +434,16 @@ static void cut_winograd(winograd_job *job, ptrdiff_t tasks_wanted) {
     enum { least_tiles = 16, enough_bytes = 3 << 19 };
     const cvl_gather *g = job->g;
     winograd_view *v = &job->view;
-    const ptrdiff_t lanes = least(job->blocks, job->n_blocks) * job->pitch;
+    const ptrdiff_t lanes = cvl_least(job->blocks, job->n_blocks) * job->pitch;
     const ptrdiff_t outputs = v->axis[1].outputs * v->axis[2].outputs;
     const ptrdiff_t places = v->axis[1].step * v->axis[2].step * outputs * 3 / 2;
     const ptrdiff_t tile_bytes =
         (v->points * (job->steps + lanes) + places * g->ic + (job->moved ? outputs * lanes : 0)) *
         (ptrdiff_t)sizeof(real);
     const ptrdiff_t tiles = v->all[0] * v->all[1] * v->all[2] * g->axis[0].out;
-    ptrdiff_t most = least(3 * cvl_l2_bytes() / 2, enough_bytes) / tile_bytes;
+    ptrdiff_t most = cvl_least(3 * cvl_l2_bytes() / 2, enough_bytes) / tile_bytes;
     if (tasks_wanted > 1)
-        most = least(most, cvl_ceil_div(tiles, tasks_wanted));
+        most = cvl_least(most, cvl_ceil_div(tiles, tasks_wanted));
     cut_planes(v, most > least_tiles ? most : least_tiles);
     job->tile_pitch = channel_room(job->steps);
     job->sum_pitch = channel_room(lanes);
@@ -460,8 +460,9 @@ static void run_winograd_blocks(winograd_job *job, ptrdiff_t all_blocks, ptrdiff
     for (job->first = 0; job->first < all_blocks; job->first = job->last) {
         /* Some of one filter's, or all of several. */
         const ptrdiff_t filter = job->first / job->n_blocks;
-        job->last = least(job->first + job->blocks,
-                          job->blocks < job->n_blocks ? (filter + 1) * job->n_blocks : all_blocks);
+        job->last =
+            cvl_least(job->first + job->blocks,
+                      job->blocks < job->n_blocks ? (filter + 1) * job->n_blocks : all_blocks);
         const ptrdiff_t filters = cvl_ceil_div(job->last, job->n_blocks) - filter;
         cvl_parallel_for((job->last - job->first) * strips, 1, threads, weight_tasks, job);
         cvl_parallel_for(filters * tasks, 1, threads, winograd_tasks, job);
@@ -489,10 +490,11 @@ CVL_TYPED(cvl_gather_winograd)(const cvl_gather *g, const cvl_kernels *all_kerne
      * other. */
     const ptrdiff_t own = g->groups * g->oc * g->ic * g->axis[0].k * g->axis[1].k * g->axis[2].k *
                           (ptrdiff_t)sizeof(real);
-    const ptrdiff_t budget = own < least_bytes ? least_bytes : least(own, most_bytes);
+    const ptrdiff_t budget = own < least_bytes ? least_bytes : cvl_least(own, most_bytes);
     const ptrdiff_t fitting = budget > block_bytes ? budget / block_bytes : 1;
-    job.blocks = fitting < job.n_blocks ? cvl_even_size(job.n_blocks, fitting)
-                                        : least(fitting / job.n_blocks * job.n_blocks, all_blocks);
+    job.blocks = fitting < job.n_blocks
+                     ? cvl_even_size(job.n_blocks, fitting)
+                     : cvl_least(fitting / job.n_blocks * job.n_blocks, all_blocks);
     cut_winograd(&job, cvl_enough_tasks(g->work));
 
     cvl_arena arena = {0};

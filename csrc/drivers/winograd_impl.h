@@ -55,7 +55,7 @@ static winograd_view view_winograd(const kernel_table *kernels, const cvl_gather
 /* Cuts planes into tasks of at most so many tiles, evenly. */
 static void cut_planes(winograd_view *v, ptrdiff_t most) {
     for (int i = CVL_AXES - 1; i >= 0; i--) {
-        v->size[i] = cvl_even_size(v->all[i], least(v->all[i], most));
+        v->size[i] = cvl_even_size(v->all[i], cvl_least(v->all[i], most));
         v->cuts[i] = cvl_ceil_div(v->all[i], v->size[i]);
         most = v->cuts[i] > 1 ? 1 : most / v->size[i];
         most = most > 1 ? most : 1;
@@ -70,7 +70,7 @@ static ptrdiff_t nth_cut(const winograd_view *v, ptrdiff_t index, ptrdiff_t at[C
         at[i] = index % v->cuts[i] * v->size[i];
         index /= v->cuts[i];
     }
-    *planes = least(v->size[0], v->all[0] - at[0]);
+    *planes = cvl_least(v->size[0], v->all[0] - at[0]);
     return index;
 }
 
@@ -130,7 +130,7 @@ static bool nth_plane(const winograd_view *v, const ptrdiff_t filter[CVL_AXES],
         number /= v->phases[i];
         plane->at[i] = at[i];
         const ptrdiff_t tiles = cvl_ceil_div(plane->phase[i].count, v->axis[i].outputs);
-        plane->tiles[i] = least(v->size[i], tiles - at[i]);
+        plane->tiles[i] = cvl_least(v->size[i], tiles - at[i]);
         if (plane->tiles[i] <= 0)
             return false;
     }

@@ -122,7 +122,7 @@ static void add_winograd_chunk(const winograd_sums_job *job, const reduce_block 
     for (ptrdiff_t tile = 0; tile < chunk->tiles; tile += cut)
         space->terms[n_terms++] = (cvl_term){.a = tile * job->x_pitch,
                                              .b = tile,
-                                             .length = least(cut, chunk->tiles - tile),
+                                             .length = cvl_least(cut, chunk->tiles - tile),
                                              .flush = true};
     for (ptrdiff_t i = 0; i < (chunk->last_tap * parts) * block->rows; i++)
         space->c_row[i] = i * block->width;
@@ -259,7 +259,7 @@ static bool store_strip(const winograd_sums_job *job, const reduce_block *block,
     const cvl_weight_strides *to = &job->r->dw_strides;
     const ptrdiff_t depths = job->r->axis[0].k, tap = number % depths;
     const ptrdiff_t channel = number / depths * strip;
-    const ptrdiff_t channels = least(strip, block->rows - channel);
+    const ptrdiff_t channels = cvl_least(strip, block->rows - channel);
     if (channels <= 0) /* not every block has as many */
         return true;
     if (job->partial)
@@ -347,7 +347,7 @@ static void cut_sum_chunks(winograd_sums_job *job) {
     ptrdiff_t most = enough_bytes / (v->points * (rows + job->most_wide) * (ptrdiff_t)sizeof(real));
     const ptrdiff_t shared = cvl_ceil_div(tiles * blocks, few_tasks);
     if (shared < most)
-        most = shared > enough_tiles ? shared : least(most, enough_tiles);
+        most = shared > enough_tiles ? shared : cvl_least(most, enough_tiles);
     cut_planes(v, most > least_tiles ? most : least_tiles);
     job->chunks = depths * v->cuts[0] * v->cuts[1] * v->cuts[2];
     while (r->groups * job->n_wide * job->n_narrow * job->chunks < few_tasks &&

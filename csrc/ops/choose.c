@@ -92,7 +92,8 @@ static bool gather_panels(const cvl_gather *g, const gather_counts *n, ptrdiff_t
     const double positions = cvl_positions(g);
     const double met = positions < most_positions ? positions : most_positions;
     const double weights = n->all * ic * oc;
-    const double packed = weights_follow(g) ? transposed * weights / met : 0;
+    const bool follow = weights_follow(g);
+    const double packed = follow ? transposed * weights / met : 0;
     const double by_channels_cost = n->inside * ic * row_time(g->oc, lanes) * (double)lanes +
                                     transposed * (sources + oc) + packed;
     const double filled = ceil(plane / (double)lanes) * (double)lanes / plane;
@@ -101,7 +102,7 @@ static bool gather_panels(const cvl_gather *g, const gather_counts *n, ptrdiff_t
     const double of_task = fmin(positions, panels_of_task * (double)width_of_panel);
     const double by_panels_cost = n->all * ic * oc * filled * (width_of_panel < 32 ? narrow : 1) +
                                   copied * copies * sources +
-                                  (weights_follow(g) ? 0 : packed_again * weights / of_task) +
+                                  (follow ? 0 : packed_again * weights / of_task) +
                                   (g->axis[2].n_phases > 1 ? scattered * oc : 0);
     return by_panels_cost < by_channels_cost;
 }
