@@ -389,6 +389,7 @@ FEW = [
     Case("few", 96, 48, (6,), (6,), n=5, groups=3),
     Case("few", 140, 140, (4, 4), (3, 3), n=None, padding=1),
     Case("few", 2100, 2048, (1, 1), (1, 1), n=2),
+    Case("few", 300, 256, (4, 5), (4, 4), stride=2, padding=1),
     # Or few channels of y, of one tap: inputs are most of what is read. Long lines, in several
     # parts; lines that end within a vector, and less than one; steps that end within one; lines
     # apart, padding between them.
@@ -424,7 +425,8 @@ NARROW = [
 # Channels enough for Winograd's filtering, with every instruction set that has it: a vector and
 # little more, several blocks, several lots of blocks; last tiles that are cut; kernels in parts, by
 # length and by stride; phases that read other taps, and fewer; windows apart; lines that are cut;
-# taps of the depth, and of one axis alone.
+# taps of the depth, and of one axis alone; weights of phases that are copied before, of some
+# channels or groups at a time.
 FILTERED = [
     Case("filtered", 17, 19, (13, 14), (3, 3), n=2, padding=1),
     Case("filtered", 33, 70, (9, 12), (3, 3), n=3, padding=1),
@@ -444,6 +446,9 @@ FILTERED = [
     Case("filtered", 64, 64, (300,), (3,)),
     Case("filtered", 64, 48, (200,), (11,), dilation=2, padding=10),
     Case("filtered", 32, 40, (5, 9, 10), (3, 3, 3), padding=1),
+    Case("filtered", 200, 192, (3, 5, 5), (3, 3, 3), padding=1),
+    Case("filtered", 320, 224, (8, 9), (4, 4), stride=2, padding=1),
+    Case("filtered", 512, 512, (5, 6), (4, 4), groups=4, stride=2, padding=1),
 ]
 
 

@@ -10,16 +10,9 @@
  * is summed over its taps alone.
  */
 
-/* Weights and their strides: the user's, or a copy. */
-typedef struct weight_view {
-    const real *at;
-    ptrdiff_t group, oc, ic, k[CVL_AXES];
-} weight_view;
-
 typedef struct channel_job {
     const cvl_gather *g;
     const kernel_table *kernels;
-    weight_view w;
     cvl_blocks blocks;
     ptrdiff_t images, n_images; /* of a task, and how many such lots there are */
     ptrdiff_t groups;           /* of a task */
@@ -262,8 +255,8 @@ static tap_box all_taps(const channel_task *task, const position_class *of) {
 
 /* Where each tap of a box reads in the tile, and where its weights stand; returns how many there
  * are. */
-static ptrdiff_t list_box(const cvl_gather *g, const weight_view *w, const channel_task *task,
-                          const cvl_phase *width, const tap_box *box, const channel_space *space) {
+static ptrdiff_t list_box(const cvl_gather *g, const channel_task *task, const cvl_phase *width,
+                          const tap_box *box, const channel_space *space) {
     const cvl_phase *const phase[] = {task->slab->depth, task->slab->height, width};
     ptrdiff_t n = 0;
     if (empty_box(box))
@@ -276,7 +269,7 @@ static ptrdiff_t list_box(const cvl_gather *g, const weight_view *w, const chann
                 for (int i = 0; i < CVL_AXES; i++) {
                     space->tap_place[n] += tap_offset(&task->tile, i, phase[i], j[i]);
                     space->tap_weight[n] +=
-                        g->axis[i].tap_order[phase[i]->tap_first + j[i]] * w->k[i];
+                        g->axis[i].tap_order[phase[i]->tap_first + j[i]] * g->w_k[i];
                 }
             }
     return n;
@@ -345,7 +338,7 @@ static channel_block nth_channel_block(const channel_job *job, const channel_tas
     const ptrdiff_t first = block_lane(job, number);
     const ptrdiff_t width = block_lane(job, number + 1) - first;
     const bool in_place = block_in_place(job, number);
-    return (channel_block){.w = job->w.at + task->group * job->w.group + first * job->w.oc,
+    return (channel_block){.w = (const real *)g->w + task->group * g->w_group + first * g->w_oc,
                            .first = first,
                            .width = width,
                            .lanes = cvl_least(g->oc - first, width),
@@ -367,15 +360,16 @@ static void bring_bias(const channel_job *job, const channel_task *task, const c
  * where they stand; says where each step finds its row, from the address returned. */
 static const real *pack_pass(const channel_job *job, const channel_block *block,
                              const channel_space *space, const channel_pass *pass) {
+    const cvl_gather *g = job->g;
     copy_kernel *const copy = job->kernels->copy;
     const ptrdiff_t *const weight = space->tap_weight + pass->tap;
     const ptrdiff_t taps = pass->taps, channels = pass->channels, lanes = block->lanes;
-    const real *const from = block->w + pass->channel * job->w.ic;
+    const real *const from = block->w + pass->channel * g->w_ic;
     ptrdiff_t *step = space->step_row;
     if (job->weights_stay && lanes == block->width) {
         for (ptrdiff_t t = 0; t < taps; t++)
             for (ptrdiff_t i = 0; i < channels; i++)
-                *step++ = weight[t] + i * job->w.ic;
+                *step++ = weight[t] + i * g->w_ic;
         return from;
     }
     const ptrdiff_t pitch = job->pitch;
@@ -386,15 +380,15 @@ static const real *pack_pass(const channel_job *job, const channel_block *block,
                (size_t)(channels * (direction ? channel_row : taps) * pitch) * sizeof(real));
     if (!direction)
         for (ptrdiff_t t = 0; t < taps; t++)
-            copy(space->weights + t * channels * pitch, pitch, 1, from + weight[t], job->w.ic,
-                 job->w.oc, channels, lanes);
-    else if (job->w.ic == taps && channel_row == taps)
-        copy(space->weights, pitch, 1, from + weight[direction < 0 ? taps - 1 : 0], 1, job->w.oc,
+            copy(space->weights + t * channels * pitch, pitch, 1, from + weight[t], g->w_ic,
+                 g->w_oc, channels, lanes);
+    else if (g->w_ic == taps && channel_row == taps)
+        copy(space->weights, pitch, 1, from + weight[direction < 0 ? taps - 1 : 0], 1, g->w_oc,
              channels * taps, lanes);
     else
         for (ptrdiff_t i = 0; i < channels; i++)
             copy(space->weights + i * channel_row * pitch, pitch, 1,
-                 from + weight[direction < 0 ? taps - 1 : 0] + i * job->w.ic, 1, job->w.oc, taps,
+                 from + weight[direction < 0 ? taps - 1 : 0] + i * g->w_ic, 1, g->w_oc, taps,
                  lanes);
     for (ptrdiff_t t = 0; t < taps; t++)
         for (ptrdiff_t i = 0; i < channels; i++)
@@ -506,7 +500,7 @@ static void run_phase(const channel_job *job, const channel_task *task, const ch
                       ptrdiff_t n_classes) {
     const ptrdiff_t ic = job->g->ic;
     const tap_box all = all_taps(task, classes);
-    const ptrdiff_t taps = ic ? list_box(job->g, &job->w, task, classes->width, &all, space) : 0;
+    const ptrdiff_t taps = ic ? list_box(job->g, task, classes->width, &all, space) : 0;
     if (taps == 0) {
         const channel_pass none = {.cut_taps = 1};
         run_pass(job, task, space, begin, end, &all, classes, n_classes, &none, true, true);
@@ -633,21 +627,6 @@ static ptrdiff_t groups_together(const cvl_gather *g, ptrdiff_t bytes, ptrdiff_t
     return groups > 1 ? cvl_even_size(g->groups, groups) : 1;
 }
 
-/* Whether the taps of a kernel stand side by side in the weights and those of a phase do not: one
- * phase alone would use a little of every cache line. */
-static bool taps_scattered(const cvl_gather *g) {
-    /* More than this comes from the system anew for every call, a page at a time. */
-    const double most_bytes = 16 << 20;
-    const ptrdiff_t *const k[] = {&g->axis[0].k, &g->axis[1].k, &g->axis[2].k};
-    const bool phases =
-        g->axis[0].n_phases > 1 || g->axis[1].n_phases > 1 || g->axis[2].n_phases > 1;
-    const bool follow = (*k[2] == 1 || g->w_k[2] == 1) && (*k[1] == 1 || g->w_k[1] == *k[2]) &&
-                        (*k[0] == 1 || g->w_k[0] == *k[1] * *k[2]);
-    const double taps = (double)*k[0] * (double)*k[1] * (double)*k[2];
-    const double weights = taps * (double)g->ic * (double)g->oc * (double)g->groups;
-    return phases && follow && taps > 1 && weights * (double)sizeof(real) <= most_bytes;
-}
-
 /* Whether the weights' rows of output channels are as good where they stand as packed: they meet
  * few positions. Then all blocks of a pass follow one another, as their weights do. */
 static bool weights_may_stay(const cvl_gather *g) {
@@ -664,26 +643,11 @@ static bool streams_weights(const cvl_gather *g) {
     return cvl_positions(g) <= few_streams && weights * (double)sizeof(real) >= many_bytes;
 }
 
-/* Copies the weights tap by tap, [group][tap][ic][oc], one input channel after another. */
-static void copy_taps(void *context, ptrdiff_t begin, ptrdiff_t end, int thread) {
-    const channel_job *job = context;
-    const cvl_gather *g = job->g;
-    const ptrdiff_t taps = g->axis[0].k * g->axis[1].k * g->axis[2].k;
-    (void)thread;
-    for (ptrdiff_t index = begin; index < end; index++) {
-        const ptrdiff_t group = index / g->ic, i = index % g->ic;
-        job->kernels->copy((real *)job->w.at + group * job->w.group + i * job->w.ic, 1, job->w.k[2],
-                           (const real *)g->w + group * g->w_group + i * g->w_ic, g->w_oc, 1, g->oc,
-                           taps);
-    }
-}
-
-cvl_status CVL_TYPED(cvl_gather_channels)(const cvl_gather *g, const cvl_kernels *all_kernels) {
-    const kernel_table *kernels = all_kernels->CVL_DTYPE;
+static cvl_status gather_channels(const cvl_gather *g, const kernel_table *kernels, void *context) {
+    (void)context;
     channel_job job = {.g = g, .kernels = kernels, .stream = stream_results(g)};
     const ptrdiff_t lanes = kernels->lanes;
     const ptrdiff_t *const k[] = {&g->axis[0].k, &g->axis[1].k, &g->axis[2].k};
-    job.w = (weight_view){g->w, g->w_group, g->w_oc, g->w_ic, {g->w_k[0], g->w_k[1], g->w_k[2]}};
     job.vectors = (g->oc + lanes - 1) / lanes;
     job.n_blocks = (job.vectors + kernels->vectors - 1) / kernels->vectors;
     job.pitch = (job.vectors + job.n_blocks - 1) / job.n_blocks * lanes;
@@ -718,21 +682,16 @@ cvl_status CVL_TYPED(cvl_gather_channels)(const cvl_gather *g, const cvl_kernels
     job.workspace_bytes = size.bytes;
     const ptrdiff_t tasks = lots * job.splits;
     int threads = cvl_threads_for(tasks, g->work);
-    const bool scattered = taps_scattered(g);
-    const ptrdiff_t copied = scattered ? job.taps * g->ic * g->oc * g->groups : 0;
-    const ptrdiff_t copied_bytes = cvl_part_bytes(copied, sizeof(real));
-    char *const memory = cvl_alloc_workspace(copied_bytes, job.workspace_bytes, &threads);
-    status = memory ? CVL_OK : CVL_NO_MEMORY;
-    if (memory && scattered) {
-        const ptrdiff_t tap = g->ic * g->oc, row = g->axis[2].k * tap;
-        job.w =
-            (weight_view){(real *)memory, job.taps * tap, 1, g->oc, {g->axis[1].k * row, row, tap}};
-        cvl_parallel_for(g->groups * g->ic, 8, threads, copy_taps, &job);
-    }
-    job.workspace = memory ? memory + copied_bytes : NULL;
-    if (memory)
+    job.workspace = cvl_alloc_workspace(0, job.workspace_bytes, &threads);
+    if (job.workspace)
         cvl_parallel_for(tasks, 1, threads, channel_tasks, &job);
-    cvl_free(memory);
+    else
+        status = CVL_NO_MEMORY;
+    cvl_free(job.workspace);
     cvl_free_blocks(&job.blocks);
     return status;
+}
+
+cvl_status CVL_TYPED(cvl_gather_channels)(const cvl_gather *g, const cvl_kernels *all_kernels) {
+    return gather_lots(g, all_kernels->CVL_DTYPE, gather_channels, NULL);
 }

@@ -34,6 +34,7 @@ static void add_partials(real *partial, ptrdiff_t splits, ptrdiff_t apart, ptrdi
 #include "drivers/taps_impl.h"
 
 #include "drivers/product_impl.h"
+#include "drivers/scattered_impl.h"
 
 #include "drivers/channel_gather_impl.h"
 #include "drivers/dot_gather_impl.h"

@@ -6,10 +6,13 @@
  * transformed, multiplied point by point of the tile, summed over channels and parts of the kernel
  * (winograd.h; every tap of the depth has parts of its own), and the sums transformed back.
  *
- * The weights of some blocks of output channels are transformed before all positions meet them. A
- * task takes tiles of some planes of one depth. It brings their inputs together, or reads them
- * where they stand; runs the product tile over tiles x output channels x channels, for every point;
- * and writes results in place, or transposes them.
+ * A task takes tiles of some planes of one depth, and some blocks of output channels, a lot. It
+ * brings the inputs together, or reads them where they stand; runs the product tile over tiles x
+ * output channels x channels, for every point; and writes results in place, or transposes them.
+ *
+ * Where many tasks meet the same weights, those of some lots are transformed before. Where one task
+ * has all tiles, it transforms the weights itself, of some channels just before it takes their
+ * products: they need not leave the cache of the core in between.
  */
 
 typedef struct winograd_job {
@@ -19,15 +22,17 @@ typedef struct winograd_job {
     ptrdiff_t steps;                  /* of the reduction: depth taps times parts times channels */
     ptrdiff_t vectors, n_blocks;      /* of the output channels of a group */
     ptrdiff_t pitch;                  /* lanes of the widest block */
-    ptrdiff_t blocks;                 /* whose weights are transformed at once, */
-    ptrdiff_t first, last;            /* and those that are, counted through groups and filters */
+    ptrdiff_t blocks, lots;           /* blocks of a lot, at most, and lots of a filter */
+    ptrdiff_t first, last;            /* lots at work, counted through groups and filters */
+    ptrdiff_t sum_blocks;             /* blocks of a task that are summed at once */
+    ptrdiff_t own_channels;           /* whose weights a task transforms at once; 0 if all share */
     ptrdiff_t tile_pitch, tile_point; /* of transformed inputs: from tile to tile, point to point */
     ptrdiff_t sum_pitch, sum_point;   /* of sums */
-    ptrdiff_t weight_point, weight_block;
-    bool moved;    /* whether results go by way of `out` */
-    bool stream;   /* whether they are written past the caches */
-    bool finite;   /* whether all results are */
-    real *weights; /* [block][point][step][lane] */
+    ptrdiff_t weight_point, weight_block; /* of transformed weights */
+    bool moved;                           /* whether results go by way of `out` */
+    bool stream;                          /* whether they are written past the caches */
+    bool finite;                          /* whether all results are */
+    real *weights; /* of the lots at work, if they are shared: [block][point][step][lane] */
     char *workspace;
     ptrdiff_t workspace_bytes; /* per thread */
 } winograd_job;
@@ -37,11 +42,18 @@ typedef struct winograd_job {
 enum { LAST_ROW = 1, LAST_COLUMN = 2, POINT_KINDS = 4 };
 
 typedef struct winograd_space {
-    real *tile, *inputs, *sums, *out, *bias, *kernel, *part;
+    real *tile, *inputs, *sums, *out, *bias, *kernel, *part, *weights;
     ptrdiff_t *input_row[POINT_KINDS], *sum_row[POINT_KINDS]; /* of the tiles that need a point */
     ptrdiff_t *step_row;
     cvl_term *terms;
 } winograd_space;
+
+/* Transformed weights of one block, [point][tap][part][channel][lane], of some taps of the depth
+ * and some channels. */
+typedef struct winograd_panel {
+    real *at;
+    ptrdiff_t tap, taps, channel, channels; /* the first of each, and how many */
+} winograd_panel;
 
 /* Output channels [lane, lane + lanes) of one group by one filter, at some planes of a depth. */
 typedef struct winograd_task {
@@ -69,28 +81,41 @@ static ptrdiff_t winograd_filter(const winograd_job *job, ptrdiff_t block,
     return index;
 }
 
+/* The first block of a lot, or the block after the last. */
+static ptrdiff_t lot_block(const winograd_job *job, ptrdiff_t lot) {
+    return lot / job->lots * job->n_blocks + lot % job->lots * job->blocks;
+}
+
 /* ---- weights -------------------------------------------------------------------------------- */
 
-/* Brings the kernel of some channels together, [channel][tap][lane], from w on. */
-static void bring_kernel(const winograd_job *job, const real *w, ptrdiff_t channels,
-                         ptrdiff_t lanes, ptrdiff_t filled, real *to) {
+/* Weights of some channels at one tap of the depth, output channels along the lanes. */
+typedef struct winograd_kernel {
+    const real *at;
+    ptrdiff_t channel, row, column; /* steps between channels and taps */
+} winograd_kernel;
+
+/* Brings the kernels of some channels together, [channel][tap][lane], from w on, or leaves them
+ * where they stand. */
+static winograd_kernel bring_kernel(const winograd_job *job, const real *w, ptrdiff_t channels,
+                                    ptrdiff_t lanes, ptrdiff_t filled, real *room) {
     const cvl_gather *g = job->g;
     const ptrdiff_t rows = g->axis[1].k, columns = g->axis[2].k, taps = rows * columns;
+    if (g->w_oc == 1 && filled == lanes)
+        return (winograd_kernel){w, g->w_ic, g->w_k[1], g->w_k[2]};
     for (ptrdiff_t i = 0; i < channels * taps && filled < lanes; i++)
-        memset(to + i * lanes + filled, 0, (size_t)(lanes - filled) * sizeof(real));
+        memset(room + i * lanes + filled, 0, (size_t)(lanes - filled) * sizeof(real));
     if (taps_adjoin(g->axis, g->w_k)) {
         const bool follow = g->w_ic == taps; /* channels do, each with its taps */
         const ptrdiff_t lots = follow ? 1 : channels, length = follow ? channels * taps : taps;
         for (ptrdiff_t i = 0; i < lots; i++)
-            job->kernels->copy(to + i * taps * lanes, 1, lanes, w + i * g->w_ic, g->w_oc, 1, filled,
-                               length);
-        return;
-    }
-    for (ptrdiff_t i = 0; i < rows; i++)
-        for (ptrdiff_t j = 0; j < columns; j++)
-            job->kernels->copy(to + (i * columns + j) * lanes, taps * lanes, 1,
-                               w + i * g->w_k[1] + j * g->w_k[2], g->w_ic, g->w_oc, channels,
-                               filled);
+            job->kernels->copy(room + i * taps * lanes, 1, lanes, w + i * g->w_ic, g->w_oc, 1,
+                               filled, length);
+    } else
+        for (ptrdiff_t i = 0; i < taps; i++)
+            job->kernels->copy(room + i * lanes, taps * lanes, 1,
+                               w + i / columns * g->w_k[1] + i % columns * g->w_k[2], g->w_ic,
+                               g->w_oc, channels, filled);
+    return (winograd_kernel){room, taps * lanes, columns * lanes, lanes};
 }
 
 /* The taps of part of a filter along one axis: where the first of them stands in the kernel, and
@@ -105,80 +130,85 @@ static ptrdiff_t part_taps(const winograd_job *job, int axis, ptrdiff_t filter, 
     return p->taps;
 }
 
-/* Transforms part of a filter from a kernel that is brought together. Taps that it does not have
- * are zero. */
+/* Transforms part of a filter, of one channel. Taps that it does not have are zero. */
 static void transform_part(const winograd_job *job, const winograd_space *space,
-                           const ptrdiff_t filter[CVL_AXES], ptrdiff_t number, const real *kernel,
-                           ptrdiff_t lanes, real *to) {
+                           const ptrdiff_t filter[CVL_AXES], ptrdiff_t number,
+                           const winograd_kernel *kernel, ptrdiff_t channel, ptrdiff_t lanes,
+                           real *to) {
     const winograd_kernels *transforms = job->view.transforms;
     const ptrdiff_t high = job->view.axis[1].transform, wide = job->view.axis[2].transform;
     ptrdiff_t part[CVL_AXES], row, column, row_step, column_step;
     winograd_parts(&job->view, number, part);
     const ptrdiff_t rows = part_taps(job, 1, filter[1], part[1], &row, &row_step);
     const ptrdiff_t columns = part_taps(job, 2, filter[2], part[2], &column, &column_step);
-    const ptrdiff_t line = job->g->axis[2].k * lanes;
-    kernel += row * line + column * lanes;
+    const real *from =
+        kernel->at + channel * kernel->channel + row * kernel->row + column * kernel->column;
+    row_step *= kernel->row;
+    column_step *= kernel->column;
     if (rows == high && columns == wide) {
-        transforms->weights(to, job->weight_point, kernel, row_step * line, column_step * lanes,
-                            lanes);
+        transforms->weights(to, job->weight_point, from, row_step, column_step, lanes);
         return;
     }
     for (ptrdiff_t i = 0; i < high; i++)
         for (ptrdiff_t j = 0; j < wide; j++) {
             real *tap = space->part + (i * wide + j) * lanes;
             if (i < rows && j < columns)
-                memcpy(tap, kernel + i * row_step * line + j * column_step * lanes,
-                       (size_t)lanes * sizeof(real));
+                memcpy(tap, from + i * row_step + j * column_step, (size_t)lanes * sizeof(real));
             else
                 memset(tap, 0, (size_t)lanes * sizeof(real));
         }
     transforms->weights(to, job->weight_point, space->part, wide * lanes, lanes, lanes);
 }
 
+/* Where the weights of a channel in part of a filter stand in a panel. */
+static ptrdiff_t panel_step(const winograd_job *job, const winograd_panel *panel, ptrdiff_t tap,
+                            ptrdiff_t part, ptrdiff_t channel) {
+    return ((tap - panel->tap) * job->view.parts + part) * panel->channels + channel -
+           panel->channel;
+}
+
 /* Transforms the weights of a strip of input channels, at one tap of the depth, of a block of
  * output channels. */
 static void transform_weights(const winograd_job *job, const winograd_space *space, ptrdiff_t block,
-                              ptrdiff_t tap, ptrdiff_t channel) {
+                              const winograd_panel *panel, ptrdiff_t tap, ptrdiff_t channel) {
     const cvl_gather *g = job->g;
     ptrdiff_t filter[CVL_AXES];
-    const ptrdiff_t group = winograd_filter(job, job->first + block, filter);
-    const ptrdiff_t own = (job->first + block) % job->n_blocks, first = winograd_lane(job, own);
+    const ptrdiff_t group = winograd_filter(job, block, filter);
+    const ptrdiff_t own = block % job->n_blocks, first = winograd_lane(job, own);
     const ptrdiff_t lanes = winograd_lane(job, own + 1) - first;
-    const ptrdiff_t channels = cvl_least(strip, g->ic - channel);
-    const ptrdiff_t taps = g->axis[1].k * g->axis[2].k, parts = job->view.parts;
-    bring_kernel(job,
-                 (const real *)g->w + group * g->w_group + first * g->w_oc + channel * g->w_ic +
-                     tap * g->w_k[0],
-                 channels, lanes, cvl_least(lanes, g->oc - first), space->kernel);
-    for (ptrdiff_t p = 0; p < parts; p++) {
-        real *to = job->weights + block * job->weight_block +
-                   ((tap * parts + p) * g->ic + channel) * job->pitch;
+    const ptrdiff_t channels = cvl_least(strip, panel->channel + panel->channels - channel);
+    const real *w = (const real *)g->w + group * g->w_group + first * g->w_oc + channel * g->w_ic +
+                    tap * g->w_k[0];
+    const winograd_kernel kernel =
+        bring_kernel(job, w, channels, lanes, cvl_least(lanes, g->oc - first), space->kernel);
+    for (ptrdiff_t p = 0; p < job->view.parts; p++) {
+        real *to = panel->at + panel_step(job, panel, tap, p, channel) * job->pitch;
         for (ptrdiff_t i = 0; i < channels; i++)
-            transform_part(job, space, filter, p, space->kernel + i * taps * lanes, lanes,
-                           to + i * job->pitch);
+            transform_part(job, space, filter, p, &kernel, i, lanes, to + i * job->pitch);
     }
 }
 
 /* ---- products ------------------------------------------------------------------------------- */
 
-/* Lists the reduction of a point: the channels of every part that takes part in it, at depths
- * inside the source. */
-static ptrdiff_t winograd_terms(const winograd_job *job, const winograd_task *t, ptrdiff_t point,
-                                ptrdiff_t cut, cvl_term *terms) {
+/* Lists the reduction of a point: the channels of a panel in every part that takes part in it, at
+ * depths inside the source. Panel after panel, the order is that of all channels at once. */
+static ptrdiff_t winograd_terms(const winograd_job *job, const winograd_task *t,
+                                const winograd_panel *panel, ptrdiff_t point, ptrdiff_t cut,
+                                cvl_term *terms) {
     const cvl_gather *g = job->g;
-    const ptrdiff_t parts = job->view.parts;
+    const ptrdiff_t parts = job->view.parts, end = panel->channel + panel->channels;
     ptrdiff_t n = 0;
     for (ptrdiff_t tap = t->first_tap; tap < t->last_tap; tap++) {
         const ptrdiff_t k = g->axis[0].tap_order[t->depth->tap_first + tap];
-        for (ptrdiff_t p = 0; p < parts; p++) {
-            if (!part_meets(&job->view, t->filter, p, point))
-                continue;
-            for (ptrdiff_t i = 0; i < g->ic; i += cut)
-                terms[n++] = (cvl_term){.a = (tap * parts + p) * g->ic + i,
-                                        .b = (k * parts + p) * g->ic + i,
-                                        .length = cvl_least(cut, g->ic - i),
-                                        .flush = true};
-        }
+        if (k < panel->tap || k >= panel->tap + panel->taps)
+            continue;
+        for (ptrdiff_t i = panel->channel; i < end; i += cut)
+            for (ptrdiff_t p = 0; p < parts; p++)
+                if (part_meets(&job->view, t->filter, p, point))
+                    terms[n++] = (cvl_term){.a = (tap * parts + p) * g->ic + i,
+                                            .b = panel_step(job, panel, k, p, i),
+                                            .length = cvl_least(cut, end - i),
+                                            .flush = true};
     }
     return n;
 }
@@ -188,6 +218,11 @@ static int point_kind(const winograd_view *v, ptrdiff_t point) {
     const ptrdiff_t row = point / v->axis[2].points, column = point % v->axis[2].points;
     return (v->axis[1].outputs > 1 && row == v->axis[1].points - 1 ? LAST_ROW : 0) |
            (v->axis[2].outputs > 1 && column == v->axis[2].points - 1 ? LAST_COLUMN : 0);
+}
+
+/* Steps that are summed in registers. */
+static ptrdiff_t step_cut(const winograd_job *job) {
+    return cvl_even_size(job->g->ic, winograd_cut(job->steps));
 }
 
 /* Lists the tiles of a plane that need each kind of point. */
@@ -208,39 +243,65 @@ static void list_tiles(const winograd_job *job, winograd_task *t, const winograd
     }
 }
 
-/* The sums of products of every point: a pass of terms, whose weights stay in the cache, at a
- * time. */
-static void multiply_points(const winograd_job *job, const winograd_task *t,
-                            const winograd_space *space) {
-    const ptrdiff_t cut = cvl_even_size(job->g->ic, winograd_cut(job->steps));
-    const ptrdiff_t most = pass_steps(cut, job->pitch) / cut;
-    for (ptrdiff_t point = 0; point < job->view.points; point++) {
-        const ptrdiff_t n_terms = winograd_terms(job, t, point, cut, space->terms);
-        const int kind = point_kind(&job->view, point);
-        for (ptrdiff_t block = t->block; block < t->block + t->blocks; block++) {
-            const ptrdiff_t lane = winograd_lane(job, block % job->n_blocks);
-            const ptrdiff_t width = winograd_lane(job, block % job->n_blocks + 1) - lane;
-            const ptrdiff_t weights =
-                (block - job->first) * job->weight_block + point * job->weight_point;
-            real *const c = space->sums + point * job->sum_point + lane - t->lane;
-            ptrdiff_t term = 0;
-            do {
-                const product products = {.c = c,
-                                          .c_row = space->sum_row[kind],
-                                          .init = term ? c : NULL,
-                                          .init_row = space->sum_row[kind],
-                                          .a = space->inputs + point * job->tile_point,
-                                          .a_row = space->input_row[kind],
-                                          .a_step = 1,
-                                          .b = job->weights + weights,
-                                          .b_row = space->step_row,
-                                          .terms = space->terms + term,
-                                          .n_terms = cvl_least(most, n_terms - term)};
-                multiply(job->kernels, &products, t->needed[kind], width);
-                term += most;
-            } while (term < n_terms);
-        }
+/* Adds the products of a point to its sums, or starts them: a pass of terms, whose weights stay in
+ * the cache, at a time. */
+static void multiply_point(const winograd_job *job, const winograd_task *t,
+                           const winograd_space *space, const winograd_panel *panel,
+                           ptrdiff_t block, ptrdiff_t point, bool start) {
+    const ptrdiff_t cut = step_cut(job), most = pass_steps(cut, job->pitch) / cut;
+    const ptrdiff_t n_terms = winograd_terms(job, t, panel, point, cut, space->terms);
+    const int kind = point_kind(&job->view, point);
+    const ptrdiff_t lane = winograd_lane(job, block % job->n_blocks);
+    const ptrdiff_t width = winograd_lane(job, block % job->n_blocks + 1) - lane;
+    real *const c = space->sums + point * job->sum_point + lane - t->lane;
+    for (ptrdiff_t term = 0; term < n_terms || start; term += most, start = false) {
+        const product products = {.c = c,
+                                  .c_row = space->sum_row[kind],
+                                  .init = start ? NULL : c,
+                                  .init_row = space->sum_row[kind],
+                                  .a = space->inputs + point * job->tile_point,
+                                  .a_row = space->input_row[kind],
+                                  .a_step = 1,
+                                  .b = panel->at + point * job->weight_point,
+                                  .b_row = space->step_row,
+                                  .terms = space->terms + term,
+                                  .n_terms = cvl_least(most, n_terms - term)};
+        multiply(job->kernels, &products, t->needed[kind], width);
     }
+}
+
+/* The sums of every point, of weights that are transformed. */
+static void multiply_shared(const winograd_job *job, const winograd_task *t,
+                            const winograd_space *space) {
+    const ptrdiff_t first = lot_block(job, job->first);
+    for (ptrdiff_t point = 0; point < job->view.points; point++)
+        for (ptrdiff_t block = t->block; block < t->block + t->blocks; block++) {
+            const winograd_panel panel = {.at = job->weights + (block - first) * job->weight_block,
+                                          .taps = job->g->axis[0].k,
+                                          .channels = job->g->ic};
+            multiply_point(job, t, space, &panel, block, point, true);
+        }
+}
+
+/* The sums of every point of one block, whose weights are transformed for that. */
+static void multiply_own(const winograd_job *job, const winograd_task *t,
+                         const winograd_space *space) {
+    const cvl_gather *g = job->g;
+    bool start = true;
+    for (ptrdiff_t tap = 0; tap < g->axis[0].k; tap++)
+        for (ptrdiff_t channel = 0; channel < g->ic; channel += job->own_channels) {
+            const winograd_panel panel = {.at = space->weights,
+                                          .tap = tap,
+                                          .taps = 1,
+                                          .channel = channel,
+                                          .channels =
+                                              cvl_least(job->own_channels, g->ic - channel)};
+            for (ptrdiff_t i = 0; i < panel.channels; i += strip)
+                transform_weights(job, space, t->block, &panel, tap, channel + i);
+            for (ptrdiff_t point = 0; point < job->view.points; point++)
+                multiply_point(job, t, space, &panel, t->block, point, start);
+            start = false;
+        }
 }
 
 /* ---- results -------------------------------------------------------------------------------- */
@@ -321,6 +382,7 @@ static winograd_space winograd_layout(const winograd_job *job, cvl_arena *memory
     space.kernel = cvl_take(memory, strip * g->axis[1].k * g->axis[2].k * job->pitch, sizeof(real));
     space.part =
         cvl_take(memory, v->axis[1].transform * v->axis[2].transform * job->pitch, sizeof(real));
+    space.weights = cvl_take(memory, job->own_channels ? job->weight_block : 0, sizeof(real));
     for (int kind = 0; kind < POINT_KINDS; kind++) {
         space.input_row[kind] = cvl_take(memory, tiles, sizeof(ptrdiff_t));
         space.sum_row[kind] = cvl_take(memory, tiles, sizeof(ptrdiff_t));
@@ -339,11 +401,26 @@ static void weight_tasks(void *context, ptrdiff_t begin, ptrdiff_t end, int thre
     const winograd_job *job = context;
     const winograd_space space = winograd_space_of(job, thread);
     const ptrdiff_t strips = cvl_ceil_div(job->g->ic, strip), taps = job->g->axis[0].k;
-    for (ptrdiff_t i = begin; i < end; i++)
-        transform_weights(job, &space, i / strips / taps, i / strips % taps, i % strips * strip);
+    for (ptrdiff_t i = begin; i < end; i++) {
+        const ptrdiff_t block = i / strips / taps;
+        const winograd_panel panel = {
+            .at = job->weights + block * job->weight_block, .taps = taps, .channels = job->g->ic};
+        transform_weights(job, &space, lot_block(job, job->first) + block, &panel,
+                          i / strips % taps, i % strips * strip);
+    }
 }
 
-/* The task of a number, of those of the blocks whose weights are transformed. */
+/* Takes blocks [block, block + blocks) of those of a task's filter. */
+static void take_blocks(const winograd_job *job, winograd_task *t, ptrdiff_t block,
+                        ptrdiff_t blocks) {
+    const ptrdiff_t own = block % job->n_blocks;
+    t->block = block;
+    t->blocks = cvl_least(blocks, job->n_blocks - own);
+    t->lane = winograd_lane(job, own);
+    t->lanes = cvl_least(winograd_lane(job, own + t->blocks), job->g->oc) - t->lane;
+}
+
+/* The task of a number, of those of the lots at work. */
 static winograd_task nth_winograd_task(const winograd_job *job, ptrdiff_t index) {
     const cvl_gather *g = job->g;
     winograd_task t = {.depth = g->axis[0].phases};
@@ -353,13 +430,8 @@ static winograd_task nth_winograd_task(const winograd_job *job, ptrdiff_t index)
         t.depth_q -= t.depth->count;
     taps_inside(t.depth, t.depth_q, g->axis[0].in, &t.first_tap, &t.last_tap);
 
-    const ptrdiff_t filter = job->first / job->n_blocks + index / g->axis[0].out;
-    const ptrdiff_t blocks = filter * job->n_blocks;
-    t.group = winograd_filter(job, blocks, t.filter);
-    t.block = blocks > job->first ? blocks : job->first;
-    t.blocks = cvl_least(blocks + job->n_blocks, job->last) - t.block;
-    t.lane = winograd_lane(job, t.block - blocks);
-    t.lanes = cvl_least(winograd_lane(job, t.block - blocks + t.blocks), g->oc) - t.lane;
+    take_blocks(job, &t, lot_block(job, job->first + index / g->axis[0].out), job->blocks);
+    t.group = winograd_filter(job, t.block, t.filter);
     return t;
 }
 
@@ -390,15 +462,17 @@ static void bring_planes(const winograd_job *job, winograd_task *t, const winogr
     }
 }
 
-/* Does a task. Returns whether all its results are finite. */
-static bool run_winograd_task(const winograd_job *job, winograd_task *t,
-                              const winograd_space *space) {
+/* The results of a task's blocks, whose inputs are transformed. Returns whether all are finite. */
+static bool compute_blocks(const winograd_job *job, const winograd_task *t,
+                           const winograd_space *space) {
     const cvl_gather *g = job->g;
     const ptrdiff_t channel = t->group * g->oc + t->lane;
-    bring_planes(job, t, space);
     for (ptrdiff_t o = 0; o < t->lanes; o++)
         space->bias[o] = g->bias ? ((const real *)g->bias)[(channel + o) * g->bias_stride] : 0;
-    multiply_points(job, t, space);
+    if (job->own_channels)
+        multiply_own(job, t, space);
+    else
+        multiply_shared(job, t, space);
 
     bool finite = true;
     winograd_plane plane = {.first = 0};
@@ -407,6 +481,19 @@ static bool run_winograd_task(const winograd_job *job, winograd_task *t,
             finite &= transform_outputs(job, t, &plane, space);
             plane.first += plane.tiles[1] * plane.tiles[2];
         }
+    return finite;
+}
+
+/* Does a task. Returns whether all its results are finite. */
+static bool run_winograd_task(const winograd_job *job, winograd_task *t,
+                              const winograd_space *space) {
+    const ptrdiff_t first = t->block, end = first + t->blocks;
+    bool finite = true;
+    bring_planes(job, t, space);
+    for (ptrdiff_t block = first; block < end; block += job->sum_blocks) {
+        take_blocks(job, t, block, cvl_least(job->sum_blocks, end - block));
+        finite &= compute_blocks(job, t, space);
+    }
     return finite;
 }
 
@@ -428,51 +515,109 @@ static void winograd_tasks(void *context, ptrdiff_t begin, ptrdiff_t end, int th
 
 /* ---- the whole ------------------------------------------------------------------------------ */
 
-/* Cuts all tiles into tasks: so many together that the weights, which all of them meet, are not
- * most of what is read, and that what they need stays near. */
-static void cut_winograd(winograd_job *job, ptrdiff_t tasks_wanted) {
-    enum { least_tiles = 16, enough_bytes = 3 << 19 };
-    const cvl_gather *g = job->g;
+/* Cuts all tiles into tasks of at most so many. */
+static void cut_winograd(winograd_job *job, ptrdiff_t most) {
     winograd_view *v = &job->view;
-    const ptrdiff_t lanes = cvl_least(job->blocks, job->n_blocks) * job->pitch;
-    const ptrdiff_t outputs = v->axis[1].outputs * v->axis[2].outputs;
-    const ptrdiff_t places = v->axis[1].step * v->axis[2].step * outputs * 3 / 2;
-    const ptrdiff_t tile_bytes =
-        (v->points * (job->steps + lanes) + places * g->ic + (job->moved ? outputs * lanes : 0)) *
-        (ptrdiff_t)sizeof(real);
-    const ptrdiff_t tiles = v->all[0] * v->all[1] * v->all[2] * g->axis[0].out;
-    ptrdiff_t most = cvl_least(3 * cvl_l2_bytes() / 2, enough_bytes) / tile_bytes;
-    if (tasks_wanted > 1)
-        most = cvl_least(most, cvl_ceil_div(tiles, tasks_wanted));
-    cut_planes(v, most > least_tiles ? most : least_tiles);
+    cut_planes(v, most);
     job->tile_pitch = channel_room(job->steps);
-    job->sum_pitch = channel_room(lanes);
+    job->sum_pitch = channel_room(job->sum_blocks * job->pitch);
     job->tile_point = channel_room(tiles_together(v) * job->tile_pitch);
     job->sum_point = channel_room(tiles_together(v) * job->sum_pitch);
 }
 
-/* Transforms the weights of some blocks and lets all positions meet them, until all blocks are
- * done. */
-static void run_winograd_blocks(winograd_job *job, ptrdiff_t all_blocks, ptrdiff_t tasks,
-                                int threads) {
-    const cvl_gather *g = job->g;
-    const ptrdiff_t strips = g->axis[0].k * cvl_ceil_div(g->ic, strip);
-    for (job->first = 0; job->first < all_blocks; job->first = job->last) {
-        /* Some of one filter's, or all of several. */
-        const ptrdiff_t filter = job->first / job->n_blocks;
-        job->last =
-            cvl_least(job->first + job->blocks,
-                      job->blocks < job->n_blocks ? (filter + 1) * job->n_blocks : all_blocks);
-        const ptrdiff_t filters = cvl_ceil_div(job->last, job->n_blocks) - filter;
-        cvl_parallel_for((job->last - job->first) * strips, 1, threads, weight_tasks, job);
-        cvl_parallel_for(filters * tasks, 1, threads, winograd_tasks, job);
+/* What a task needs for a tile. */
+static ptrdiff_t tile_bytes(const winograd_job *job) {
+    const winograd_view *v = &job->view;
+    const ptrdiff_t lanes = job->sum_blocks * job->pitch;
+    const ptrdiff_t outputs = v->axis[1].outputs * v->axis[2].outputs;
+    const ptrdiff_t places = v->axis[1].step * v->axis[2].step * outputs * 3 / 2;
+    return (v->points * (job->steps + lanes) + places * job->g->ic +
+            (job->moved ? outputs * lanes : 0)) *
+           (ptrdiff_t)sizeof(real);
+}
+
+static ptrdiff_t all_tiles(const winograd_view *v) {
+    return v->all[0] * v->all[1] * v->all[2];
+}
+
+/* Cuts the blocks of every filter into as few lots as keep the threads busy. Returns whether they
+ * do, to four fifths. */
+static bool cut_lots(winograd_job *job, ptrdiff_t filters, ptrdiff_t threads) {
+    for (ptrdiff_t lots = 1; lots <= job->n_blocks; lots++) {
+        job->blocks = cvl_even_size(job->n_blocks, cvl_ceil_div(job->n_blocks, lots));
+        job->lots = cvl_ceil_div(job->n_blocks, job->blocks);
+        const ptrdiff_t blocks = cvl_ceil_div(filters * job->lots, threads) * job->blocks;
+        if (4 * blocks * threads <= 5 * filters * job->n_blocks)
+            return true;
+    }
+    return false;
+}
+
+/* Tasks of all tiles, which transform weights themselves, as many channels at a time as keep half
+ * of the level-2 cache free. Returns whether that can be: it takes enough lots, and memory for all
+ * tiles. */
+static bool plan_own(winograd_job *job, ptrdiff_t filters, ptrdiff_t most_bytes, int threads) {
+    const ptrdiff_t cut = step_cut(job), tiles = all_tiles(&job->view);
+    const ptrdiff_t channel_bytes =
+        job->view.points * job->view.parts * job->pitch * (ptrdiff_t)sizeof(real);
+    const ptrdiff_t cuts = cvl_l2_bytes() / 2 / (cut * channel_bytes);
+    job->own_channels = cvl_least(cuts > 1 ? cuts * cut : cut, job->g->ic);
+    job->sum_blocks = 1;
+    if (job->g->axis[0].out > 1 || !cut_lots(job, filters, threads) ||
+        tiles * tile_bytes(job) + job->own_channels * channel_bytes > most_bytes) {
+        job->own_channels = 0;
+        return false;
+    }
+    job->weight_point = channel_room(job->view.parts * job->own_channels * job->pitch);
+    job->weight_block = job->view.points * job->weight_point;
+    cut_winograd(job, tiles);
+    return true;
+}
+
+/* Weights that tasks share: as much as the weights themselves, since every lot is one more wait of
+ * the threads for each other. So many tiles together that the weights, which all of them meet, are
+ * not most of what is read, and that what they need stays near. Returns how many lots are at work
+ * at a time. */
+static ptrdiff_t plan_shared(winograd_job *job, ptrdiff_t filters, ptrdiff_t weight_bytes) {
+    enum { least_tiles = 16, enough_bytes = 3 << 19 };
+    const ptrdiff_t least_bytes = 2 << 20, most_bytes = 8 << 20; /* of weights at once */
+    job->weight_point = channel_room(job->steps * job->pitch);
+    job->weight_block = job->view.points * job->weight_point;
+    const ptrdiff_t block_bytes = job->weight_block * (ptrdiff_t)sizeof(real);
+    const ptrdiff_t budget =
+        weight_bytes < least_bytes ? least_bytes : cvl_least(weight_bytes, most_bytes);
+    const ptrdiff_t fitting = budget > block_bytes ? budget / block_bytes : 1;
+    job->blocks = fitting < job->n_blocks ? cvl_even_size(job->n_blocks, fitting) : job->n_blocks;
+    job->lots = cvl_ceil_div(job->n_blocks, job->blocks);
+    job->sum_blocks = job->blocks;
+
+    const ptrdiff_t tasks_wanted = cvl_enough_tasks(job->g->work);
+    const ptrdiff_t tiles = all_tiles(&job->view) * job->g->axis[0].out;
+    ptrdiff_t most = cvl_least(3 * cvl_l2_bytes() / 2, enough_bytes) / tile_bytes(job);
+    if (tasks_wanted > 1)
+        most = cvl_least(most, cvl_ceil_div(tiles, tasks_wanted));
+    cut_winograd(job, most > least_tiles ? most : least_tiles);
+    return job->lots > 1 ? 1 : cvl_least(fitting / job->n_blocks, filters);
+}
+
+/* Lets all positions meet all weights: those of some lots at a time, which are transformed first
+ * if tasks share them. */
+static void run_lots(winograd_job *job, ptrdiff_t all_lots, ptrdiff_t at_work, ptrdiff_t cuts,
+                     int threads) {
+    const ptrdiff_t strips = job->g->axis[0].k * cvl_ceil_div(job->g->ic, strip);
+    for (job->first = 0; job->first < all_lots; job->first = job->last) {
+        job->last = cvl_least(job->first + at_work, all_lots);
+        const ptrdiff_t blocks = lot_block(job, job->last) - lot_block(job, job->first);
+        if (!job->own_channels)
+            cvl_parallel_for(blocks * strips, 1, threads, weight_tasks, job);
+        cvl_parallel_for((job->last - job->first) * cuts, 1, threads, winograd_tasks, job);
     }
 }
 
-cvl_status
-CVL_TYPED(cvl_gather_winograd)(const cvl_gather *g, const cvl_kernels *all_kernels, bool *finite) {
-    const ptrdiff_t least_bytes = 2 << 20, most_bytes = 8 << 20; /* of weights at once */
-    const kernel_table *kernels = all_kernels->CVL_DTYPE;
+/* A lot of weights; the context is whether all results are finite. */
+static cvl_status gather_winograd(const cvl_gather *g, const kernel_table *kernels, void *context) {
+    const ptrdiff_t thread_bytes = 4 << 20;
+    bool *finite = context;
     winograd_job job = {.g = g, .kernels = kernels, .finite = true};
     job.view = view_winograd(kernels, g->axis, g->n);
     job.stream = stream_results(g);
@@ -481,38 +626,35 @@ CVL_TYPED(cvl_gather_winograd)(const cvl_gather *g, const cvl_kernels *all_kerne
     job.vectors = cvl_ceil_div(g->oc, kernels->lanes);
     job.n_blocks = cvl_ceil_div(job.vectors, kernels->vectors);
     job.pitch = cvl_ceil_div(job.vectors, job.n_blocks) * kernels->lanes;
-    job.weight_point = channel_room(job.steps * job.pitch);
-    job.weight_block = job.view.points * job.weight_point;
-    const ptrdiff_t all_blocks =
-        g->groups * job.view.axis[1].n_filters * job.view.axis[2].n_filters * job.n_blocks;
-    const ptrdiff_t block_bytes = job.weight_block * (ptrdiff_t)sizeof(real);
-    /* As much as the weights themselves: every lot is one more wait of the threads for each
-     * other. */
-    const ptrdiff_t own = g->groups * g->oc * g->ic * g->axis[0].k * g->axis[1].k * g->axis[2].k *
-                          (ptrdiff_t)sizeof(real);
-    const ptrdiff_t budget = own < least_bytes ? least_bytes : cvl_least(own, most_bytes);
-    const ptrdiff_t fitting = budget > block_bytes ? budget / block_bytes : 1;
-    job.blocks = fitting < job.n_blocks
-                     ? cvl_even_size(job.n_blocks, fitting)
-                     : cvl_least(fitting / job.n_blocks * job.n_blocks, all_blocks);
-    cut_winograd(&job, cvl_enough_tasks(g->work));
+    const ptrdiff_t filters = g->groups * job.view.axis[1].n_filters * job.view.axis[2].n_filters;
+    const ptrdiff_t weight_bytes = g->groups * g->oc * g->ic * g->axis[0].k * g->axis[1].k *
+                                   g->axis[2].k * (ptrdiff_t)sizeof(real);
+    int threads = cvl_threads_for(filters * job.n_blocks, g->work);
+    const bool own = plan_own(&job, filters, thread_bytes + weight_bytes / threads, threads);
+    const ptrdiff_t at_work = own ? filters * job.lots : plan_shared(&job, filters, weight_bytes);
 
     cvl_arena arena = {0};
     winograd_layout(&job, &arena);
     job.workspace_bytes = arena.bytes;
-    const ptrdiff_t *cuts = job.view.cuts;
-    const ptrdiff_t tasks = g->axis[0].out * cuts[0] * cuts[1] * cuts[2];
-    int threads = cvl_threads_for(tasks * cvl_ceil_div(job.blocks, job.n_blocks), g->work);
-    const ptrdiff_t shared = cvl_part_bytes(job.blocks * block_bytes, 1);
+    const ptrdiff_t *cut = job.view.cuts, cuts = g->axis[0].out * cut[0] * cut[1] * cut[2];
+    const ptrdiff_t shared =
+        own ? 0 : cvl_part_bytes(at_work * job.blocks * job.weight_block, sizeof(real));
+    threads = cvl_threads_for(cuts * at_work, g->work);
     char *const memory = cvl_alloc_workspace(shared, job.workspace_bytes, &threads);
     if (!memory)
         return CVL_NO_MEMORY;
     job.weights = (real *)memory;
     job.workspace = memory + shared;
-    run_winograd_blocks(&job, all_blocks, tasks, threads);
+    run_lots(&job, filters * job.lots, at_work, cuts, threads);
     cvl_free(memory);
-    *finite = job.finite;
+    *finite &= job.finite;
     return CVL_OK;
+}
+
+cvl_status
+CVL_TYPED(cvl_gather_winograd)(const cvl_gather *g, const cvl_kernels *all_kernels, bool *finite) {
+    *finite = true;
+    return gather_lots(g, all_kernels->CVL_DTYPE, gather_winograd, finite);
 }
 
 void CVL_TYPED(cvl_take_unusual)(const cvl_gather *g, const cvl_gather *again) {
