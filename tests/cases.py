@@ -366,6 +366,7 @@ LARGE = [
     Case("large", 1, 70, (4000,), (10,), stride=5),
     Case("large", 21, 18, (23, 24), (5, 5), n=2, padding=2),
     Case("large", 3, 40, (23, 4000), (3, 2), stride=(2, 7)),
+    Case("large", 256, 284, (277,), (2,), n=3, groups=4, stride=3, padding=1),
 ]
 
 # Patches: windows that do not overlap, or hardly, of many taps each; one that reads more than a
@@ -426,7 +427,7 @@ NARROW = [
 # little more, several blocks, several lots of blocks; last tiles that are cut; kernels in parts, by
 # length and by stride; phases that read other taps, and fewer; windows apart; lines that are cut;
 # taps of the depth, and of one axis alone; weights of phases that are copied before, of some
-# channels or groups at a time.
+# channels or groups at a time; a share of the tiles in which the shorter phases have none.
 FILTERED = [
     Case("filtered", 17, 19, (13, 14), (3, 3), n=2, padding=1),
     Case("filtered", 33, 70, (9, 12), (3, 3), n=3, padding=1),
@@ -441,6 +442,7 @@ FILTERED = [
     Case("filtered", 64, 64, (19, 20), (3, 3), dilation=3, padding=3),
     Case("filtered", 64, 64, (21, 22), (3, 3), stride=2, dilation=2, padding=2),
     Case("filtered", 32, 40, (3, 700), (3, 3), padding=1),
+    Case("filtered", 32, 32, (9, 130), (3, 3), dilation=2, padding=2),
     Case("filtered", 64, 64, (12, 13), (2, 2), n=2),
     Case("filtered", 64, 64, (12, 13), (3, 1), padding=(1, 0)),
     Case("filtered", 64, 64, (300,), (3,)),

@@ -193,7 +193,8 @@ static void sum_chunks(const winograd_sums_job *job, const reduce_block *block, 
         if (chunk.first_tap >= chunk.last_tap)
             continue;
         bring_chunk(job, block, &chunk, space);
-        add_winograd_chunk(job, block, &chunk, space, sums);
+        if (chunk.tiles > 0) /* not all phases have as many as the first */
+            add_winograd_chunk(job, block, &chunk, space, sums);
     }
 }
 
@@ -335,8 +336,7 @@ static void cut_sums(winograd_sums_job *job) {
 }
 
 /* Cuts the tiles into chunks: so many together that the sums, which all of them visit, are not most
- * of what is read, and that what they need stays near. Of a few tasks it makes more, for threads:
- * by smaller chunks, and then by smaller blocks. */
+ * of what is read, and that what they need stays near; smaller ones where they would be few. */
 static void cut_sum_chunks(winograd_sums_job *job) {
     enum { least_tiles = 32, enough_tiles = 48, few_tasks = 8, enough_bytes = 1 << 20 };
     const cvl_reduce *r = job->r;
@@ -350,21 +350,33 @@ static void cut_sum_chunks(winograd_sums_job *job) {
         most = shared > enough_tiles ? shared : cvl_least(most, enough_tiles);
     cut_planes(v, most > least_tiles ? most : least_tiles);
     job->chunks = depths * v->cuts[0] * v->cuts[1] * v->cuts[2];
-    while (r->groups * job->n_wide * job->n_narrow * job->chunks < few_tasks &&
-           r->ic / (2 * job->n_narrow) >= 2 * job->kernels->lanes)
-        job->n_narrow *= 2;
+    /* Half of what partial results may take: the operands take more here than elsewhere. */
+    job->splits =
+        cvl_reduce_splits(job->chunks, blocks,
+                          2 * blocks * v->points * rows * job->most_wide * (ptrdiff_t)sizeof(real));
+}
+
+/* Makes smaller blocks until threads share them well. Unlike the chunks and splits, that changes no
+ * sum. */
+static void share_sums(winograd_sums_job *job) {
+    const cvl_reduce *r = job->r;
+    const ptrdiff_t each = r->groups * job->n_wide * job->splits;
+    while (!cvl_shared_well(each * job->n_narrow, r->work) &&
+           r->ic / (job->n_narrow + 1) >= 2 * job->kernels->lanes)
+        job->n_narrow++;
     job->most_rows = cvl_ceil_div(r->ic, job->n_narrow);
+    job->blocks = r->groups * job->n_wide * job->n_narrow;
 }
 
 cvl_status
 CVL_TYPED(cvl_reduce_winograd)(const cvl_reduce *r, const cvl_kernels *all_kernels, bool *finite) {
     const kernel_table *kernels = all_kernels->CVL_DTYPE;
-    const ptrdiff_t size = (ptrdiff_t)sizeof(real);
     winograd_sums_job job = {.r = r, .kernels = kernels, .finite = true};
     winograd_view *const v = &job.view;
     *v = view_winograd(kernels, r->axis, r->n);
     cut_sums(&job);
     cut_sum_chunks(&job);
+    share_sums(&job);
     const ptrdiff_t rows = r->axis[0].k * v->parts * job.most_rows;
     job.x_pitch = channel_room(rows);
     job.dy_pitch = channel_room(job.most_wide);
@@ -372,9 +384,6 @@ CVL_TYPED(cvl_reduce_winograd)(const cvl_reduce *r, const cvl_kernels *all_kerne
     job.dy_point = channel_room(tiles_together(v) * job.dy_pitch);
     job.sum_point = channel_room(rows * job.most_wide);
     job.count = v->points * job.sum_point;
-    job.blocks = r->groups * job.n_wide * job.n_narrow;
-    /* Half of what partial results may take: the operands take more here than elsewhere. */
-    job.splits = cvl_reduce_splits(job.chunks, job.blocks, 2 * job.blocks * job.count * size);
 
     const ptrdiff_t tasks = job.blocks * job.splits;
     int threads = cvl_threads_for(tasks, r->work);

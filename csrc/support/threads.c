@@ -105,6 +105,13 @@ ptrdiff_t cvl_enough_tasks(double work) {
     return threads > 1 ? per_thread * threads : 1;
 }
 
+bool cvl_shared_well(ptrdiff_t tasks, double work) {
+    enum { many = 1 << 20 };
+    const ptrdiff_t threads = cvl_threads_for(many, work);
+    const ptrdiff_t rounds = (tasks + threads - 1) / threads;
+    return 5 * tasks >= 4 * rounds * threads;
+}
+
 int cvl_threads_for(ptrdiff_t tasks, double work) {
     int wanted = cvl_get_num_threads();
     if (wanted <= 1 || tasks <= 1 || work < 2 * worth_a_thread || !may_use_pool())

@@ -2,6 +2,7 @@
 #ifndef CVL_THREADS_H
 #define CVL_THREADS_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 /* Does tasks [begin, end); `thread` is in [0, threads) and names this thread's workspace. */
@@ -14,6 +15,10 @@ int cvl_threads_for(ptrdiff_t tasks, double work);
 /* Into how many tasks it is worth cutting a job of so many multiplications, where the results do
  * not depend on the cut: one, or a few for each thread that may take part. */
 ptrdiff_t cvl_enough_tasks(double work);
+
+/* Whether the threads that such a job is given are busy for four fifths of the time with so many
+ * tasks of one size. */
+bool cvl_shared_well(ptrdiff_t tasks, double work);
 
 /* What such a job works in: `shared` bytes and, behind them, `each` for every thread. Where there
  * is no memory for so many threads they become fewer; NULL where there is none for one. Free with
