@@ -24,6 +24,7 @@
 enum {
     chunk_positions = 512, /* of a chunk, about: four or eight cuts */
     least_positions = 128, /* that repay a visit to all sums */
+    enough_channels = 16,  /* for the rows of a product of one tap */
     sum_parts = 4,         /* of a block, in which partial results are added */
 };
 
@@ -430,8 +431,7 @@ static bool wide_padding(const reduce_job *job, const cvl_chunk *chunk) {
  * channels. */
 static ptrdiff_t reduce_taps_together(const reduce_job *job, const reduce_block *block,
                                       const cvl_chunk *chunk, bool rows_follow) {
-    enum { enough_rows = 16 };
-    const bool apart = block->rows >= enough_rows && (!rows_follow || wide_padding(job, chunk));
+    const bool apart = block->rows >= enough_channels && (!rows_follow || wide_padding(job, chunk));
     return job->lanes_of_x || apart ? 1 : job->r->axis[2].phases->taps;
 }
 
@@ -464,6 +464,17 @@ static void add_chunk(const reduce_job *job, const reduce_block *block, const cv
             }
 }
 
+/* Stores sums[row][lane] in dw. Where its lanes are every other element, the others may be another
+ * task's: then each is stored by itself, for a copy of rows writes back what lies between. */
+static void store_lanes(const reduce_job *job, real *w, const real *sums, ptrdiff_t sums_row,
+                        ptrdiff_t rows, ptrdiff_t lanes) {
+    const ptrdiff_t lane = lane_step(job), row = narrow_step(job);
+    if (lane == 2)
+        job->kernels->copy(w, lane, row, sums, 1, sums_row, lanes, rows);
+    else
+        job->kernels->copy(w, row, lane, sums, sums_row, 1, rows, lanes);
+}
+
 /* Stores the sums of narrow channels [begin, end) of a block, tap by tap; w is where dw holds the
  * first channels of both. */
 static void store_rows(const reduce_job *job, const reduce_block *block, const real *sums, real *w,
@@ -484,12 +495,12 @@ static void store_rows(const reduce_job *job, const reduce_block *block, const r
                 const ptrdiff_t first = start > block->wide ? start : block->wide;
                 const ptrdiff_t last = cvl_least(start + channels, block->wide + block->lanes);
                 if (first < last)
-                    job->kernels->copy(w + d * to->k[0] + h * to->k[1] + k * to->k[2] +
-                                           begin * row + (first - start) * lane,
-                                       row, lane,
-                                       sums + begin * sums_row + tap / job->lane_taps * sums_tap +
-                                           first - block->wide,
-                                       sums_row, 1, end - begin, last - first);
+                    store_lanes(job,
+                                w + d * to->k[0] + h * to->k[1] + k * to->k[2] + begin * row +
+                                    (first - start) * lane,
+                                sums + begin * sums_row + tap / job->lane_taps * sums_tap + first -
+                                    block->wide,
+                                sums_row, end - begin, last - first);
             }
 }
 
@@ -704,30 +715,52 @@ static void fit_chunks(reduce_job *job) {
     }
 }
 
-/* Makes more tasks of a few, for the sake of threads: by smaller chunks or, if those are too small,
- * more blocks. */
-static void share_out(reduce_job *job) {
-    enum { few_tasks = 8 };
-    const ptrdiff_t blocks = job->r->groups * job->n_narrow;
-    if (blocks * job->n_wide * job->chunks.count >= few_tasks)
-        return;
-    const cvl_chunks smaller = chunks_within(job, cvl_l2_bytes() / 2);
-    if (!too_few_positions(&smaller)) {
-        job->chunks = smaller;
-        return;
-    }
-    while (blocks * job->n_wide * job->chunks.count < few_tasks &&
-           2 * job->n_wide * job->strip <= job->wide)
-        job->n_wide *= 2;
-    job->most_wide = cvl_ceil_div(job->vectors, job->n_wide) * job->kernels->lanes;
+/* Cuts the result into one more block of whole strips. Returns whether it can be. */
+static bool cut_wide(reduce_job *job) {
+    const ptrdiff_t strip = job->strip / job->kernels->lanes;
+    for (ptrdiff_t n = job->n_wide + 1; n * job->strip <= job->wide; n++)
+        if (cvl_ceil_div(job->vectors, n) % strip == 0) {
+            job->n_wide = n;
+            job->most_wide = cvl_ceil_div(job->vectors, n) * job->kernels->lanes;
+            return true;
+        }
+    return false;
 }
 
+/* Cuts the positions into chunks: smaller ones where tasks would be few or, if those are too small,
+ * smaller blocks, whose sums are nearer. */
 static void cut_chunks(reduce_job *job) {
+    enum { few_tasks = 8 };
     fit_chunks(job);
-    share_out(job);
+    const ptrdiff_t blocks = job->r->groups * job->n_narrow;
+    if (blocks * job->n_wide * job->chunks.count < few_tasks) {
+        const cvl_chunks smaller = chunks_within(job, cvl_l2_bytes() / 2);
+        if (!too_few_positions(&smaller))
+            job->chunks = smaller;
+        else
+            while (blocks * job->n_wide * job->chunks.count < few_tasks && cut_wide(job))
+                continue;
+    }
     job->positions = chunk_size(&job->chunks);
-    job->partial_count =
-        cvl_scale_bytes(cvl_scale_bytes(job->taps, job->most_rows), job->most_wide);
+}
+
+static ptrdiff_t block_count(const reduce_job *job) {
+    return cvl_scale_bytes(cvl_scale_bytes(job->taps, job->most_rows), job->most_wide);
+}
+
+/* Makes smaller blocks, of whole strips or of rows enough, until threads share them well. Unlike
+ * the chunks and splits, that changes no sum. */
+static void share_blocks(reduce_job *job) {
+    enum { enough_rows = 64 };
+    const double work = job->r->work;
+    const ptrdiff_t lots = job->r->groups * job->splits;
+    while (!cvl_shared_well(lots * job->n_narrow * job->n_wide, work) && cut_wide(job))
+        continue;
+    while (!cvl_shared_well(lots * job->n_narrow * job->n_wide, work) &&
+           job->narrow / (job->n_narrow + 1) >= enough_channels &&
+           job->narrow / (job->n_narrow + 1) * job->taps >= enough_rows)
+        job->n_narrow++;
+    job->most_rows = cvl_ceil_div(job->narrow, job->n_narrow);
 }
 
 /* How many groups share a task, so that the cache lines that they share are moved but once. Each
@@ -760,7 +793,7 @@ cvl_status CVL_TYPED(cvl_reduce_channels)(const cvl_reduce *r, const cvl_kernels
         r->axis[0].phases->taps * r->axis[1].phases->taps * r->axis[2].phases->taps / job.lane_taps;
     job.wide = lanes_of_x ? r->ic * job.lane_taps : r->oc;
     job.narrow = lanes_of_x ? r->oc : r->ic;
-    job.together = (lanes_of_x ? r->dy_strides.s[2] : r->x_strides.s[2]) == 1;
+    job.together = lanes_of_x ? r->dy_strides.s[2] == 1 : cvl_copies_rows(r);
     job.width_map = lanes_of_x || !job.together ? cvl_channel_map
                     : r->axis[1].out > 1        ? cvl_joined_map
                                                 : cvl_pixel_map;
@@ -772,10 +805,16 @@ cvl_status CVL_TYPED(cvl_reduce_channels)(const cvl_reduce *r, const cvl_kernels
     job.direct = sums_in_dw(&job);
     job.stream =
         job.direct && stream_past(r->dw, (double)r->groups * (double)r->ic * (double)r->oc);
+    const ptrdiff_t blocks = r->groups * job.n_wide * job.n_narrow;
+    job.splits =
+        cvl_reduce_splits(job.chunks.count, cvl_ceil_div(blocks, job.bundle),
+                          cvl_scale_bytes(cvl_scale_bytes(block_count(&job), blocks), size));
+    if (job.bundle == 1)
+        share_blocks(&job);
     job.blocks = r->groups * job.n_wide * job.n_narrow;
+    job.partial_count = block_count(&job);
     const ptrdiff_t sums = cvl_scale_bytes(job.partial_count, job.blocks);
-    const ptrdiff_t lots = (job.blocks + job.bundle - 1) / job.bundle;
-    job.splits = cvl_reduce_splits(job.chunks.count, lots, cvl_scale_bytes(sums, size));
+    const ptrdiff_t lots = cvl_ceil_div(job.blocks, job.bundle);
 
     const ptrdiff_t tasks = lots * job.splits;
     int threads = cvl_threads_for(tasks, r->work);

@@ -56,6 +56,13 @@ typedef enum cvl_lanes_of {
     CVL_LANES_OF_TAPS,
 } cvl_lanes_of;
 
+/* Whether rows of x are copied with their positions together, once for every tap of a row of the
+ * kernel, where channels of dy lie along the lanes: for more taps each place is moved once. */
+static inline bool cvl_copies_rows(const cvl_reduce *r) {
+    const ptrdiff_t few_taps = 5;
+    return r->x_strides.s[2] == 1 && r->axis[2].phases->taps <= few_taps;
+}
+
 /* The same result from each, but for rounding; they differ in what lies along the lanes: channels
  * of one kind, channels with one filter each, or neighbouring positions: in any arrangement, or
  * where they stand, which cvl_dots_stand tells. */
