@@ -391,17 +391,27 @@ static void panel_tasks(void *context, ptrdiff_t begin, ptrdiff_t end, int threa
         __sync_synchronize();
 }
 
-/* The fewest taps that any task has, but for those that have none. */
-static ptrdiff_t fewest_taps(const cvl_gather *g) {
-    ptrdiff_t product = 1;
-    for (int i = 0; i < CVL_AXES; i++) {
-        ptrdiff_t fewest = g->axis[i].k;
-        for (ptrdiff_t p = 0; p < g->axis[i].n_phases; p++)
-            if (g->axis[i].phases[p].taps > 0)
-                fewest = cvl_least(fewest, g->axis[i].phases[p].taps);
-        product *= fewest;
-    }
-    return product > 0 ? product : 1;
+/* The channels that a pass of a task of so many taps reads, at most: it starts and ends within one
+ * unless either is made of whole ones of the other. */
+static ptrdiff_t pass_channels(const cvl_gather *g, ptrdiff_t taps, ptrdiff_t width) {
+    const ptrdiff_t pass = pass_steps(panel_cut(taps, g->ic), width);
+    if (pass % taps == 0 || taps % pass == 0)
+        return pass > taps ? pass / taps : 1;
+    return (pass - 2) / taps + 2;
+}
+
+/* The same of all tasks. */
+static ptrdiff_t most_pass_channels(const cvl_gather *g, ptrdiff_t width) {
+    const cvl_gather_axis *axis = g->axis;
+    ptrdiff_t most = 1;
+    for (ptrdiff_t d = 0; d < axis[0].n_phases; d++)
+        for (ptrdiff_t h = 0; h < axis[1].n_phases; h++)
+            for (ptrdiff_t w = 0; w < axis[2].n_phases; w++) {
+                const ptrdiff_t taps =
+                    axis[0].phases[d].taps * axis[1].phases[h].taps * axis[2].phases[w].taps;
+                most = taps > 0 ? cvl_most(most, pass_channels(g, taps, width)) : most;
+            }
+    return cvl_least(most, g->ic);
 }
 
 cvl_status CVL_TYPED(cvl_gather_panels)(const cvl_gather *g, const cvl_kernels *all_kernels) {
@@ -414,9 +424,9 @@ cvl_status CVL_TYPED(cvl_gather_panels)(const cvl_gather *g, const cvl_kernels *
     const ptrdiff_t size = (ptrdiff_t)sizeof(real), tasks_wanted = cvl_enough_tasks(g->work);
     job.width_map = g->axis[1].out > 1 ? cvl_joined_map : cvl_pixel_map;
     job.taps = g->axis[0].k * g->axis[1].k * g->axis[2].k;
-    const ptrdiff_t pass = pass_steps(longest_cut, kernels->vectors * kernels->lanes);
-    job.steps = cvl_least(job.taps * g->ic, pass);
-    job.channels = cvl_least(g->ic, pass / fewest_taps(g) + 2);
+    const ptrdiff_t width = kernels->vectors * kernels->lanes;
+    job.steps = cvl_least(job.taps * g->ic, pass_steps(longest_cut, width));
+    job.channels = most_pass_channels(g, width);
     const ptrdiff_t parts = (g->oc + most_rows - 1) / most_rows;
     const ptrdiff_t most_parts = g->oc / least_rows > parts ? g->oc / least_rows : parts;
     cvl_status status =
@@ -430,7 +440,8 @@ cvl_status CVL_TYPED(cvl_gather_panels)(const cvl_gather *g, const cvl_kernels *
     job.images = images_together(g, blocks, tile_bytes, cvl_l2_bytes() / 2, areas * most_parts,
                                  tasks_wanted);
     job.n_images = (g->n + job.images - 1) / job.images;
-    job.splits = (tasks_wanted + areas * job.n_images - 1) / (areas * job.n_images);
+    /* Two tasks a thread do: each brings the inputs anew. */
+    job.splits = cvl_ceil_div(tasks_wanted / 2, areas * job.n_images);
     job.splits = job.splits < parts ? parts : cvl_least(job.splits, most_parts);
     job.rows = (g->oc + job.splits - 1) / job.splits;
 
