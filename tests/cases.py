@@ -427,7 +427,8 @@ NARROW = [
 # little more, several blocks, several lots of blocks; last tiles that are cut; kernels in parts, by
 # length and by stride; phases that read other taps, and fewer; windows apart; lines that are cut;
 # taps of the depth, and of one axis alone; weights of phases that are copied before, of some
-# channels or groups at a time; a share of the tiles in which the shorter phases have none.
+# channels or groups at a time; a share of the tiles in which the shorter phases have none; one
+# depth that meets several taps of it, in either order.
 FILTERED = [
     Case("filtered", 17, 19, (13, 14), (3, 3), n=2, padding=1),
     Case("filtered", 33, 70, (9, 12), (3, 3), n=3, padding=1),
@@ -449,6 +450,7 @@ FILTERED = [
     Case("filtered", 64, 48, (200,), (11,), dilation=2, padding=10),
     Case("filtered", 32, 40, (5, 9, 10), (3, 3, 3), padding=1),
     Case("filtered", 200, 192, (3, 5, 5), (3, 3, 3), padding=1),
+    Case("filtered", 130, 140, (1, 8, 9), (3, 3, 3), padding=(2, 1, 1)),
     Case("filtered", 320, 224, (8, 9), (4, 4), stride=2, padding=1),
     Case("filtered", 512, 512, (5, 6), (4, 4), groups=4, stride=2, padding=1),
 ]

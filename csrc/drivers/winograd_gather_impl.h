@@ -283,21 +283,22 @@ static void multiply_shared(const winograd_job *job, const winograd_task *t,
         }
 }
 
-/* The sums of every point of one block, whose weights are transformed for that. */
+/* The sums of every point of one block, whose weights are transformed for that, in the order of
+ * shared ones. The depth meets a tap: padding alone is not summed. */
 static void multiply_own(const winograd_job *job, const winograd_task *t,
                          const winograd_space *space) {
     const cvl_gather *g = job->g;
     bool start = true;
-    for (ptrdiff_t tap = 0; tap < g->axis[0].k; tap++)
+    for (ptrdiff_t tap = t->first_tap; tap < t->last_tap; tap++)
         for (ptrdiff_t channel = 0; channel < g->ic; channel += job->own_channels) {
             const winograd_panel panel = {.at = space->weights,
-                                          .tap = tap,
+                                          .tap = g->axis[0].tap_order[t->depth->tap_first + tap],
                                           .taps = 1,
                                           .channel = channel,
                                           .channels =
                                               cvl_least(job->own_channels, g->ic - channel)};
             for (ptrdiff_t i = 0; i < panel.channels; i += strip)
-                transform_weights(job, space, t->block, &panel, tap, channel + i);
+                transform_weights(job, space, t->block, &panel, panel.tap, channel + i);
             for (ptrdiff_t point = 0; point < job->view.points; point++)
                 multiply_point(job, t, space, &panel, t->block, point, start);
             start = false;
