@@ -647,11 +647,10 @@ static cvl_status gather_channels(const cvl_gather *g, const kernel_table *kerne
     (void)context;
     channel_job job = {.g = g, .kernels = kernels, .stream = stream_results(g)};
     const ptrdiff_t lanes = kernels->lanes;
-    const ptrdiff_t *const k[] = {&g->axis[0].k, &g->axis[1].k, &g->axis[2].k};
     job.vectors = (g->oc + lanes - 1) / lanes;
     job.n_blocks = (job.vectors + kernels->vectors - 1) / kernels->vectors;
     job.pitch = (job.vectors + job.n_blocks - 1) / job.n_blocks * lanes;
-    job.taps = *k[0] * *k[1] * *k[2];
+    job.taps = kernel_taps(g);
     job.some_in_place = block_in_place(&job, 0);
     job.some_moved = !block_in_place(&job, job.n_blocks - 1);
     const ptrdiff_t place_bytes = g->ic * (ptrdiff_t)sizeof(real);
@@ -674,8 +673,8 @@ static cvl_status gather_channels(const cvl_gather *g, const kernel_table *kerne
     job.weights_stay = weights_may_stay(g);
     job.cut = job.weights_stay && streams_weights(g) ? few_streams : longest_cut;
     job.steps = cvl_least(cvl_scale_bytes(job.taps, g->ic), pass_steps(longest_cut, job.pitch));
-    job.max_classes = cvl_least(blocks->rows, 2 * *k[1] + 1) *
-                      cvl_least(blocks->columns, 2 * *k[2] + 1) * g->axis[2].n_phases;
+    job.max_classes = cvl_least(blocks->rows, 2 * g->axis[1].k + 1) *
+                      cvl_least(blocks->columns, 2 * g->axis[2].k + 1) * g->axis[2].n_phases;
 
     cvl_arena size = {0};
     channel_layout(&job, &size);

@@ -79,17 +79,13 @@ static ptrdiff_t most_positions(const cvl_gather_axis *axis) {
     return count;
 }
 
-static ptrdiff_t all_weight_taps(const cvl_gather *g) {
-    return g->axis[0].k * g->axis[1].k * g->axis[2].k;
-}
-
 static ptrdiff_t lane_channels(const cvl_gather *g) {
     return g->groups * g->oc;
 }
 
 /* Lays a thread's workspace out; with memory NULL, says in *bytes how large it is. */
 static lane_space lane_layout(const lane_job *job, char *memory, ptrdiff_t *bytes) {
-    const ptrdiff_t taps = all_weight_taps(job->g);
+    const ptrdiff_t taps = kernel_taps(job->g);
     lane_space space = {.block = -1};
     cvl_arena arena = {.memory = memory};
     space.tile = cvl_take(&arena, cvl_scale_bytes(job->tile_places, job->pitch), sizeof(real));
@@ -115,7 +111,7 @@ static void bring_filters(const lane_job *job, const lane_space *space, const la
     const cvl_gather *g = job->g;
     copy_kernel *const copy = job->kernels->copy;
     const ptrdiff_t width = g->oc, channels = task->channels, pitch = job->pitch;
-    const ptrdiff_t taps = all_weight_taps(g), plane = taps * pitch;
+    const ptrdiff_t taps = kernel_taps(g), plane = taps * pitch;
     const ptrdiff_t lane = width == 1 ? g->w_group : g->w_oc;
     const bool even = g->w_group == width * lane;
     const bool follow =
@@ -154,7 +150,7 @@ static void bring_lane_weights(const lane_job *job, lane_space *space, const lan
         return;
     space->block = task->block;
     if (task->channels < pitch)
-        memset(space->weights, 0, (size_t)(g->ic * all_weight_taps(g) * pitch) * sizeof(real));
+        memset(space->weights, 0, (size_t)(g->ic * kernel_taps(g) * pitch) * sizeof(real));
     bring_filters(job, space, task);
     memset(space->bias, 0, (size_t)pitch * sizeof(real));
     if (g->bias)
@@ -347,8 +343,7 @@ static void run_lane_line(const lane_job *job, const lane_space *space, const la
     const lane_view *view = &slab->view;
     const ptrdiff_t in = job->g->axis[2].in;
     const ptrdiff_t count = cvl_least(slab->columns, p->count - task->column);
-    const cvl_lane_weights weights = {job->g->ic, all_weight_taps(job->g) * job->pitch,
-                                      line->w_step};
+    const cvl_lane_weights weights = {job->g->ic, kernel_taps(job->g) * job->pitch, line->w_step};
     const cvl_lane_run *runs = line->runs + first_tap * line->row_runs;
     const ptrdiff_t n_runs = (last_tap - first_tap) * line->row_runs;
     const ptrdiff_t x_row =

@@ -423,7 +423,7 @@ cvl_status CVL_TYPED(cvl_gather_panels)(const cvl_gather *g, const cvl_kernels *
     panel_job job = {.g = g, .kernels = kernels, .stream = stream_results(g)};
     const ptrdiff_t size = (ptrdiff_t)sizeof(real), tasks_wanted = cvl_enough_tasks(g->work);
     job.width_map = g->axis[1].out > 1 ? cvl_joined_map : cvl_pixel_map;
-    job.taps = g->axis[0].k * g->axis[1].k * g->axis[2].k;
+    job.taps = kernel_taps(g);
     const ptrdiff_t width = kernels->vectors * kernels->lanes;
     job.steps = cvl_least(job.taps * g->ic, pass_steps(longest_cut, width));
     job.channels = most_pass_channels(g, width);

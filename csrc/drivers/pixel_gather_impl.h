@@ -83,7 +83,7 @@ static phase_comb next_comb(const pixel_job *job, const cvl_phase *p) {
 static pixel_space pixel_layout(const pixel_job *job, cvl_arena *memory) {
     const cvl_gather *g = job->g;
     pixel_space space = {.bundle = -1, .held_bundle = -1};
-    const ptrdiff_t taps = g->axis[0].k * g->axis[1].k * g->axis[2].k;
+    const ptrdiff_t taps = kernel_taps(g);
     const ptrdiff_t rows = g->oc * job->most_phases;
     const ptrdiff_t lines =
         job->interleaved ? job->bundle * rows : cvl_least(rows, job->kernels->pixel_rows);
@@ -474,7 +474,7 @@ static cvl_status cut_pixels(pixel_job *job) {
 cvl_status CVL_TYPED(cvl_gather_pixels)(const cvl_gather *g, const cvl_kernels *all_kernels) {
     const kernel_table *kernels = all_kernels->CVL_DTYPE;
     pixel_job job = {.g = g, .kernels = kernels, .stream = stream_results(g)};
-    const ptrdiff_t taps = g->axis[0].k * g->axis[1].k * g->axis[2].k;
+    const ptrdiff_t taps = kernel_taps(g);
     cvl_status status = cut_pixels(&job);
     if (status != CVL_OK)
         return status;

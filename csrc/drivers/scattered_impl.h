@@ -11,12 +11,11 @@
 typedef cvl_status gather_lot(const cvl_gather *lot, const kernel_table *kernels, void *context);
 
 static bool weights_scattered(const cvl_gather *g) {
-    const ptrdiff_t *const k[] = {&g->axis[0].k, &g->axis[1].k, &g->axis[2].k};
-    const bool phases =
-        g->axis[0].n_phases > 1 || g->axis[1].n_phases > 1 || g->axis[2].n_phases > 1;
-    const bool follow = (*k[2] == 1 || g->w_k[2] == 1) && (*k[1] == 1 || g->w_k[1] == *k[2]) &&
-                        (*k[0] == 1 || g->w_k[0] == *k[1] * *k[2]);
-    return phases && follow && *k[0] * *k[1] * *k[2] > 1;
+    const cvl_gather_axis *axis = g->axis;
+    const bool phases = axis[0].n_phases > 1 || axis[1].n_phases > 1 || axis[2].n_phases > 1;
+    const bool adjoin =
+        taps_adjoin(axis, g->w_k) && (axis[0].k == 1 || g->w_k[0] == axis[1].k * axis[2].k);
+    return phases && adjoin && kernel_taps(g) > 1;
 }
 
 typedef struct scattered_job {
@@ -28,13 +27,12 @@ typedef struct scattered_job {
 static void copy_taps(void *context, ptrdiff_t begin, ptrdiff_t end, int thread) {
     const scattered_job *job = context;
     const cvl_gather *from = job->from, *to = job->to;
-    const ptrdiff_t taps = from->axis[0].k * from->axis[1].k * from->axis[2].k;
     (void)thread;
     for (ptrdiff_t i = begin; i < end; i++) {
         const ptrdiff_t group = i / from->ic, channel = i % from->ic;
         job->kernels->copy((real *)to->w + group * to->w_group + channel * to->w_ic, 1, to->w_k[2],
                            (const real *)from->w + group * from->w_group + channel * from->w_ic,
-                           from->w_oc, 1, from->oc, taps);
+                           from->w_oc, 1, from->oc, kernel_taps(from));
     }
 }
 
@@ -78,8 +76,7 @@ static cvl_status gather_lots(const cvl_gather *g, const kernel_table *kernels, 
     const ptrdiff_t block = kernels->vectors * kernels->lanes;
     if (!weights_scattered(g) || g->ic == 0)
         return gather(g, kernels, context);
-    const ptrdiff_t channel_bytes =
-        cvl_scale_bytes(g->axis[0].k * g->axis[1].k * g->axis[2].k * g->ic, sizeof(real));
+    const ptrdiff_t channel_bytes = cvl_scale_bytes(kernel_taps(g) * g->ic, sizeof(real));
     /* Half the weights, since the driver may need as much for what it makes of them. */
     const ptrdiff_t half = cvl_scale_bytes(channel_bytes, g->groups * g->oc) / 2;
     const ptrdiff_t bytes = half < least_bytes ? least_bytes : cvl_least(half, most_bytes);

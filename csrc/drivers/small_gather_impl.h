@@ -103,7 +103,7 @@ cvl_status CVL_TYPED(cvl_gather_small)(const cvl_gather *g, const cvl_small_axis
     s.kernels = kernels->CVL_DTYPE;
     lay_small_tile(&s.tile, axis);
     const ptrdiff_t room = g->ic * s.tile.channel + CVL_MAX_LANES;
-    const ptrdiff_t taps = g->axis[0].k * g->axis[1].k * g->axis[2].k;
+    const ptrdiff_t taps = kernel_taps(g);
     s.places = space.elements;
     s.out = s.places + room;
     s.weights = s.out + CVL_MAX_ROWS * (s.tile.channel + CVL_MAX_LANES);

@@ -1,5 +1,14 @@
-/* The taps of one block of destinations, listed: where each reads in the tile, and where its weight
- * stands. Included by drivers_impl.h. */
+/* The taps of a kernel; and those of one block of destinations, listed: where each reads in the
+ * tile, and where its weight stands. Included by drivers_impl.h. */
+
+static ptrdiff_t kernel_taps(const cvl_gather *g) {
+    return g->axis[0].k * g->axis[1].k * g->axis[2].k;
+}
+
+/* Whether a kernel's taps at one depth stand side by side. */
+static bool taps_adjoin(const cvl_gather_axis *axes, const ptrdiff_t step[CVL_AXES]) {
+    return (axes[2].k == 1 || step[2] == 1) && (axes[1].k == 1 || step[1] == axes[2].k);
+}
 
 /* Fills offset[] (in the tile) and weight[] (from w's first element) for the taps that a slab and a
  * phase of the width axis have; returns how many. */

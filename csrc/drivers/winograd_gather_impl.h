@@ -24,7 +24,6 @@ typedef struct winograd_job {
     ptrdiff_t pitch;                  /* lanes of the widest block */
     ptrdiff_t blocks, lots;           /* blocks of a lot, at most, and lots of a filter */
     ptrdiff_t first, last;            /* lots at work, counted through groups and filters */
-    ptrdiff_t sum_blocks;             /* blocks of a task that are summed at once */
     ptrdiff_t own_channels;           /* whose weights a task transforms at once; 0 if all share */
     ptrdiff_t tile_pitch, tile_point; /* of transformed inputs: from tile to tile, point to point */
     ptrdiff_t sum_pitch, sum_point;   /* of sums */
@@ -84,6 +83,11 @@ static ptrdiff_t winograd_filter(const winograd_job *job, ptrdiff_t block,
 /* The first block of a lot, or the block after the last. */
 static ptrdiff_t lot_block(const winograd_job *job, ptrdiff_t lot) {
     return lot / job->lots * job->n_blocks + lot % job->lots * job->blocks;
+}
+
+/* Blocks of a task that are summed at once. */
+static ptrdiff_t sum_blocks(const winograd_job *job) {
+    return job->own_channels ? 1 : job->blocks;
 }
 
 /* ---- weights -------------------------------------------------------------------------------- */
@@ -491,8 +495,8 @@ static bool run_winograd_task(const winograd_job *job, winograd_task *t,
     const ptrdiff_t first = t->block, end = first + t->blocks;
     bool finite = true;
     bring_planes(job, t, space);
-    for (ptrdiff_t block = first; block < end; block += job->sum_blocks) {
-        take_blocks(job, t, block, cvl_least(job->sum_blocks, end - block));
+    for (ptrdiff_t block = first; block < end; block += sum_blocks(job)) {
+        take_blocks(job, t, block, cvl_least(sum_blocks(job), end - block));
         finite &= compute_blocks(job, t, space);
     }
     return finite;
@@ -521,7 +525,7 @@ static void cut_winograd(winograd_job *job, ptrdiff_t most) {
     winograd_view *v = &job->view;
     cut_planes(v, most);
     job->tile_pitch = channel_room(job->steps);
-    job->sum_pitch = channel_room(job->sum_blocks * job->pitch);
+    job->sum_pitch = channel_room(sum_blocks(job) * job->pitch);
     job->tile_point = channel_room(tiles_together(v) * job->tile_pitch);
     job->sum_point = channel_room(tiles_together(v) * job->sum_pitch);
 }
@@ -529,7 +533,7 @@ static void cut_winograd(winograd_job *job, ptrdiff_t most) {
 /* What a task needs for a tile. */
 static ptrdiff_t tile_bytes(const winograd_job *job) {
     const winograd_view *v = &job->view;
-    const ptrdiff_t lanes = job->sum_blocks * job->pitch;
+    const ptrdiff_t lanes = sum_blocks(job) * job->pitch;
     const ptrdiff_t outputs = v->axis[1].outputs * v->axis[2].outputs;
     const ptrdiff_t places = v->axis[1].step * v->axis[2].step * outputs * 3 / 2;
     return (v->points * (job->steps + lanes) + places * job->g->ic +
@@ -563,7 +567,6 @@ static bool plan_own(winograd_job *job, ptrdiff_t filters, ptrdiff_t most_bytes,
         job->view.points * job->view.parts * job->pitch * (ptrdiff_t)sizeof(real);
     const ptrdiff_t cuts = cvl_l2_bytes() / 2 / (cut * channel_bytes);
     job->own_channels = cvl_least(cuts > 1 ? cuts * cut : cut, job->g->ic);
-    job->sum_blocks = 1;
     if (job->g->axis[0].out > 1 || !cut_lots(job, filters, threads) ||
         tiles * tile_bytes(job) + job->own_channels * channel_bytes > most_bytes) {
         job->own_channels = 0;
@@ -590,7 +593,6 @@ static ptrdiff_t plan_shared(winograd_job *job, ptrdiff_t filters, ptrdiff_t wei
     const ptrdiff_t fitting = budget > block_bytes ? budget / block_bytes : 1;
     job->blocks = fitting < job->n_blocks ? cvl_even_size(job->n_blocks, fitting) : job->n_blocks;
     job->lots = cvl_ceil_div(job->n_blocks, job->blocks);
-    job->sum_blocks = job->blocks;
 
     const ptrdiff_t tasks_wanted = cvl_enough_tasks(job->g->work);
     const ptrdiff_t tiles = all_tiles(&job->view) * job->g->axis[0].out;
@@ -628,8 +630,8 @@ static cvl_status gather_winograd(const cvl_gather *g, const kernel_table *kerne
     job.n_blocks = cvl_ceil_div(job.vectors, kernels->vectors);
     job.pitch = cvl_ceil_div(job.vectors, job.n_blocks) * kernels->lanes;
     const ptrdiff_t filters = g->groups * job.view.axis[1].n_filters * job.view.axis[2].n_filters;
-    const ptrdiff_t weight_bytes = g->groups * g->oc * g->ic * g->axis[0].k * g->axis[1].k *
-                                   g->axis[2].k * (ptrdiff_t)sizeof(real);
+    const ptrdiff_t weight_bytes =
+        g->groups * g->oc * g->ic * kernel_taps(g) * (ptrdiff_t)sizeof(real);
     int threads = cvl_threads_for(filters * job.n_blocks, g->work);
     const bool own = plan_own(&job, filters, thread_bytes + weight_bytes / threads, threads);
     const ptrdiff_t at_work = own ? filters * job.lots : plan_shared(&job, filters, weight_bytes);

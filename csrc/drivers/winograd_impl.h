@@ -93,11 +93,6 @@ static bool part_meets(const winograd_view *v, const ptrdiff_t filter[CVL_AXES],
            cvl_winograd_meets(&v->axis[2], filter[2], part[2], point % v->axis[2].points);
 }
 
-/* Whether a kernel's taps at one depth stand side by side. */
-static bool taps_adjoin(const cvl_gather_axis *axes, const ptrdiff_t step[CVL_AXES]) {
-    return (axes[2].k == 1 || step[2] == 1) && (axes[1].k == 1 || step[1] == axes[2].k);
-}
-
 /* Some tiles of a plane, from `at` on. */
 typedef struct winograd_plane {
     ptrdiff_t image;
