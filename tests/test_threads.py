@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
-from cases import CASES
+from cases import CASES, Case
 from oracle import LAYOUTS, OPERATIONS, Problem, problems, same_bits
 
 import convlab
@@ -94,6 +94,28 @@ def test_concurrent_calls_are_separate(count, restore_threads):
         together = pool.map(lambda job: job[0].compute(job[1]), jobs * 2)
         for expected, actual in zip(alone * 2, together, strict=True):
             assert same_bits(expected, actual)
+
+
+# Results of one task that alternate with another's: two positions of a channel, each of a depth of
+# its own; the two taps of a kernel's row.
+ALTERNATING = [
+    (Case("between", 136, 180, (8, 4, 3), (6, 8, 3), n=4, stride=2, padding=(0, 2, 0)), "forward"),
+    (Case("between", 256, 284, (277,), (2,), n=3, groups=4, stride=3, padding=1), "grad_weight"),
+]
+
+
+@pytest.mark.parametrize(("case", "operation"), ALTERNATING, ids=str)
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_tasks_leave_what_lies_between_their_results(case, operation, dtype, restore_threads):
+    """No task writes back elements of another's, even as they were: many calls, since it is rare.
+
+    On one thread, where there is no second task, results cannot be lost.
+    """
+    problem = Problem(case, dtype, "channels_first")
+    convlab.set_num_threads(1)
+    alone = problem.compute(operation)
+    convlab.set_num_threads(8)
+    assert all(same_bits(alone, problem.compute(operation)) for _ in range(50))
 
 
 def test_num_threads_may_change_while_others_compute(restore_threads):

@@ -464,17 +464,6 @@ static void add_chunk(const reduce_job *job, const reduce_block *block, const cv
             }
 }
 
-/* Stores sums[row][lane] in dw. Where its lanes are every other element, the others may be another
- * task's: then each is stored by itself, for a copy of rows writes back what lies between. */
-static void store_lanes(const reduce_job *job, real *w, const real *sums, ptrdiff_t sums_row,
-                        ptrdiff_t rows, ptrdiff_t lanes) {
-    const ptrdiff_t lane = lane_step(job), row = narrow_step(job);
-    if (lane == 2)
-        job->kernels->copy(w, lane, row, sums, 1, sums_row, lanes, rows);
-    else
-        job->kernels->copy(w, row, lane, sums, sums_row, 1, rows, lanes);
-}
-
 /* Stores the sums of narrow channels [begin, end) of a block, tap by tap; w is where dw holds the
  * first channels of both. */
 static void store_rows(const reduce_job *job, const reduce_block *block, const real *sums, real *w,
@@ -495,12 +484,12 @@ static void store_rows(const reduce_job *job, const reduce_block *block, const r
                 const ptrdiff_t first = start > block->wide ? start : block->wide;
                 const ptrdiff_t last = cvl_least(start + channels, block->wide + block->lanes);
                 if (first < last)
-                    store_lanes(job,
-                                w + d * to->k[0] + h * to->k[1] + k * to->k[2] + begin * row +
-                                    (first - start) * lane,
-                                sums + begin * sums_row + tap / job->lane_taps * sums_tap + first -
-                                    block->wide,
-                                sums_row, end - begin, last - first);
+                    job->kernels->copy(w + d * to->k[0] + h * to->k[1] + k * to->k[2] +
+                                           begin * row + (first - start) * lane,
+                                       row, lane,
+                                       sums + begin * sums_row + tap / job->lane_taps * sums_tap +
+                                           first - block->wide,
+                                       sums_row, 1, end - begin, last - first);
             }
 }
 

@@ -162,7 +162,7 @@ typedef struct task_panel {
 
 /* Moves the sums of a panel, sums[channel][width], to dst. */
 static void store_panel(const panel_job *job, const panel_task *t, const task_panel *p) {
-    copy_kernel *const copy = copy_results(job->kernels, job->stream);
+    copy_kernel *const copy = copy_phases(job->g, job->kernels, job->stream);
     const cvl_data_strides *to = &job->g->dst_strides;
     const bool rows_follow = t->dst_line == t->columns * t->dst_step;
     const ptrdiff_t line = rows_follow ? t->positions : t->columns;

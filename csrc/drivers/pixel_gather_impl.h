@@ -185,7 +185,7 @@ typedef struct pixel_target {
 static void store_part(const pixel_job *job, const pixel_target *to, const real *out,
                        ptrdiff_t line, ptrdiff_t first, ptrdiff_t channels, ptrdiff_t phase,
                        ptrdiff_t phases, ptrdiff_t from, ptrdiff_t end) {
-    copy_kernel *const copy = copy_results(job->kernels, job->stream);
+    copy_kernel *const copy = copy_phases(job->g, job->kernels, job->stream);
     const cvl_data_strides *s = &job->g->dst_strides;
     const ptrdiff_t n = to->comb->n, out_step = to->comb->base->out_step;
     const ptrdiff_t column = to->comb->first[phase] + out_step * (to->origin + from);

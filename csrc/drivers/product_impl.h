@@ -124,3 +124,10 @@ static bool stream_results(const cvl_gather *g) {
 static copy_kernel *copy_results(const kernel_table *kernels, bool stream) {
     return stream ? kernels->copy_past : kernels->copy;
 }
+
+/* The same of phases of the width of which a task has all: what lies between the positions of one,
+ * if these stand side by side, is the task's own. */
+static copy_kernel *copy_phases(const cvl_gather *g, const kernel_table *kernels, bool stream) {
+    const bool between = g->axis[2].phases->out_step > 1 && g->dst_strides.s[2] == 1;
+    return between ? kernels->copy_between : copy_results(kernels, stream);
+}

@@ -128,6 +128,7 @@ typedef struct cvl_places {
         cvl_winograd_##suffix winograd[CVL_WINOGRAD_TAPS][CVL_WINOGRAD_TAPS];                      \
         cvl_copy_##suffix *copy;                                                                   \
         cvl_copy_##suffix *copy_past;                                                              \
+        cvl_copy_##suffix *copy_between;                                                           \
         cvl_gather_rows_##suffix *gather_rows;                                                     \
         cvl_sum_##suffix *sum;                                                                     \
     } cvl_kernels_##suffix;
@@ -227,10 +228,12 @@ CVL_DECLARE_KERNELS(double, f64)
  *
  * copy: dst[r*dst_row + s*dst_column] = src[r*src_row + s*src_column]. Fast where both have a unit
  * stride: as row copies where it is the same axis, as a transposition where it is not; and where
- * columns are gathered from, or scattered to, every other element. What lies between the columns of
- * a row of dst may be written back as it was: nobody else may write it meanwhile.
+ * columns are gathered from every other element. No other element of dst is written.
  *
- * copy_past: the same. Whole cache lines of dst that are written at once go past the caches; a
+ * copy_between: the same, and fast where columns go to every other element. What lies between the
+ * columns of a row of dst may be written back as it was: nobody else may write it meanwhile.
+ *
+ * copy_past: as copy. Whole cache lines of dst that are written at once go past the caches; a
  * fence must follow before others read them.
  *
  * gather_rows: dst[r*dst_row + s] = src[src_offset[r] + s], r < rows, s < columns.

@@ -1293,8 +1293,6 @@ static inline CVL_INLINE void copy_any(real *dst, ptrdiff_t dst_row, ptrdiff_t d
         copy_evens(dst, dst_row, src, src_row, rows, columns);
     else if (dst_column == 1 && src_column == 4 && columns > L)
         copy_fourths(dst, dst_row, src, src_row, rows, columns);
-    else if (dst_column == 2 && src_column == 1 && columns >= L)
-        copy_to_evens(dst, dst_row, src, src_row, rows, columns);
     else if (dst_row == 1 && src_column == 1)
         transpose(dst, dst_column, src, src_row, rows, columns, stream);
     else if (dst_column == 1 && src_row == 1)
@@ -1313,6 +1311,15 @@ static void copy(real *dst, ptrdiff_t dst_row, ptrdiff_t dst_column, const real 
 static void copy_past(real *dst, ptrdiff_t dst_row, ptrdiff_t dst_column, const real *src,
                       ptrdiff_t src_row, ptrdiff_t src_column, ptrdiff_t rows, ptrdiff_t columns) {
     copy_any(dst, dst_row, dst_column, src, src_row, src_column, rows, columns, true);
+}
+
+static void copy_between(real *dst, ptrdiff_t dst_row, ptrdiff_t dst_column, const real *src,
+                         ptrdiff_t src_row, ptrdiff_t src_column, ptrdiff_t rows,
+                         ptrdiff_t columns) {
+    if (dst_column == 2 && src_column == 1 && columns >= L)
+        copy_to_evens(dst, dst_row, src, src_row, rows, columns);
+    else
+        copy(dst, dst_row, dst_column, src, src_row, src_column, rows, columns);
 }
 
 /* ---- dots ----------------------------------------------------------------------------------- */
@@ -1699,6 +1706,7 @@ const CVL_TYPED(cvl_kernels) CVL_TABLE = {
 #endif
     .copy = copy,
     .copy_past = copy_past,
+    .copy_between = copy_between,
     .gather_rows = gather_rows,
     .sum = sum_run,
 };

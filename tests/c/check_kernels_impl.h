@@ -402,7 +402,9 @@ static void CVL_NAME(check_lane_sums)(const CVL_NAME(table) *table, const char *
 }
 
 static void CVL_NAME(check_copy)(const CVL_NAME(table) *table, const char *isa, source *s) {
-    const bool past = draw(s, 0, 1);
+    static const char *const names[] = {"copy", "copy_past", "copy_between"};
+    CVL_NAME(cvl_copy) *const copies[] = {table->copy, table->copy_past, table->copy_between};
+    const ptrdiff_t which = draw(s, 0, 2);
     const ptrdiff_t most = draw(s, 0, 1) ? 3 * table->lanes + 2 : 6;
     const ptrdiff_t rows = draw(s, 0, most), columns = draw(s, 0, most);
     const bool dst_by_rows = draw(s, 0, 1), src_by_rows = draw(s, 0, 1);
@@ -423,9 +425,9 @@ static void CVL_NAME(check_copy)(const CVL_NAME(table) *table, const char *isa, 
             reach(&src_used, r * src_row + k * src_column, 1);
         }
     guard_case(
-        "%s f%d copy%s rows %td columns %td dst_row %td dst_column %td src_row %td src_column %td",
-        isa, 8 * (int)sizeof(real), past ? "_past" : "", rows, columns, dst_row, dst_column,
-        src_row, src_column);
+        "%s f%d %s rows %td columns %td dst_row %td dst_column %td src_row %td src_column %td", isa,
+        8 * (int)sizeof(real), names[which], rows, columns, dst_row, dst_column, src_row,
+        src_column);
     CVL_NAME(array) dst = CVL_NAME(make)(s, dst_used), src = CVL_NAME(make)(s, src_used);
     for (ptrdiff_t r = 0; r < rows; r++)
         for (ptrdiff_t k = 0; k < columns; k++)
@@ -434,8 +436,7 @@ static void CVL_NAME(check_copy)(const CVL_NAME(table) *table, const char *isa, 
     for (ptrdiff_t r = 0; r < rows; r++)
         for (ptrdiff_t k = 0; k < columns; k++)
             dst.copy_at[r * dst_row + k * dst_column] = src.at[r * src_row + k * src_column];
-    (past ? table->copy_past : table->copy)(dst.at, dst_row, dst_column, src.at, src_row,
-                                            src_column, rows, columns);
+    copies[which](dst.at, dst_row, dst_column, src.at, src_row, src_column, rows, columns);
     CVL_NAME(compare)(&dst);
     CVL_NAME(release)(&dst), CVL_NAME(release)(&src);
 }
