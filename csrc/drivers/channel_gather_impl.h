@@ -31,9 +31,9 @@ typedef struct channel_job {
     ptrdiff_t workspace_bytes; /* per thread */
 } channel_job;
 
-/* The first lane of an output-channel block; blocks are as even as whole vectors allow. */
+/* The first lane of an output-channel block, which is a panel of the product. */
 static ptrdiff_t block_lane(const channel_job *job, ptrdiff_t block) {
-    return job->vectors * block / job->n_blocks * job->kernels->lanes;
+    return panel_lane(job->kernels, job->vectors, block, job->n_blocks);
 }
 
 /* Whether a block is summed in dst itself: its channels are contiguous there and fill their
@@ -648,8 +648,8 @@ static cvl_status gather_channels(const cvl_gather *g, const kernel_table *kerne
     channel_job job = {.g = g, .kernels = kernels, .stream = stream_results(g)};
     const ptrdiff_t lanes = kernels->lanes;
     job.vectors = (g->oc + lanes - 1) / lanes;
-    job.n_blocks = (job.vectors + kernels->vectors - 1) / kernels->vectors;
-    job.pitch = (job.vectors + job.n_blocks - 1) / job.n_blocks * lanes;
+    job.n_blocks = cvl_ceil_div(job.vectors, panel_vectors(kernels));
+    job.pitch = widest_panel(kernels, job.vectors, job.n_blocks);
     job.taps = kernel_taps(g);
     job.some_in_place = block_in_place(&job, 0);
     job.some_moved = !block_in_place(&job, job.n_blocks - 1);

@@ -51,8 +51,7 @@ static ptrdiff_t panel_cut(ptrdiff_t taps, ptrdiff_t channels) {
 
 /* The steps of the pass that starts at step k: whole cuts, none of which spans two passes. */
 static ptrdiff_t panel_pass_end(const panel_job *job, const panel_task *t, ptrdiff_t k) {
-    const ptrdiff_t width = job->kernels->vectors * job->kernels->lanes;
-    const ptrdiff_t pass = pass_steps(t->cut, width);
+    const ptrdiff_t pass = pass_steps(t->cut, panel_lanes(job->kernels));
     return t->steps - k < pass ? t->steps : k + pass;
 }
 
@@ -139,7 +138,7 @@ static void pack_rows(const panel_job *job, const panel_task *t, const ptrdiff_t
 /* Cuts positions [first, first + count) of the task from the tile: panel[step][panel width]. */
 static void pack_panel(const panel_job *job, const panel_task *t, const panel_space *space,
                        const panel_pass *pass, ptrdiff_t first, ptrdiff_t count) {
-    const ptrdiff_t width = job->kernels->vectors * job->kernels->lanes;
+    const ptrdiff_t width = panel_lanes(job->kernels);
     const ptrdiff_t steps = pass->end - pass->first;
     for (ptrdiff_t done = 0, n; done < count; done += n) {
         const ptrdiff_t image = (first + done) / t->positions, at = (first + done) % t->positions;
@@ -285,19 +284,20 @@ static ptrdiff_t panels_together(const panel_task *t, const panel_pass *pass, pt
 
 /* One width phase of a task, pass by pass, all panels in each. */
 static void run_panels(const panel_job *job, const panel_task *t, const panel_space *space) {
-    const ptrdiff_t lanes = job->kernels->lanes, most = job->kernels->vectors;
-    const ptrdiff_t all = t->images * t->positions, vectors = (all + lanes - 1) / lanes;
-    const ptrdiff_t n_panels = (vectors + most - 1) / most;
+    const kernel_table *kernels = job->kernels;
+    const ptrdiff_t all = t->images * t->positions, vectors = cvl_ceil_div(all, kernels->lanes);
+    const ptrdiff_t n_panels = cvl_ceil_div(vectors, panel_vectors(kernels));
     ptrdiff_t k = 0;
     do {
         const panel_pass pass = start_pass(job, t, space, k);
-        const ptrdiff_t together = panels_together(t, &pass, most * lanes);
-        const ptrdiff_t rows = together > 1 ? job->kernels->rows[most - 1] : t->rows;
+        const ptrdiff_t together = panels_together(t, &pass, panel_lanes(kernels));
+        const ptrdiff_t rows = together > 1 ? kernels->rows[kernels->vectors - 1] : t->rows;
         for (ptrdiff_t lot = 0; lot < n_panels; lot += together)
             for (ptrdiff_t row = 0; row < t->rows; row += rows)
                 for (ptrdiff_t i = lot; i < cvl_least(lot + together, n_panels); i++) {
-                    const ptrdiff_t first = vectors * i / n_panels * lanes;
-                    const ptrdiff_t width = vectors * (i + 1) / n_panels * lanes - first;
+                    const ptrdiff_t first = panel_lane(kernels, vectors, i, n_panels);
+                    const ptrdiff_t width =
+                        panel_lane(kernels, vectors, i + 1, n_panels) - first;
                     const task_panel panel = {.first = first,
                                               .count = cvl_least(all - first, width),
                                               .width = width,
@@ -312,7 +312,7 @@ static void run_panels(const panel_job *job, const panel_task *t, const panel_sp
 
 /* The parts of a thread's workspace; without memory, only its size. */
 static panel_space panel_layout(const panel_job *job, cvl_arena *memory) {
-    const ptrdiff_t lanes = job->kernels->lanes, width = job->kernels->vectors * lanes;
+    const ptrdiff_t lanes = job->kernels->lanes, width = panel_lanes(job->kernels);
     const ptrdiff_t positions =
         cvl_add_bytes(cvl_scale_bytes(job->blocks.rows * job->blocks.columns, job->images), lanes);
     const ptrdiff_t places = cvl_scale_bytes(channel_room(job->blocks.places), job->images);
@@ -384,7 +384,7 @@ static void panel_tasks(void *context, ptrdiff_t begin, ptrdiff_t end, int threa
     cvl_arena memory = {.memory = job->workspace + thread * job->workspace_bytes};
     const panel_space space = panel_layout(job, &memory);
     for (ptrdiff_t k = 0; k < job->steps; k++)
-        space.step_row[k] = k * job->kernels->vectors * job->kernels->lanes;
+        space.step_row[k] = k * panel_lanes(job->kernels);
     for (ptrdiff_t i = begin; i < end; i++)
         run_panel_task(job, i, &space);
     if (job->stream)
@@ -424,7 +424,7 @@ cvl_status CVL_TYPED(cvl_gather_panels)(const cvl_gather *g, const cvl_kernels *
     const ptrdiff_t size = (ptrdiff_t)sizeof(real), tasks_wanted = cvl_enough_tasks(g->work);
     job.width_map = g->axis[1].out > 1 ? cvl_joined_map : cvl_pixel_map;
     job.taps = kernel_taps(g);
-    const ptrdiff_t width = kernels->vectors * kernels->lanes;
+    const ptrdiff_t width = panel_lanes(kernels);
     job.steps = cvl_least(job.taps * g->ic, pass_steps(longest_cut, width));
     job.channels = most_pass_channels(g, width);
     const ptrdiff_t parts = (g->oc + most_rows - 1) / most_rows;

@@ -14,6 +14,35 @@ static ptrdiff_t most_steps(ptrdiff_t taps, ptrdiff_t channels) {
     return taps > 1 && channels > 1 ? cvl_least(of_several, longest_cut) : longest_cut;
 }
 
+/* Vectors of a panel of B, at most: a tile's, and of narrow ones as many beside each other as make
+ * four cache lines. Rows of A come from the level-1 cache for all but the first of them. */
+static ptrdiff_t panel_vectors(const kernel_table *kernels) {
+    const ptrdiff_t bytes = 256;
+    return cvl_most(kernels->vectors, bytes / (kernels->lanes * (ptrdiff_t)sizeof(real)));
+}
+
+static ptrdiff_t panel_lanes(const kernel_table *kernels) {
+    return panel_vectors(kernels) * kernels->lanes;
+}
+
+/* The first lane of a panel where `vectors` are cut into so many: as evenly as whole vectors allow,
+ * or whole tiles where panels have several. */
+static ptrdiff_t panel_lane(const kernel_table *kernels, ptrdiff_t vectors, ptrdiff_t panel,
+                            ptrdiff_t panels) {
+    const ptrdiff_t unit = panel_vectors(kernels) > kernels->vectors ? kernels->vectors : 1;
+    const ptrdiff_t units = cvl_ceil_div(vectors, unit);
+    return cvl_least(units * panel / panels * unit, vectors) * kernels->lanes;
+}
+
+/* The lanes of the widest of them. */
+static ptrdiff_t widest_panel(const kernel_table *kernels, ptrdiff_t vectors, ptrdiff_t panels) {
+    ptrdiff_t widest = 0;
+    for (ptrdiff_t i = 0; i < panels; i++)
+        widest = cvl_most(widest, panel_lane(kernels, vectors, i + 1, panels) -
+                                      panel_lane(kernels, vectors, i, panels));
+    return widest;
+}
+
 /* Steps of one pass: whole cuts, whose weights, `width` to a step, take about a sixteenth of the
  * level-2 cache. */
 static ptrdiff_t pass_steps(ptrdiff_t cut, ptrdiff_t width) {
@@ -86,20 +115,42 @@ static void multiply_tall(const kernel_table *kernels, const product *p, ptrdiff
     }
 }
 
-/* Computes `count` rows, `width` lanes wide, in even tiles. */
+/* The same operands, `lanes` further along the rows of B and C. */
+static product further_along(const product *p, ptrdiff_t lanes) {
+    product next = *p;
+    next.c += lanes;
+    next.b = p->b ? p->b + lanes : NULL;
+    if (p->init && !p->init_splat)
+        next.init += lanes;
+    return next;
+}
+
+/* Computes `count` rows of a panel `width` lanes wide, in even tiles: a few rows at all columns
+ * before the next. */
 static void multiply(const kernel_table *kernels, const product *p, ptrdiff_t count,
                      ptrdiff_t width) {
-    const ptrdiff_t vectors = width / kernels->lanes, rows = kernels->rows[vectors - 1];
-    if (vectors == 1 && p->n_terms > 0) { /* without terms A has no rows */
+    const ptrdiff_t lanes = kernels->lanes, vectors = width / lanes;
+    const ptrdiff_t columns = cvl_ceil_div(vectors, kernels->vectors);
+    if (vectors / columns == 1 && p->n_terms > 0) { /* without terms A has no rows */
         multiply_tall(kernels, p, count);
+        if (vectors > 1) {
+            const product rest = further_along(p, lanes);
+            multiply(kernels, &rest, count, width - lanes);
+        }
         return;
     }
-    const ptrdiff_t tiles = (count + rows - 1) / rows;
+    const ptrdiff_t rows = kernels->rows[cvl_ceil_div(vectors, columns) - 1];
+    const ptrdiff_t tiles = cvl_ceil_div(count, rows);
     for (ptrdiff_t tile = 0, m0 = 0, m1; tile < tiles; tile++, m0 = m1) {
         m1 = count * (tile + 1) / tiles;
-        kernels->product_tile[vectors - 1][m1 - m0 - 1](
-            p->c, p->c_row + m0, p->init, p->init_row ? p->init_row + m0 : at_init, p->init_splat,
-            p->a, p->a_row + m0, p->a_step, p->b, p->b_row, p->terms, p->n_terms, p->stream);
+        for (ptrdiff_t column = 0, v0 = 0, v1; column < columns; column++, v0 = v1) {
+            v1 = vectors * (column + 1) / columns;
+            const product part = further_along(p, v0 * lanes);
+            kernels->product_tile[v1 - v0 - 1][m1 - m0 - 1](
+                part.c, part.c_row + m0, part.init, part.init_row ? part.init_row + m0 : at_init,
+                part.init_splat, part.a, part.a_row + m0, part.a_step, part.b, part.b_row,
+                part.terms, part.n_terms, part.stream);
+        }
     }
 }
 
