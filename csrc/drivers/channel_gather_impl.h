@@ -67,6 +67,7 @@ typedef struct channel_task {
     real *dst;
     ptrdiff_t dst_line, columns;
     input_tile tile;
+    bool in_place; /* whether that is the source */
     ptrdiff_t tile_image, tile_group; /* from image to image, from group to group */
 } channel_task;
 
@@ -139,7 +140,8 @@ static void bring_inputs(const channel_job *job, channel_task *task, real *room)
     tile->shift[0] = slab->depth_q * slab->depth->in_step;
     tile->shift[1] = slab->height_q * slab->height->in_step;
     tile->shift[2] = task->column_block * job->blocks.columns * g->axis[2].phases[0].in_step;
-    if (inputs_in_place(g, tile, in)) {
+    task->in_place = inputs_in_place(g, tile, in);
+    if (task->in_place) {
         tile_in_place(tile, src, &g->src_strides, in);
         task->tile_image = g->src_strides.n;
         task->tile_group = g->ic * g->src_strides.c;
@@ -328,6 +330,7 @@ typedef struct channel_block {
     const real *w;
     ptrdiff_t first, width, lanes;
     bool in_place;
+    bool begins; /* whether it is the first of a task */
     real *c;
     const ptrdiff_t *c_row;
 } channel_block;
@@ -343,6 +346,7 @@ static channel_block nth_channel_block(const channel_job *job, const channel_tas
                            .width = width,
                            .lanes = cvl_least(g->oc - first, width),
                            .in_place = in_place,
+                           .begins = number == job->n_blocks * task->split / job->splits,
                            .c = in_place ? task->dst + first * g->dst_strides.c : space->out,
                            .c_row = in_place ? space->dst_row : space->out_row};
 }
@@ -478,7 +482,8 @@ static void add_pass(const channel_job *job, const channel_task *task, const cha
                               .b_row = space->step_row,
                               .terms = space->terms,
                               .n_terms = n_terms,
-                              .stream = job->stream && first && last && block->in_place};
+                              .stream = job->stream && first && last && block->in_place,
+                              .ask_ahead = task->in_place && block->begins && pass->taps > 1};
         multiply(job->kernels, &sums, own->count, block->width);
     }
 }

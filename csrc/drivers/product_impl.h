@@ -67,6 +67,7 @@ typedef struct product {
     const cvl_term *terms;
     ptrdiff_t n_terms;
     bool stream;
+    bool ask_ahead; /* for rows of A, whose steps follow one another: they come from memory */
 } product;
 
 /* Where rows start that all start from one row. */
@@ -125,6 +126,16 @@ static product further_along(const product *p, ptrdiff_t lanes) {
     return next;
 }
 
+/* Asks for what terms [first, last) read of rows [begin, end) of A. */
+static void ask_ahead(const product *p, ptrdiff_t first, ptrdiff_t last, ptrdiff_t begin,
+                      ptrdiff_t end) {
+    const ptrdiff_t line = 64 / (ptrdiff_t)sizeof(real);
+    for (const cvl_term *term = p->terms + first; term < p->terms + last; term++)
+        for (ptrdiff_t row = begin; row < end; row++)
+            for (ptrdiff_t k = 0; k < term->length; k += line)
+                __builtin_prefetch(p->a + term->a + p->a_row[row] + k);
+}
+
 /* Computes `count` rows of a panel `width` lanes wide, in even tiles: a few rows at all columns
  * before the next. */
 static void multiply(const kernel_table *kernels, const product *p, ptrdiff_t count,
@@ -146,6 +157,9 @@ static void multiply(const kernel_table *kernels, const product *p, ptrdiff_t co
         for (ptrdiff_t column = 0, v0 = 0, v1; column < columns; column++, v0 = v1) {
             v1 = vectors * (column + 1) / columns;
             const product part = further_along(p, v0 * lanes);
+            if (p->ask_ahead && columns > 1)
+                ask_ahead(p, p->n_terms * column / columns, p->n_terms * (column + 1) / columns, m1,
+                          cvl_least(m1 + rows, count));
             kernels->product_tile[v1 - v0 - 1][m1 - m0 - 1](
                 part.c, part.c_row + m0, part.init, part.init_row ? part.init_row + m0 : at_init,
                 part.init_splat, part.a, part.a_row + m0, part.a_step, part.b, part.b_row,
