@@ -67,7 +67,7 @@ typedef struct channel_task {
     real *dst;
     ptrdiff_t dst_line, columns;
     input_tile tile;
-    bool in_place; /* whether that is the source */
+    bool in_place;                    /* whether that is the source */
     ptrdiff_t tile_image, tile_group; /* from image to image, from group to group */
 } channel_task;
 

@@ -296,8 +296,7 @@ static void run_panels(const panel_job *job, const panel_task *t, const panel_sp
             for (ptrdiff_t row = 0; row < t->rows; row += rows)
                 for (ptrdiff_t i = lot; i < cvl_least(lot + together, n_panels); i++) {
                     const ptrdiff_t first = panel_lane(kernels, vectors, i, n_panels);
-                    const ptrdiff_t width =
-                        panel_lane(kernels, vectors, i + 1, n_panels) - first;
+                    const ptrdiff_t width = panel_lane(kernels, vectors, i + 1, n_panels) - first;
                     const task_panel panel = {.first = first,
                                               .count = cvl_least(all - first, width),
                                               .width = width,

@@ -120,7 +120,7 @@ typedef struct cvl_places {
         int pixel_rows;                                                                            \
         cvl_pixel_tile_##suffix *pixel_tile[CVL_MAX_ROWS];                                         \
         cvl_row_tile_##suffix *row_tile;                                                           \
-        int group_width;                                                                           \
+        int group_width, sums_width;                                                               \
         cvl_lane_tile_##suffix *lane_tile;                                                         \
         cvl_tap_sums_##suffix *tap_sums;                                                           \
         cvl_lane_sums_##suffix *lane_sums, *group_sums;                                            \
@@ -197,7 +197,7 @@ CVL_DECLARE_KERNELS(double, f64)
  *         r a run, k < r.taps, h < width, j < L.
  *
  * A place that does not exist adds dy times zero. Runs of the same taps and place are best
- * together. lane_sums is for groups of one channel, group_sums for those of more.
+ * together. lane_sums is for groups of one channel, group_sums for those of up to sums_width.
  *
  * dots: lanes are neighbouring steps of the reduction.
  *

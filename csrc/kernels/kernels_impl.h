@@ -394,8 +394,14 @@ static inline ptrdiff_t next_vector(ptrdiff_t i, ptrdiff_t length) {
 
 /* ---- lane tile ------------------------------------------------------------------------------ */
 
-/* In groups of several channels: how many at most, and taps that are in registers at once. */
-enum { MOST_GROUP = CVL_VECTOR_BYTES / CVL_REAL_BYTES / 2, GROUP_RUN = 3 };
+/* In groups of several channels: how many at most, and taps that are in registers at once. Where a
+ * vector is a group, products do the same; in tiles of one vector they load an element for every sum,
+ * which takes as long as the sums where registers are few and vectors short. */
+enum {
+    MOST_SUMMED = CVL_VECTOR_BYTES / CVL_REAL_BYTES / 2,
+    MOST_GROUP = CVL_REGISTERS < 32 ? 2 * MOST_SUMMED : MOST_SUMMED,
+    GROUP_RUN = 3
+};
 
 /* A vector of x, or those of its lanes that an index picks for all. */
 static inline CVL_INLINE vec lane_inputs(const real *x, const mask *index) {
@@ -673,7 +679,7 @@ static inline CVL_INLINE void lane_sums_body(const int t, const int n, real *c, 
 #ifdef CVL_PICKS_LANES
 /* Place q of a row of `pixels`, which taps [begin, end) of n meet as those of pixels q - k. */
 static inline CVL_INLINE void group_place(const int n, const int width, ptrdiff_t begin,
-                                          ptrdiff_t end, vec sum[GROUP_RUN][MOST_GROUP],
+                                          ptrdiff_t end, vec sum[GROUP_RUN][MOST_SUMMED],
                                           const real *d, ptrdiff_t dy_step, const real *x,
                                           mask first) {
     vec dv[GROUP_RUN];
@@ -696,7 +702,7 @@ static inline CVL_INLINE void group_sums_body(const int n, const int width, real
                                               const cvl_places *places, ptrdiff_t rows,
                                               ptrdiff_t pixels) {
     const mask first = first_of_group(width);
-    vec sum[GROUP_RUN][MOST_GROUP];
+    vec sum[GROUP_RUN][MOST_SUMMED];
     CVL_UNROLL for (int k = 0; k < n; k++)
         CVL_UNROLL for (int h = 0; h < width; h++) sum[k][h] = (vec){0};
     for (ptrdiff_t i = 0; i < rows; i++, dy += dy_row, x += x_row)
@@ -1691,9 +1697,11 @@ const CVL_TYPED(cvl_kernels) CVL_TABLE = {
     .row_tile = row_tile,
 #ifdef CVL_PICKS_LANES
     .group_width = MOST_GROUP,
+    .sums_width = MOST_SUMMED,
     .group_sums = group_sums,
 #else
     .group_width = 1,
+    .sums_width = 1,
 #endif
     .lane_tile = lane_tile,
     .tap_sums = tap_sums,

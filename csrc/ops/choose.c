@@ -107,11 +107,6 @@ static bool gather_panels(const cvl_gather *g, const gather_counts *n, ptrdiff_t
     return by_panels_cost < by_channels_cost;
 }
 
-/* The most channels of groups of which several share a vector. */
-static ptrdiff_t group_width(cvl_dtype dtype, const cvl_kernels *kernels) {
-    return dtype == CVL_F32 ? kernels->f32->group_width : kernels->f64->group_width;
-}
-
 /* Whether channels of several groups along the lanes are best: groups as many channels wide in as
  * out, of one channel (depthwise) or of a few, at most `most`. Channels that do not stand together
  * are moved so that they do: worth it for planes or rows so small that positions would leave lanes
@@ -167,7 +162,8 @@ static bool gather_dots(const cvl_gather *g, ptrdiff_t lanes) {
 
 static gather_fn *choose_gather(cvl_dtype dtype, const cvl_gather *g, const gather_counts *n,
                                 const cvl_kernels *kernels, ptrdiff_t lanes, bool together) {
-    const ptrdiff_t width = group_width(dtype, kernels);
+    const ptrdiff_t width =
+        dtype == CVL_F32 ? kernels->f32->group_width : kernels->f64->group_width;
     if (by_lanes_best(g->ic, g->oc, g->groups, width, g->axis, together, lanes) &&
         (dtype == CVL_F32 ? cvl_lanes_fit_f32 : cvl_lanes_fit_f64)(g, kernels))
         return by_lanes[dtype];
@@ -425,8 +421,8 @@ static cvl_status run_reduce(cvl_dtype dtype, const cvl_reduce *r) {
         return (dtype == CVL_F32 ? cvl_reduce_small_f32 : cvl_reduce_small_f64)(r, small, kernels);
     /* Other ways leave most of a vector empty for groups of a few: moving them together pays. */
     const bool lanes_pay = together || r->ic > 1;
-    if (by_lanes_best(r->ic, r->oc, r->groups, group_width(dtype, kernels), r->axis, lanes_pay,
-                      lanes) &&
+    const ptrdiff_t width = dtype == CVL_F32 ? kernels->f32->sums_width : kernels->f64->sums_width;
+    if (by_lanes_best(r->ic, r->oc, r->groups, width, r->axis, lanes_pay, lanes) &&
         (dtype == CVL_F32 ? cvl_reduce_lanes_fit_f32 : cvl_reduce_lanes_fit_f64)(r, kernels))
         return (dtype == CVL_F32 ? cvl_reduce_lanes_f32 : cvl_reduce_lanes_f64)(r, kernels);
     double cost, sources = 1;

@@ -234,10 +234,10 @@ static void CVL_NAME(check_row_tile)(const CVL_NAME(table) *table, const char *i
     CVL_NAME(release)(&a), CVL_NAME(release)(&b), CVL_NAME(release)(&c), CVL_NAME(release)(&init);
 }
 
-/* A group's width: one channel, or a power of two that the kernels take. */
-static ptrdiff_t CVL_NAME(draw_width)(const CVL_NAME(table) *table, source *s) {
+/* A group's width: one channel, or a power of two, at most the kernel's. */
+static ptrdiff_t CVL_NAME(draw_width)(ptrdiff_t most, source *s) {
     ptrdiff_t width = 1;
-    while (2 * width <= table->group_width && draw(s, 0, 2))
+    while (2 * width <= most && draw(s, 0, 2))
         width *= 2;
     return width;
 }
@@ -245,7 +245,7 @@ static ptrdiff_t CVL_NAME(draw_width)(const CVL_NAME(table) *table, source *s) {
 static void CVL_NAME(check_lane_tile)(const CVL_NAME(table) *table, const char *isa, source *s) {
     enum { most_runs = 6 };
     const ptrdiff_t lanes = table->lanes, rows = draw(s, 0, 3), pixels = draw(s, 0, 20);
-    const ptrdiff_t width = CVL_NAME(draw_width)(table, s);
+    const ptrdiff_t width = CVL_NAME(draw_width)(table->group_width, s);
     const ptrdiff_t channels = draw(s, lanes / width, 10 * lanes / width) * width;
     const ptrdiff_t n_runs = draw(s, 0, most_runs), w_channel = draw_stride(s, channels);
     const bool stream = draw(s, 0, 1);
@@ -342,7 +342,7 @@ static void CVL_NAME(check_tap_sums)(const CVL_NAME(table) *table, const char *i
 static void CVL_NAME(check_lane_sums)(const CVL_NAME(table) *table, const char *isa, source *s) {
     enum { most_runs = 12 };
     const ptrdiff_t lanes = table->lanes, rows = draw(s, 0, 3), pixels = draw(s, 0, 20);
-    const ptrdiff_t width = CVL_NAME(draw_width)(table, s);
+    const ptrdiff_t width = CVL_NAME(draw_width)(table->sums_width, s);
     const ptrdiff_t n_runs = draw(s, 0, most_runs), c_channel = draw_stride(s, lanes);
     const ptrdiff_t c_step = draw_stride(s, width * (c_channel < 0 ? -c_channel : c_channel));
     const ptrdiff_t dy_row = draw(s, -50, 50), dy_step = draw(s, -20, 20);
