@@ -10,11 +10,14 @@
  * lane tile is told where a row ends.
  */
 
+enum { rows_in_place = 4 }; /* share their inputs in the level-1 cache */
+
 typedef struct lane_job {
     const cvl_gather *g;
     const kernel_table *kernels;
     bool in_place;
-    bool stream;               /* whether results are written past the caches */
+    bool stream;               /* whether results are written past the caches, */
+    bool staged;               /* a few rows at a time, which are brought together first */
     ptrdiff_t n_blocks, pitch; /* of channels; elements from tap to tap of the weights */
     ptrdiff_t rows, columns;   /* positions of a task, in every phase */
     ptrdiff_t n_depths, n_rows, n_columns; /* parts of the axes */
@@ -59,6 +62,7 @@ typedef struct lane_slab {
     ptrdiff_t channels;
     real *dst; /* of the first row and of the first column of all phases */
     ptrdiff_t dst_row, dst_column, dst_origin;
+    ptrdiff_t staged_row; /* from row to row of results that are brought together */
 } lane_slab;
 
 /* A thread's workspace, the channels whose weights it holds, and the slab whose taps are listed. */
@@ -365,20 +369,27 @@ static void run_lane_line(const lane_job *job, const lane_space *space, const la
                 p->out_first + (task->column + part + cut[i] * line->walk.parts) * p->out_step -
                 slab->dst_origin;
             job->kernels->lane_tile(
-                c + column * slab->dst_column, slab->dst_row,
+                c + column * slab->dst_column, job->staged ? slab->staged_row : slab->dst_row,
                 p->out_step * line->walk.parts * slab->dst_column, space->bias,
                 meets ? x + lane_distance(view, 2, places.first - view->first[2]) : x,
                 meets ? x_row : 0, meets && steps ? lane_distance(view, 2, line->walk.step) : 0,
                 space->weights, &weights, runs, meets ? n_runs : 0, &places, rows,
-                cut[i + 1] - cut[i], slab->channels, job->stream && job->in_place);
+                cut[i + 1] - cut[i], slab->channels, job->stream && job->in_place && !job->staged);
         }
     }
+}
+
+/* Writes rows of results, brought together, to where they go. */
+static void write_rows(const lane_job *job, const lane_slab *slab, const real *out, real *dst,
+                       ptrdiff_t rows) {
+    const ptrdiff_t row = slab->staged_row, together = slab->dst_row == row;
+    job->kernels->copy_past(dst, slab->dst_row, 1, out, row, 1, together ? 1 : rows,
+                            together ? rows * row : row);
 }
 
 /* All rows of a slab, those that meet the same taps together. */
 static void run_lane_slab(const lane_job *job, lane_space *space, const lane_task *task,
                           lane_slab *slab) {
-    enum { rows_in_place = 4 }; /* share their inputs in the level-1 cache */
     const cvl_gather *g = job->g;
     const cvl_phase *depth = slab->depth, *height = slab->height;
     const lane_view *view = &slab->view;
@@ -392,6 +403,7 @@ static void run_lane_slab(const lane_job *job, lane_space *space, const lane_tas
         const ptrdiff_t most = job->in_place ? rows_in_place : next - row;
         for (ptrdiff_t r = row, rows; r < next; r += rows) {
             rows = cvl_least(most, next - r);
+            real *const dst = slab->dst + (r - task->row) * slab->dst_row;
             const real *x = view->base;
             if (meets)
                 x +=
@@ -400,7 +412,9 @@ static void run_lane_slab(const lane_job *job, lane_space *space, const lane_tas
                     lane_distance(view, 1, height->in_first + r * height->in_step - view->first[1]);
             for (ptrdiff_t i = 0; i < g->axis[2].n_phases; i++)
                 run_lane_line(job, space, task, slab, &space->lines[i], first, last, x,
-                              slab->dst + (r - task->row) * slab->dst_row, rows);
+                              job->staged ? space->out : dst, rows);
+            if (job->staged)
+                write_rows(job, slab, space->out, dst, rows);
         }
     }
 }
@@ -445,6 +459,7 @@ static void run_lane_phases(const lane_job *job, lane_space *space, const lane_t
         slab.dst = dst;
         slab.dst_row = dst_row;
         slab.dst_column = to->s[2];
+        slab.staged_row = columns * to->s[2];
         run_lane_slab(job, space, task, &slab);
         return;
     }
@@ -546,6 +561,15 @@ static bool lanes_in_place(const cvl_gather *g, ptrdiff_t lanes) {
     return lane_channels(g) >= lanes && g->src_strides.c == 1 && g->dst_strides.c == 1;
 }
 
+/* Whether results that are written past the caches are brought together first: tiles would write
+ * them in parts of cache lines. */
+static bool stage_lanes(const lane_job *job) {
+    const ptrdiff_t line = 64 / (ptrdiff_t)sizeof(real), channels = lane_channels(job->g);
+    return job->stream && job->in_place && job->n_blocks == 1 &&
+           job->g->dst_strides.s[2] == channels &&
+           (channels % line > 0 || job->kernels->lanes < line);
+}
+
 bool CVL_TYPED(cvl_lanes_fit)(const cvl_gather *g, const cvl_kernels *all_kernels) {
     enum { few = 16 };
     const ptrdiff_t lanes = all_kernels->CVL_DTYPE->lanes;
@@ -579,6 +603,9 @@ cvl_status CVL_TYPED(cvl_gather_lanes)(const cvl_gather *g, const cvl_kernels *a
         job.tile_places = lane_tile_places(g, job.rows, job.columns);
         job.out_places = lane_out_places(g, job.rows, job.columns);
     }
+    job.staged = stage_lanes(&job);
+    if (job.staged)
+        job.out_places = lane_out_places(g, rows_in_place, job.columns);
     lane_layout(&job, NULL, &job.workspace_bytes);
 
     const ptrdiff_t tasks = g->n * job.n_blocks * job.n_depths * job.n_rows * job.n_columns;
