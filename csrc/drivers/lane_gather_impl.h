@@ -387,6 +387,29 @@ static void write_rows(const lane_job *job, const lane_slab *slab, const real *o
                             together ? rows * row : row);
 }
 
+/* Asks for what the next task's depth is the first to read, where rows [row, row + rows) of this one
+ * stand: it comes from memory, the rest of what that task reads from the cache. */
+static void ask_next_depth(const lane_job *job, const lane_task *task, const lane_slab *slab,
+                           ptrdiff_t row, ptrdiff_t rows) {
+    enum { line = 64 / sizeof(real) };
+    const cvl_phase *depth = slab->depth, *height = slab->height;
+    const cvl_data_strides *from = &job->g->src_strides;
+    const ptrdiff_t place =
+        depth->in_first + (task->depth + 1) * depth->in_step + (depth->taps - 1) * depth->tap_step;
+    ptrdiff_t first = height->in_first + row * height->in_step;
+    ptrdiff_t last = first + rows * height->in_step;
+    if (row + rows == task->row + slab->rows)
+        last += (height->taps - 1) * height->tap_step;
+    first = cvl_most(first, 0);
+    last = cvl_least(last, job->g->axis[1].in);
+    if (place < 0 || place >= job->g->axis[0].in)
+        return;
+    const real *at = slab->view.base + place * from->s[0];
+    for (ptrdiff_t i = first; i < last; i++)
+        for (ptrdiff_t k = 0; k < job->g->axis[2].in * from->s[2]; k += line)
+            __builtin_prefetch(at + i * from->s[1] + k, 0, 2);
+}
+
 /* All rows of a slab, those that meet the same taps together. */
 static void run_lane_slab(const lane_job *job, lane_space *space, const lane_task *task,
                           lane_slab *slab) {
@@ -404,6 +427,8 @@ static void run_lane_slab(const lane_job *job, lane_space *space, const lane_tas
         for (ptrdiff_t r = row, rows; r < next; r += rows) {
             rows = cvl_least(most, next - r);
             real *const dst = slab->dst + (r - task->row) * slab->dst_row;
+            if (job->in_place && depth->taps > 1 && job->n_blocks == 1 && job->n_columns == 1)
+                ask_next_depth(job, task, slab, r, rows);
             const real *x = view->base;
             if (meets)
                 x +=
