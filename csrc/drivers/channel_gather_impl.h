@@ -653,8 +653,8 @@ static cvl_status gather_channels(const cvl_gather *g, const kernel_table *kerne
     channel_job job = {.g = g, .kernels = kernels, .stream = stream_results(g)};
     const ptrdiff_t lanes = kernels->lanes;
     job.vectors = (g->oc + lanes - 1) / lanes;
-    job.n_blocks = cvl_ceil_div(job.vectors, panel_vectors(kernels));
-    job.pitch = widest_panel(kernels, job.vectors, job.n_blocks);
+    job.n_blocks = cvl_ceil_div(job.vectors, kernels->panel_vectors);
+    job.pitch = panel_pitch(kernels, job.vectors, job.n_blocks);
     job.taps = kernel_taps(g);
     job.some_in_place = block_in_place(&job, 0);
     job.some_moved = !block_in_place(&job, job.n_blocks - 1);

@@ -391,7 +391,6 @@ static void write_rows(const lane_job *job, const lane_slab *slab, const real *o
  * stand: it comes from memory, the rest of what that task reads from the cache. */
 static void ask_next_depth(const lane_job *job, const lane_task *task, const lane_slab *slab,
                            ptrdiff_t row, ptrdiff_t rows) {
-    enum { line = 64 / sizeof(real) };
     const cvl_phase *depth = slab->depth, *height = slab->height;
     const cvl_data_strides *from = &job->g->src_strides;
     const ptrdiff_t place =
@@ -406,7 +405,7 @@ static void ask_next_depth(const lane_job *job, const lane_task *task, const lan
         return;
     const real *at = slab->view.base + place * from->s[0];
     for (ptrdiff_t i = first; i < last; i++)
-        for (ptrdiff_t k = 0; k < job->g->axis[2].in * from->s[2]; k += line)
+        for (ptrdiff_t k = 0; k < job->g->axis[2].in * from->s[2]; k += line_channels)
             __builtin_prefetch(at + i * from->s[1] + k, 0, 2);
 }
 
@@ -589,10 +588,10 @@ static bool lanes_in_place(const cvl_gather *g, ptrdiff_t lanes) {
 /* Whether results that are written past the caches are brought together first: tiles would write
  * them in parts of cache lines. */
 static bool stage_lanes(const lane_job *job) {
-    const ptrdiff_t line = 64 / (ptrdiff_t)sizeof(real), channels = lane_channels(job->g);
+    const ptrdiff_t channels = lane_channels(job->g);
     return job->stream && job->in_place && job->n_blocks == 1 &&
            job->g->dst_strides.s[2] == channels &&
-           (channels % line > 0 || job->kernels->lanes < line);
+           (channels % line_channels > 0 || job->kernels->lanes < line_channels);
 }
 
 bool CVL_TYPED(cvl_lanes_fit)(const cvl_gather *g, const cvl_kernels *all_kernels) {

@@ -286,7 +286,7 @@ static ptrdiff_t panels_together(const panel_task *t, const panel_pass *pass, pt
 static void run_panels(const panel_job *job, const panel_task *t, const panel_space *space) {
     const kernel_table *kernels = job->kernels;
     const ptrdiff_t all = t->images * t->positions, vectors = cvl_ceil_div(all, kernels->lanes);
-    const ptrdiff_t n_panels = cvl_ceil_div(vectors, panel_vectors(kernels));
+    const ptrdiff_t n_panels = cvl_ceil_div(vectors, kernels->panel_vectors);
     ptrdiff_t k = 0;
     do {
         const panel_pass pass = start_pass(job, t, space, k);

@@ -14,33 +14,26 @@ static ptrdiff_t most_steps(ptrdiff_t taps, ptrdiff_t channels) {
     return taps > 1 && channels > 1 ? cvl_least(of_several, longest_cut) : longest_cut;
 }
 
-/* Vectors of a panel of B, at most: a tile's, and of narrow ones as many beside each other as make
- * four cache lines. Rows of A come from the level-1 cache for all but the first of them. */
-static ptrdiff_t panel_vectors(const kernel_table *kernels) {
-    const ptrdiff_t bytes = 256;
-    return cvl_most(kernels->vectors, bytes / (kernels->lanes * (ptrdiff_t)sizeof(real)));
-}
-
 static ptrdiff_t panel_lanes(const kernel_table *kernels) {
-    return panel_vectors(kernels) * kernels->lanes;
+    return (ptrdiff_t)kernels->panel_vectors * kernels->lanes;
 }
 
-/* The first lane of a panel where `vectors` are cut into so many: as evenly as whole vectors allow,
- * or whole tiles where panels have several. */
+/* Vectors that no two panels share: one, or a tile's where panels have several tiles. */
+static ptrdiff_t panel_unit(const kernel_table *kernels) {
+    return kernels->panel_vectors > kernels->vectors ? kernels->vectors : 1;
+}
+
+/* The first lane of one of the panels into which `vectors` are cut, as evenly as may be. */
 static ptrdiff_t panel_lane(const kernel_table *kernels, ptrdiff_t vectors, ptrdiff_t panel,
                             ptrdiff_t panels) {
-    const ptrdiff_t unit = panel_vectors(kernels) > kernels->vectors ? kernels->vectors : 1;
-    const ptrdiff_t units = cvl_ceil_div(vectors, unit);
+    const ptrdiff_t unit = panel_unit(kernels), units = cvl_ceil_div(vectors, unit);
     return cvl_least(units * panel / panels * unit, vectors) * kernels->lanes;
 }
 
-/* The lanes of the widest of them. */
-static ptrdiff_t widest_panel(const kernel_table *kernels, ptrdiff_t vectors, ptrdiff_t panels) {
-    ptrdiff_t widest = 0;
-    for (ptrdiff_t i = 0; i < panels; i++)
-        widest = cvl_most(widest, panel_lane(kernels, vectors, i + 1, panels) -
-                                      panel_lane(kernels, vectors, i, panels));
-    return widest;
+/* Lanes enough for any of them. */
+static ptrdiff_t panel_pitch(const kernel_table *kernels, ptrdiff_t vectors, ptrdiff_t panels) {
+    const ptrdiff_t unit = panel_unit(kernels), units = cvl_ceil_div(vectors, unit);
+    return cvl_least(cvl_ceil_div(units, panels) * unit, vectors) * kernels->lanes;
 }
 
 /* Steps of one pass: whole cuts, whose weights, `width` to a step, take about a sixteenth of the
@@ -116,24 +109,23 @@ static void multiply_tall(const kernel_table *kernels, const product *p, ptrdiff
     }
 }
 
+/* Asks for what terms [first, last) read of rows [begin, end) of A. */
+static void ask_ahead(const product *p, ptrdiff_t first, ptrdiff_t last, ptrdiff_t begin,
+                      ptrdiff_t end) {
+    for (const cvl_term *term = p->terms + first; term < p->terms + last; term++)
+        for (ptrdiff_t row = begin; row < end; row++)
+            for (ptrdiff_t k = 0; k < term->length; k += line_channels)
+                __builtin_prefetch(p->a + term->a + p->a_row[row] + k);
+}
+
 /* The same operands, `lanes` further along the rows of B and C. */
 static product further_along(const product *p, ptrdiff_t lanes) {
     product next = *p;
     next.c += lanes;
-    next.b = p->b ? p->b + lanes : NULL;
+    next.b += lanes;
     if (p->init && !p->init_splat)
         next.init += lanes;
     return next;
-}
-
-/* Asks for what terms [first, last) read of rows [begin, end) of A. */
-static void ask_ahead(const product *p, ptrdiff_t first, ptrdiff_t last, ptrdiff_t begin,
-                      ptrdiff_t end) {
-    const ptrdiff_t line = 64 / (ptrdiff_t)sizeof(real);
-    for (const cvl_term *term = p->terms + first; term < p->terms + last; term++)
-        for (ptrdiff_t row = begin; row < end; row++)
-            for (ptrdiff_t k = 0; k < term->length; k += line)
-                __builtin_prefetch(p->a + term->a + p->a_row[row] + k);
 }
 
 /* Computes `count` rows of a panel `width` lanes wide, in even tiles: a few rows at all columns
@@ -152,18 +144,21 @@ static void multiply(const kernel_table *kernels, const product *p, ptrdiff_t co
     }
     const ptrdiff_t rows = kernels->rows[cvl_ceil_div(vectors, columns) - 1];
     const ptrdiff_t tiles = cvl_ceil_div(count, rows);
+    const bool init_follows = p->init && !p->init_splat;
     for (ptrdiff_t tile = 0, m0 = 0, m1; tile < tiles; tile++, m0 = m1) {
         m1 = count * (tile + 1) / tiles;
+        const ptrdiff_t *const init_row = p->init_row ? p->init_row + m0 : at_init;
         for (ptrdiff_t column = 0, v0 = 0, v1; column < columns; column++, v0 = v1) {
             v1 = vectors * (column + 1) / columns;
-            const product part = further_along(p, v0 * lanes);
+            const ptrdiff_t lane = v0 * lanes;
+            const real *const b = p->b ? p->b + lane : NULL; /* without terms there is none */
             if (p->ask_ahead && columns > 1)
                 ask_ahead(p, p->n_terms * column / columns, p->n_terms * (column + 1) / columns, m1,
                           cvl_least(m1 + rows, count));
             kernels->product_tile[v1 - v0 - 1][m1 - m0 - 1](
-                part.c, part.c_row + m0, part.init, part.init_row ? part.init_row + m0 : at_init,
-                part.init_splat, part.a, part.a_row + m0, part.a_step, part.b, part.b_row,
-                part.terms, part.n_terms, part.stream);
+                p->c + lane, p->c_row + m0, init_follows ? p->init + lane : p->init, init_row,
+                p->init_splat, p->a, p->a_row + m0, p->a_step, b, p->b_row, p->terms, p->n_terms,
+                p->stream);
         }
     }
 }

@@ -73,7 +73,7 @@ static cvl_status gather_copied(const cvl_gather *lot, const kernel_table *kerne
 static cvl_status gather_lots(const cvl_gather *g, const kernel_table *kernels, gather_lot *gather,
                               void *context) {
     const ptrdiff_t least_bytes = 2 << 20, most_bytes = 8 << 20;
-    const ptrdiff_t block = kernels->vectors * kernels->lanes;
+    const ptrdiff_t block = panel_lanes(kernels);
     if (!weights_scattered(g) || g->ic == 0)
         return gather(g, kernels, context);
     const ptrdiff_t channel_bytes = cvl_scale_bytes(kernel_taps(g) * g->ic, sizeof(real));

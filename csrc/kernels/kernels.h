@@ -113,6 +113,7 @@ typedef struct cvl_places {
     typedef struct cvl_kernels_##suffix {                                                          \
         int lanes;                                                                                 \
         int vectors;                                                                               \
+        int panel_vectors;                                                                         \
         int rows[CVL_MAX_VECTORS];                                                                 \
         cvl_product_tile_##suffix *product_tile[CVL_MAX_VECTORS][CVL_MAX_ROWS];                    \
         int tall_rows;                                                                             \
@@ -148,6 +149,9 @@ CVL_DECLARE_KERNELS(double, f64)
  * C in full vectors: where fewer than v*L columns count, B must be padded (its padding only reaches
  * unused columns) and C must have the room. With `stream` the last sums go past the caches where
  * they are whole cache lines; a fence must follow before others read them.
+ *
+ * panel_vectors: how wide a panel of B may best be, in whole tiles: where these are narrow, a few rows
+ * of A meet several of them one after another.
  *
  * tall_tile[m - 1], for m <= tall_rows: the same for v = 1 and rows at even steps, i*a_row, i*c_row
  * and i*init_row.

@@ -1666,10 +1666,14 @@ WINOGRAD(3, 3)
 /* ---- the table ------------------------------------------------------------------------------ */
 
 extern const CVL_TYPED(cvl_kernels) CVL_TABLE;
+/* Four cache lines to a step, or a tile. */
+#define PANEL_VECTORS(tile) (4 * line_reals / L > (tile) ? 4 * line_reals / L : (tile))
+
 const CVL_TYPED(cvl_kernels) CVL_TABLE = {
     .lanes = L,
 #if CVL_REGISTERS >= 32
     .vectors = 4,
+    .panel_vectors = PANEL_VECTORS(4),
     .rows = {8, 8, 8, 6},
     .product_tile = {{PRODUCT_ROWS_TO_8(1)},
                      {PRODUCT_ROWS_TO_8(2)},
@@ -1677,6 +1681,7 @@ const CVL_TYPED(cvl_kernels) CVL_TABLE = {
                      {PRODUCT_ROWS_TO_6(4)}},
 #else
     .vectors = 2,
+    .panel_vectors = PANEL_VECTORS(2),
     .rows = {8, 6},
     .product_tile = {{PRODUCT_ROWS_TO_8(1)}, {PRODUCT_ROWS_TO_6(2)}},
 #endif

@@ -170,7 +170,7 @@ static gather_fn *choose_gather(cvl_dtype dtype, const cvl_gather *g, const gath
     if (gather_dots(g, lanes))
         return by_dots[dtype];
     const ptrdiff_t panel =
-        lanes * (dtype == CVL_F32 ? kernels->f32->vectors : kernels->f64->vectors);
+        lanes * (dtype == CVL_F32 ? kernels->f32->panel_vectors : kernels->f64->panel_vectors);
     if (g->oc > lanes / 2 && gather_panels(g, n, lanes, panel))
         return by_panels[dtype];
     return (gather_pixels(g, n, lanes) ? by_pixels : by_channels)[dtype];
