@@ -359,6 +359,8 @@ LARGE = [
     Case("large", 48, 48, (15, 15), (3, 3), n=12, groups=4, stride=2, dilation=2, padding=2),
     Case("large", 12, 20, (1700,), (9,), dilation=4, padding=16),
     Case("large", 6, 10, (7, 9, 11), (3, 3, 3), n=4, padding="same"),
+    # Panels of several tiles, the last of which are narrow; taps that are read from memory.
+    Case("large", 300, 148, (19, 20), (1, 2), n=2),
     # Few channels of x, whose dw has the taps of a row side by side: groups that share tasks, the
     # last of them fewer; several blocks of lanes; windows apart.
     Case("large", 200, 200, (13, 14), (3, 3), n=2, groups=25, stride=2, padding=1),

@@ -109,6 +109,7 @@ PAST = {
     "depthwise": Case("past", 96, 96, (110, 112), (3, 3), groups=96, padding=1),
     "depthwise 1-D": Case("past", 70, 70, (16000,), (3,), groups=70, padding=1),
     "odd channels": Case("past", 55, 55, (150, 151), (3, 3), groups=55, padding=1),
+    "depths": Case("past", 54, 54, (7, 60, 61), (3, 3, 3), groups=54, padding=1),
     "groups of 4": Case("past", 96, 96, (110, 112), (3, 3), groups=24, padding=1),
     "groups of 3": Case("past", 96, 96, (110, 112), (3, 3), groups=32, padding=1),
     "image": Case("past", 1, 1, (1040, 1050), (3, 3), padding=1),

@@ -60,7 +60,7 @@ typedef struct product {
     const cvl_term *terms;
     ptrdiff_t n_terms;
     bool stream;
-    bool ask_ahead; /* for rows of A, whose steps follow one another: they come from memory */
+    bool ask_ahead; /* for the next rows of A: they come from memory, in short pieces */
 } product;
 
 /* Where rows start that all start from one row. */
