@@ -395,8 +395,8 @@ static inline ptrdiff_t next_vector(ptrdiff_t i, ptrdiff_t length) {
 /* ---- lane tile ------------------------------------------------------------------------------ */
 
 /* In groups of several channels: how many at most, and taps that are in registers at once. Where a
- * vector is a group, products do the same; in tiles of one vector they load an element for every sum,
- * which takes as long as the sums where registers are few and vectors short. */
+ * vector is a group, products do the same; in tiles of one vector they load an element for every
+ * sum, which takes as long as the sums where registers are few and vectors short. */
 enum {
     MOST_SUMMED = CVL_VECTOR_BYTES / CVL_REAL_BYTES / 2,
     MOST_GROUP = CVL_REGISTERS < 32 ? 2 * MOST_SUMMED : MOST_SUMMED,
