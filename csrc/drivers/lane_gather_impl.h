@@ -387,8 +387,8 @@ static void write_rows(const lane_job *job, const lane_slab *slab, const real *o
                             together ? rows * row : row);
 }
 
-/* Asks for what the next task's depth is the first to read, where rows [row, row + rows) of this one
- * stand: it comes from memory, the rest of what that task reads from the cache. */
+/* Asks for what the next task's depth is the first to read, where rows [row, row + rows) of this
+ * one stand: it comes from memory, the rest of what that task reads from the cache. */
 static void ask_next_depth(const lane_job *job, const lane_task *task, const lane_slab *slab,
                            ptrdiff_t row, ptrdiff_t rows) {
     const cvl_phase *depth = slab->depth, *height = slab->height;

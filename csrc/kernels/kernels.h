@@ -150,8 +150,8 @@ CVL_DECLARE_KERNELS(double, f64)
  * unused columns) and C must have the room. With `stream` the last sums go past the caches where
  * they are whole cache lines; a fence must follow before others read them.
  *
- * panel_vectors: how wide a panel of B is at its best, in whole tiles; where these are narrow, a few
- * rows of A meet several of them one after another.
+ * panel_vectors: how wide a panel of B is at its best, in whole tiles; where these are narrow, a
+ * few rows of A meet several of them one after another.
  *
  * tall_tile[m - 1], for m <= tall_rows: the same for v = 1 and rows at even steps, i*a_row, i*c_row
  * and i*init_row.
