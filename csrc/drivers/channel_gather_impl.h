@@ -36,6 +36,11 @@ static ptrdiff_t block_lane(const channel_job *job, ptrdiff_t block) {
     return panel_lane(job->kernels, job->vectors, block, job->n_blocks);
 }
 
+/* The first block of a split, or the block after the last. */
+static ptrdiff_t split_block(const channel_job *job, ptrdiff_t split) {
+    return job->n_blocks * split / job->splits;
+}
+
 /* Whether a block is summed in dst itself: its channels are contiguous there and fill their
  * vectors. */
 static bool block_in_place(const channel_job *job, ptrdiff_t block) {
@@ -330,7 +335,7 @@ typedef struct channel_block {
     const real *w;
     ptrdiff_t first, width, lanes;
     bool in_place;
-    bool begins; /* whether it is the first of a task */
+    bool begins; /* whether it is the first of its split */
     real *c;
     const ptrdiff_t *c_row;
 } channel_block;
@@ -346,7 +351,7 @@ static channel_block nth_channel_block(const channel_job *job, const channel_tas
                            .width = width,
                            .lanes = cvl_least(g->oc - first, width),
                            .in_place = in_place,
-                           .begins = number == job->n_blocks * task->split / job->splits,
+                           .begins = number == split_block(job, task->split),
                            .c = in_place ? task->dst + first * g->dst_strides.c : space->out,
                            .c_row = in_place ? space->dst_row : space->out_row};
 }
@@ -580,9 +585,9 @@ static void channel_tasks(void *context, ptrdiff_t begin, ptrdiff_t end, int thr
         channel_task task = nth_channel_task(job, i);
         bring_inputs(job, &task, space.tile);
         const ptrdiff_t n_classes = list_classes(job, &task, &space);
-        const ptrdiff_t last = job->n_blocks * (task.split + 1) / job->splits;
+        const ptrdiff_t last = split_block(job, task.split + 1);
         for (ptrdiff_t end = task.group + task.groups; task.group < end; task.group++) {
-            for (ptrdiff_t b = job->n_blocks * task.split / job->splits, next; b < last; b = next) {
+            for (ptrdiff_t b = split_block(job, task.split), next; b < last; b = next) {
                 next = job->weights_stay && !job->some_moved ? last : b + 1;
                 run_blocks(job, &task, &space, n_classes, b, next);
             }

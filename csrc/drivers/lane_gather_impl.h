@@ -18,6 +18,7 @@ typedef struct lane_job {
     bool in_place;
     bool stream;               /* whether results are written past the caches, */
     bool staged;               /* a few rows at a time, which are brought together first */
+    bool asks;                 /* whether tasks ask for what the next depth reads */
     ptrdiff_t n_blocks, pitch; /* of channels; elements from tap to tap of the weights */
     ptrdiff_t rows, columns;   /* positions of a task, in every phase */
     ptrdiff_t n_depths, n_rows, n_columns; /* parts of the axes */
@@ -62,7 +63,7 @@ typedef struct lane_slab {
     ptrdiff_t channels;
     real *dst; /* of the first row and of the first column of all phases */
     ptrdiff_t dst_row, dst_column, dst_origin;
-    ptrdiff_t staged_row; /* from row to row of results that are brought together */
+    ptrdiff_t tile_row; /* from row to row of what a lane tile writes */
 } lane_slab;
 
 /* A thread's workspace, the channels whose weights it holds, and the slab whose taps are listed. */
@@ -369,7 +370,7 @@ static void run_lane_line(const lane_job *job, const lane_space *space, const la
                 p->out_first + (task->column + part + cut[i] * line->walk.parts) * p->out_step -
                 slab->dst_origin;
             job->kernels->lane_tile(
-                c + column * slab->dst_column, job->staged ? slab->staged_row : slab->dst_row,
+                c + column * slab->dst_column, slab->tile_row,
                 p->out_step * line->walk.parts * slab->dst_column, space->bias,
                 meets ? x + lane_distance(view, 2, places.first - view->first[2]) : x,
                 meets ? x_row : 0, meets && steps ? lane_distance(view, 2, line->walk.step) : 0,
@@ -382,7 +383,8 @@ static void run_lane_line(const lane_job *job, const lane_space *space, const la
 /* Writes rows of results, brought together, to where they go. */
 static void write_rows(const lane_job *job, const lane_slab *slab, const real *out, real *dst,
                        ptrdiff_t rows) {
-    const ptrdiff_t row = slab->staged_row, together = slab->dst_row == row;
+    const ptrdiff_t row = slab->tile_row;
+    const bool together = slab->dst_row == row;
     job->kernels->copy_past(dst, slab->dst_row, 1, out, row, 1, together ? 1 : rows,
                             together ? rows * row : row);
 }
@@ -426,7 +428,7 @@ static void run_lane_slab(const lane_job *job, lane_space *space, const lane_tas
         for (ptrdiff_t r = row, rows; r < next; r += rows) {
             rows = cvl_least(most, next - r);
             real *const dst = slab->dst + (r - task->row) * slab->dst_row;
-            if (job->in_place && depth->taps > 1 && job->n_blocks == 1 && job->n_columns == 1)
+            if (job->asks && depth->taps > 1)
                 ask_next_depth(job, task, slab, r, rows);
             const real *x = view->base;
             if (meets)
@@ -483,7 +485,7 @@ static void run_lane_phases(const lane_job *job, lane_space *space, const lane_t
         slab.dst = dst;
         slab.dst_row = dst_row;
         slab.dst_column = to->s[2];
-        slab.staged_row = columns * to->s[2];
+        slab.tile_row = job->staged ? columns * slab.dst_column : dst_row;
         run_lane_slab(job, space, task, &slab);
         return;
     }
@@ -492,7 +494,7 @@ static void run_lane_phases(const lane_job *job, lane_space *space, const lane_t
                      cvl_least(job->columns, most_positions(width) - task->column), space->tile);
     slab.channels = slab.dst_column = task->lanes;
     slab.dst = space->out;
-    slab.dst_row = columns * slab.dst_column;
+    slab.dst_row = slab.tile_row = columns * slab.dst_column;
     run_lane_slab(job, space, task, &slab);
     part_lanes(job, task, &slab, dst, dst_row, columns);
 }
@@ -585,13 +587,16 @@ static bool lanes_in_place(const cvl_gather *g, ptrdiff_t lanes) {
     return lane_channels(g) >= lanes && g->src_strides.c == 1 && g->dst_strides.c == 1;
 }
 
+/* Whether a task has all channels, and those of a position follow those of the one before. */
+static bool lanes_follow(const lane_job *job, const cvl_data_strides *strides) {
+    return job->in_place && job->n_blocks == 1 && strides->s[2] == lane_channels(job->g);
+}
+
 /* Whether results that are written past the caches are brought together first: tiles would write
  * them in parts of cache lines. */
 static bool stage_lanes(const lane_job *job) {
-    const ptrdiff_t channels = lane_channels(job->g);
-    return job->stream && job->in_place && job->n_blocks == 1 &&
-           job->g->dst_strides.s[2] == channels &&
-           (channels % line_channels > 0 || job->kernels->lanes < line_channels);
+    return job->stream && lanes_follow(job, &job->g->dst_strides) &&
+           (lane_channels(job->g) % line_channels > 0 || job->kernels->lanes < line_channels);
 }
 
 bool CVL_TYPED(cvl_lanes_fit)(const cvl_gather *g, const cvl_kernels *all_kernels) {
@@ -627,6 +632,7 @@ cvl_status CVL_TYPED(cvl_gather_lanes)(const cvl_gather *g, const cvl_kernels *a
         job.tile_places = lane_tile_places(g, job.rows, job.columns);
         job.out_places = lane_out_places(g, job.rows, job.columns);
     }
+    job.asks = job.n_columns == 1 && lanes_follow(&job, &g->src_strides);
     job.staged = stage_lanes(&job);
     if (job.staged)
         job.out_places = lane_out_places(g, rows_in_place, job.columns);

@@ -1665,10 +1665,10 @@ WINOGRAD(3, 3)
 
 /* ---- the table ------------------------------------------------------------------------------ */
 
-extern const CVL_TYPED(cvl_kernels) CVL_TABLE;
 /* Four cache lines to a step, or a tile. */
 #define PANEL_VECTORS(tile) (4 * line_reals / L > (tile) ? 4 * line_reals / L : (tile))
 
+extern const CVL_TYPED(cvl_kernels) CVL_TABLE;
 const CVL_TYPED(cvl_kernels) CVL_TABLE = {
     .lanes = L,
 #if CVL_REGISTERS >= 32
