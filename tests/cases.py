@@ -425,6 +425,22 @@ NARROW = [
     Case("narrow", 48, 48, (11, 12), (1, 1), n=2, groups=6),
 ]
 
+# Planes of one channel, whose rows are read where they stand: rows that leave lanes empty, and that
+# end within a vector; two filters to a channel; strides and dilations of the height; filters of
+# more rows or columns than are summed at once, as of dw; several depths; blocks of rows.
+PLANES = [
+    Case("plane", 24, 24, (30, 14), (3, 3), n=2, groups=24, padding=1),
+    Case("plane", 20, 40, (19, 21), (3, 3), n=2, groups=20, padding=1),
+    Case("plane", 40, 40, (9, 5), (3, 3), n=3, groups=40, padding=(2, 1)),
+    Case("plane", 17, 17, (25, 33), (5, 2), groups=17, stride=(2, 1), padding=2, dilation=(1, 3)),
+    Case("plane", 20, 20, (40, 23), (3, 3), n=2, groups=20, padding=(3, 2), dilation=(3, 2)),
+    Case("plane", 3, 3, (40, 50), (9, 3), groups=3, padding=(4, 0)),
+    Case("plane", 2, 2, (30, 70), (2, 19), groups=2, padding=(1, 9)),
+    Case("plane", 32, 32, (6, 9, 10), (3, 3, 3), n=2, groups=32, padding=1),
+    Case("plane", 1, 2, (600, 37), (3, 3), padding=1),
+    Case("plane", 1, 1, (70, 600), (5, 5), padding=2),
+]
+
 # Channels enough for Winograd's filtering, with every instruction set that has it: a vector and
 # little more, several blocks, several lots of blocks; last tiles that are cut; kernels in parts, by
 # length and by stride; phases that read other taps, and fewer; windows apart; lines that are cut;
@@ -473,6 +489,7 @@ CONVOLUTIONS = _unique(
         *PATCHES,
         *FEW,
         *NARROW,
+        *PLANES,
         *FILTERED,
     ]
 )
@@ -482,7 +499,7 @@ TRANSPOSED = _unique(
         *_alone(True),
         *_pairs(True),
         *_boundaries(True),
-        *(case.reversed() for case in LARGE + PATCHES + FEW + NARROW + FILTERED),
+        *(case.reversed() for case in LARGE + PATCHES + FEW + NARROW + PLANES + FILTERED),
     ]
 )
 CASES = CONVOLUTIONS + TRANSPOSED

@@ -41,6 +41,7 @@ static void add_partials(real *partial, ptrdiff_t splits, ptrdiff_t apart, ptrdi
 #include "drivers/lane_gather_impl.h"
 #include "drivers/panel_gather_impl.h"
 #include "drivers/pixel_gather_impl.h"
+#include "drivers/plane_gather_impl.h"
 #include "drivers/small_gather_impl.h"
 
 #include "drivers/winograd_impl.h"

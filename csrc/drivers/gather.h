@@ -43,6 +43,8 @@ static inline bool cvl_pointwise(const cvl_gather *g) {
  * channels: output channels; for data whose channels are contiguous.
  * panels:   neighbouring output positions, many output channels at a time; for data whose rows are.
  * pixels:   neighbouring output positions. For few output channels, and for depthwise.
+ * planes:   neighbouring output positions, of groups of one channel in and one or two out, whose
+ *           inputs are read where they stand; for data whose rows are contiguous, without a stride.
  * dots:     steps of the reduction; for one tap, with few positions or few output channels.
  * lanes:    channels of several groups, each of which has as many in as out: one (depthwise), or 2,
  *           4, .. up to the kernels' group_width.
@@ -53,6 +55,8 @@ cvl_status cvl_gather_panels_f32(const cvl_gather *g, const cvl_kernels *kernels
 cvl_status cvl_gather_panels_f64(const cvl_gather *g, const cvl_kernels *kernels);
 cvl_status cvl_gather_pixels_f32(const cvl_gather *g, const cvl_kernels *kernels);
 cvl_status cvl_gather_pixels_f64(const cvl_gather *g, const cvl_kernels *kernels);
+cvl_status cvl_gather_planes_f32(const cvl_gather *g, const cvl_kernels *kernels);
+cvl_status cvl_gather_planes_f64(const cvl_gather *g, const cvl_kernels *kernels);
 cvl_status cvl_gather_dots_f32(const cvl_gather *g, const cvl_kernels *kernels);
 cvl_status cvl_gather_dots_f64(const cvl_gather *g, const cvl_kernels *kernels);
 cvl_status cvl_gather_lanes_f32(const cvl_gather *g, const cvl_kernels *kernels);
@@ -67,6 +71,10 @@ cvl_status cvl_gather_winograd_f64(const cvl_gather *g, const cvl_kernels *kerne
 /* Results of g that are not finite become those of `again`, whose channels stand together. */
 void cvl_take_unusual_f32(const cvl_gather *g, const cvl_gather *again);
 void cvl_take_unusual_f64(const cvl_gather *g, const cvl_gather *again);
+
+/* Whether the problem is one for cvl_gather_planes. */
+bool cvl_planes_fit_f32(const cvl_gather *g);
+bool cvl_planes_fit_f64(const cvl_gather *g);
 
 /* Whether cvl_gather_lanes has room for the problem in its tile: windows far apart are the
  * others'. */

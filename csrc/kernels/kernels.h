@@ -14,13 +14,14 @@
 #include <stddef.h>
 
 enum {
-    CVL_MAX_ROWS = 8,      /* the most rows any tile has, */
-    CVL_MAX_TALL = 16,     /* but for the tall tile */
-    CVL_MAX_VECTORS = 4,   /* the most vectors any product tile has */
-    CVL_MAX_LANES = 16,    /* the most lanes any vector has */
-    CVL_ROW_TILE = 4,      /* output rows that a row tile holds at once */
-    CVL_MAX_RUN = 7,       /* the most taps of a run of a lane tile */
-    CVL_WINOGRAD_TAPS = 3, /* the most taps along an axis that it is for */
+    CVL_MAX_ROWS = 8,       /* the most rows any tile has, */
+    CVL_MAX_TALL = 16,      /* but for the tall tile */
+    CVL_MAX_VECTORS = 4,    /* the most vectors any product tile has */
+    CVL_MAX_LANES = 16,     /* the most lanes any vector has */
+    CVL_ROW_TILE = 4,       /* output rows that a row tile holds at once */
+    CVL_MAX_RUN = 7,        /* the most taps of a run of a lane tile, and rows of a plane tile's */
+    CVL_PLANE_COLUMNS = 16, /* the most taps of one of these rows */
+    CVL_WINOGRAD_TAPS = 3,  /* the most taps along an axis that it is for */
 };
 
 /* One run of a product tile's reduction: `length` steps from offset a of A and row b of B on. After
@@ -51,6 +52,20 @@ typedef struct cvl_places {
     ptrdiff_t first, step, count;
 } cvl_places;
 
+/* Rows of neighbouring positions, and how far it is to the next row and to the next plane; and to
+ * what is to be asked for while a row is read. */
+typedef struct cvl_plane {
+    ptrdiff_t plane, row, rows, columns, ahead;
+} cvl_plane;
+
+/* The taps of a plane tile: `rows` of `columns` each. Weights stand `step` from one tap of a row to
+ * the next, `row` from one row to the next, `plane` from one filter to the next. Tap w of a row
+ * reads column[w] columns further than the output's. */
+typedef struct cvl_plane_taps {
+    ptrdiff_t plane, row, step, rows, columns;
+    const ptrdiff_t *column;
+} cvl_plane_taps;
+
 /* clang-format off: one declaration per dtype, made from one text. */
 #define CVL_DECLARE_KERNELS(real, suffix)                                                          \
     typedef void cvl_product_tile_##suffix(                                                        \
@@ -68,6 +83,10 @@ typedef struct cvl_places {
                                        ptrdiff_t a_columns, const real *b, ptrdiff_t b_row,        \
                                        const ptrdiff_t *b_column, ptrdiff_t rows,                  \
                                        ptrdiff_t vectors, const real *init);                       \
+    typedef void cvl_plane_tile_##suffix(                                                          \
+        real *c, const cvl_plane *to, const real *init, ptrdiff_t init_plane, const real *a,       \
+        const cvl_plane_taps *taps, const real *b, const cvl_plane *from,                          \
+        const cvl_places *b_rows, ptrdiff_t planes);                                               \
     typedef void cvl_lane_tile_##suffix(                                                           \
         real *c, ptrdiff_t c_row, ptrdiff_t c_step, const real *init, const real *x,               \
         ptrdiff_t x_row, ptrdiff_t x_step, const real *w, const cvl_lane_weights *weights,         \
@@ -121,6 +140,7 @@ typedef struct cvl_places {
         int pixel_rows;                                                                            \
         cvl_pixel_tile_##suffix *pixel_tile[CVL_MAX_ROWS];                                         \
         cvl_row_tile_##suffix *row_tile;                                                           \
+        cvl_plane_tile_##suffix *plane_tile;                                                       \
         int group_width, sums_width;                                                               \
         cvl_lane_tile_##suffix *lane_tile;                                                         \
         cvl_tap_sums_##suffix *tap_sums;                                                           \
@@ -171,6 +191,18 @@ CVL_DECLARE_KERNELS(double, f64)
  *
  * is stored at c[i*c_row + j]; with init NULL it is added to what stands there. Each vector of b is
  * loaded once for all rows that it reaches, of CVL_ROW_TILE at a time.
+ *
+ * plane_tile: lanes are neighbouring output positions of a row, for some planes with a filter each.
+ *
+ *     C[p][i][j] = init[p*init_plane] + sum over h < taps.rows, w < taps.columns of
+ *                  a[p*taps.plane + h*taps.row + w*taps.step] * B[p][i + h][taps.column[w] + j],
+ *                  p < planes, i < to.rows, j < to.columns
+ *
+ * is stored at c[p*to.plane + i*to.row + j]; with init NULL it is added to what stands there.
+ * B[p][r][s] is b[p*from.plane + r*from.row + s] where 0 <= places.first + r*places.step <
+ * places.count and 0 <= s < from.columns; else nothing is read, and it is zero. There are 1 to
+ * CVL_MAX_RUN rows of at most CVL_PLANE_COLUMNS taps. Each vector of b is loaded once for each of
+ * the columns of taps.
  *
  * lane_tile: lanes are channels, of groups of a few that feed one another alone; of one
  * (depthwise), or of up to group_width.

@@ -386,6 +386,182 @@ static void row_tile(real *c, ptrdiff_t c_row, const real *a, ptrdiff_t a_rows, 
 #undef ROW_BODY
 }
 
+/* ---- plane tile ----------------------------------------------------------------------------- */
+
+/* A vector of columns some of which lie outside the inputs or the outputs, or that begins before
+ * the one before it ends. */
+typedef struct plane_edge {
+    some_lanes inside[CVL_PLANE_COLUMNS]; /* the inputs, for each tap of a row */
+    some_lanes outputs;
+    mask fresh;           /* outputs that no other vector has */
+    ptrdiff_t whole_rows; /* of which all lanes may be written */
+} plane_edge;
+
+/* Vectors side by side that share the weights: their sums and a weight fit the registers. */
+#define PLANE_VECTORS(h) ((h) == 1 ? 4 : (h) <= 6 || CVL_REGISTERS >= 32 ? 2 : 1)
+enum { most_plane_vectors = 4, plane_kept = 3 };
+
+typedef vec plane_sums[CVL_MAX_RUN][most_plane_vectors];
+
+/* One tap of a row of inputs, which output row i meets as its row h - 1 - i of taps: av[i], or
+ * where there is none, a[-i*a_row]. Starts the sums or adds to them. */
+static inline CVL_INLINE void plane_tap(const int h, const int v, const bool edge,
+                                        const bool start, plane_sums sum, const vec *av,
+                                        const real *a, ptrdiff_t a_row, const real *b,
+                                        some_lanes inside) {
+    vec bv[most_plane_vectors];
+    CVL_UNROLL for (int j = 0; j < v; j++) bv[j] =
+        edge ? load_some(b, inside) : load_once(b + j * L);
+    CVL_UNROLL for (int i = 0; i < h; i++) {
+        const vec weight = av ? av[i] : splat(a[-i * a_row]);
+        CVL_UNROLL for (int j = 0; j < v; j++) sum[i][j] =
+            start ? weight * bv[j] : sum[i][j] + weight * bv[j];
+    }
+}
+
+/* One row of three taps whose weights are in registers. One vector's sums wait for each other: its
+ * products of a row are summed apart. */
+static inline CVL_INLINE void plane_three(const int h, const int v, const bool edge, plane_sums sum,
+                                          vec av[plane_kept][plane_kept], const real *b,
+                                          const ptrdiff_t *column, const some_lanes *inside) {
+    plane_sums row;
+    for (int k = 0; k < plane_kept; k++)
+        plane_tap(h, v, edge, v == 1 && k == 0, v == 1 ? row : sum, av[k], NULL, 0, b + column[k],
+                  inside[k]);
+    CVL_UNROLL for (int i = 0; i < h && v == 1; i++) sum[i][0] += row[i][0];
+}
+
+/* Stores a row's results. `whole` says that all lanes may be written: those that are not outputs
+ * are the next rows', which are stored later. */
+static inline CVL_INLINE void plane_store(const int v, const bool edge, real *c, const vec *sum,
+                                          const real *init, const plane_edge *at, bool whole) {
+    CVL_UNROLL for (int j = 0; j < v; j++, c += L) {
+        if (!edge)
+            store(c, sum[j] + (init ? splat(*init) : load(c)));
+        else if (whole)
+            store(c, init ? sum[j] + splat(*init) : keep(sum[j], at->fresh) + load(c));
+        else
+            store_some(c, sum[j] + (init ? splat(*init) : load_some(c, at->outputs)), at->outputs);
+    }
+}
+
+/* v vectors of all rows of a plane, for h rows of taps, of three whose weights are kept in
+ * registers or of any number. Every row of inputs is read once, for the h output rows that it
+ * reaches; the first of these is then done. */
+static inline CVL_INLINE void plane_strip(const int h, const bool kept, const int v, const bool edge,
+                                          real *c, const cvl_plane *to, const real *init,
+                                          const real *a, const cvl_plane_taps *taps, const real *b,
+                                          const cvl_plane *from, const cvl_places *b_rows,
+                                          const plane_edge *at) {
+    plane_sums sum;
+    vec av[plane_kept][plane_kept];
+    ptrdiff_t column[plane_kept];
+    some_lanes inside[plane_kept];
+    const real *const last = a + (h - 1) * taps->row;
+    const ptrdiff_t columns = taps->columns, a_row = taps->row, a_step = taps->step;
+    CVL_UNROLL for (int k = 0; k < plane_kept && kept; k++) {
+        column[k] = taps->column[k];
+        inside[k] = at->inside[k];
+        CVL_UNROLL for (int i = 0; i < h; i++) av[k][i] = splat(last[k * a_step - i * a_row]);
+    }
+    CVL_UNROLL for (int i = 0; i < h; i++)
+        CVL_UNROLL for (int j = 0; j < v; j++) sum[i][j] = (vec){0};
+    ptrdiff_t place = b_rows->first;
+    for (ptrdiff_t r = 1 - h; r < to->rows; r++, b += from->row, place += b_rows->step) {
+        CVL_UNROLL for (int j = 0; j < v * (int)L; j += line_reals)
+            __builtin_prefetch(b + from->ahead + j, 0, 2);
+        if ((size_t)place < (size_t)b_rows->count) {
+            if (kept)
+                plane_three(h, v, edge, sum, av, b, column, inside);
+            else
+                for (ptrdiff_t k = 0; k < columns; k++)
+                    plane_tap(h, v, edge, false, sum, NULL, last + k * a_step, a_row,
+                              b + taps->column[k], at->inside[k]);
+        }
+        if (r >= 0)
+            plane_store(v, edge, c + r * to->row, sum[0], init, at, r < at->whole_rows);
+        CVL_UNROLL for (int j = 0; j < v; j++) {
+            CVL_UNROLL for (int i = 0; i < h - 1; i++) sum[i][j] = sum[i + 1][j];
+            sum[h - 1][j] = (vec){0};
+        }
+    }
+}
+
+/* What one vector from column j on meets, of which columns before `done` are another's. */
+static plane_edge find_edge(const cvl_plane_taps *taps, const cvl_plane *from, const cvl_plane *to,
+                            ptrdiff_t j, ptrdiff_t done) {
+    const ptrdiff_t left = to->columns - j;
+    plane_edge edge = {.outputs = lanes_between(0, left), .whole_rows = to->rows};
+    if (left < L) { /* the lanes beyond are of rows that follow one another, or of nobody's */
+        const ptrdiff_t beyond = (L - left + left - 1) / left;
+        edge.whole_rows = to->row == left && to->rows > beyond ? to->rows - beyond : 0;
+    }
+    for (ptrdiff_t k = 0; k < taps->columns; k++) {
+        const ptrdiff_t first = j + taps->column[k];
+        edge.inside[k] = lanes_between(-first, from->columns - first);
+    }
+    for (ptrdiff_t i = 0; i < L; i++)
+        edge.fresh[i] = j + i >= done && i < left ? ~(real_bits)0 : 0;
+    return edge;
+}
+
+/* All columns, v vectors at a time where all that taps read there is inside; a strip of all planes
+ * before the next. */
+static inline CVL_INLINE void plane_body(const int h, const bool kept, const int v, real *c,
+                                         const cvl_plane *to, const real *init,
+                                         ptrdiff_t init_plane, const real *a,
+                                         const cvl_plane_taps *taps, const real *b,
+                                         const cvl_plane *from, const cvl_places *b_rows,
+                                         ptrdiff_t planes) {
+    ptrdiff_t least = 0, most = 0; /* of the columns that taps read, for the first output */
+    for (ptrdiff_t k = 0; k < taps->columns; k++) {
+        least = k == 0 || taps->column[k] < least ? taps->column[k] : least;
+        most = k == 0 || taps->column[k] > most ? taps->column[k] : most;
+    }
+    for (ptrdiff_t j = 0, next; j < to->columns; j = next) {
+        const bool inside =
+            to->columns - j >= v * L && j + least >= 0 && j + v * L <= from->columns - most;
+        next = j + (inside ? v * L : L);
+        const ptrdiff_t at = !inside && next > to->columns && to->columns >= L ? to->columns - L : j;
+        plane_edge edge;
+        if (!inside)
+            edge = find_edge(taps, from, to, at, j);
+        for (ptrdiff_t p = 0; p < planes; p++) {
+            real *const cp = c + p * to->plane + at;
+            const real *const ap = a + p * taps->plane, *const bp = b + p * from->plane + at;
+            const real *const start = init ? init + p * init_plane : NULL;
+            if (inside)
+                plane_strip(h, kept, v, false, cp, to, start, ap, taps, bp, from, b_rows, &edge);
+            else
+                plane_strip(h, kept, 1, true, cp, to, start, ap, taps, bp, from, b_rows, &edge);
+        }
+    }
+}
+
+static void plane_tile(real *c, const cvl_plane *to, const real *init, ptrdiff_t init_plane,
+                       const real *a, const cvl_plane_taps *taps, const real *b, const cvl_plane *from,
+                       const cvl_places *b_rows, ptrdiff_t planes) {
+#define PLANE_CASE(h)                                                                              \
+    case h:                                                                                        \
+        plane_body(h, false, PLANE_VECTORS(h), c, to, init, init_plane, a, taps, b, from, b_rows, planes);         \
+        break;
+    if (taps->rows == 3 && taps->columns == 3) {
+        plane_body(3, true, PLANE_VECTORS(3), c, to, init, init_plane, a, taps, b, from, b_rows, planes);
+        return;
+    }
+    switch (taps->rows) {
+        PLANE_CASE(1)
+        PLANE_CASE(2)
+        PLANE_CASE(3)
+        PLANE_CASE(4)
+        PLANE_CASE(5)
+        PLANE_CASE(6)
+        PLANE_CASE(7)
+    default: break;
+    }
+#undef PLANE_CASE
+}
+
 /* The start of the next vector of a line of `length` >= L: the last one may overlap its neighbour,
  * and writes again what stands there. */
 static inline ptrdiff_t next_vector(ptrdiff_t i, ptrdiff_t length) {
@@ -1700,6 +1876,7 @@ const CVL_TYPED(cvl_kernels) CVL_TABLE = {
 #endif
     },
     .row_tile = row_tile,
+    .plane_tile = plane_tile,
 #ifdef CVL_PICKS_LANES
     .group_width = MOST_GROUP,
     .sums_width = MOST_SUMMED,

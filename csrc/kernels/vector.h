@@ -2,6 +2,10 @@
  *
  * Included by kernels_impl.h with `real`, `real_bits` and CVL_VECTOR_BYTES defined. */
 
+#if defined(__AVX__)
+#include <immintrin.h>
+#endif
+
 typedef real vec __attribute__((vector_size(CVL_VECTOR_BYTES)));
 typedef real unaligned_vec
     __attribute__((vector_size(CVL_VECTOR_BYTES), aligned(sizeof(real)), may_alias));
@@ -89,6 +93,93 @@ static inline vec load_first(const real *p, ptrdiff_t n) {
     __builtin_memcpy(&v, p, (size_t)n * sizeof(real));
     return v;
 }
+
+/* Some neighbouring lanes. The others are neither read nor written in memory, even where there is
+ * none. */
+#if defined(__AVX512F__) && CVL_VECTOR_BYTES == 64
+typedef uint16_t some_lanes;
+
+static inline some_lanes lanes_between(ptrdiff_t first, ptrdiff_t end) {
+    first = first < 0 ? 0 : first > L ? L : first;
+    end = end < first ? first : end > L ? L : end;
+    return (some_lanes)((1u << end) - (1u << first));
+}
+
+static inline vec load_some(const real *p, some_lanes lanes) {
+#if CVL_REAL_BYTES == 4
+    return (vec)_mm512_maskz_loadu_ps(lanes, p);
+#else
+    return (vec)_mm512_maskz_loadu_pd((__mmask8)lanes, p);
+#endif
+}
+
+static inline void store_some(real *p, vec v, some_lanes lanes) {
+#if CVL_REAL_BYTES == 4
+    _mm512_mask_storeu_ps(p, lanes, (__m512)v);
+#else
+    _mm512_mask_storeu_pd(p, (__mmask8)lanes, (__m512d)v);
+#endif
+}
+#elif defined(__AVX__) && CVL_VECTOR_BYTES == 32
+typedef mask some_lanes;
+
+/* Lanes from n on, 0 <= n <= L. */
+static inline mask lanes_from(ptrdiff_t n) {
+    static const real_bits bits[2 * L] = {[L... 2 * L - 1] = ~(real_bits)0};
+    mask m;
+    __builtin_memcpy(&m, bits + L - n, sizeof m);
+    return m;
+}
+
+static inline some_lanes lanes_between(ptrdiff_t first, ptrdiff_t end) {
+    first = first < 0 ? 0 : first > L ? L : first;
+    end = end < first ? first : end > L ? L : end;
+    return lanes_from(first) & ~lanes_from(end);
+}
+
+static inline vec load_some(const real *p, some_lanes lanes) {
+#if CVL_REAL_BYTES == 4
+    return (vec)_mm256_maskload_ps(p, (__m256i)lanes);
+#else
+    return (vec)_mm256_maskload_pd(p, (__m256i)lanes);
+#endif
+}
+
+static inline void store_some(real *p, vec v, some_lanes lanes) {
+#if CVL_REAL_BYTES == 4
+    _mm256_maskstore_ps(p, (__m256i)lanes, (__m256)v);
+#else
+    _mm256_maskstore_pd(p, (__m256i)lanes, (__m256d)v);
+#endif
+}
+#else
+typedef struct some_lanes {
+    ptrdiff_t first, end;
+} some_lanes;
+
+static inline some_lanes lanes_between(ptrdiff_t first, ptrdiff_t end) {
+    first = first < 0 ? 0 : first;
+    end = end > L ? L : end;
+    return (some_lanes){first, end};
+}
+
+static inline vec load_some(const real *p, some_lanes lanes) {
+    if (lanes.end - lanes.first == L)
+        return load(p);
+    vec v = {0};
+    for (ptrdiff_t i = lanes.first; i < lanes.end; i++)
+        v[i] = p[i];
+    return v;
+}
+
+static inline void store_some(real *p, vec v, some_lanes lanes) {
+    if (lanes.end - lanes.first == L)
+        store(p, v);
+    else
+        for (ptrdiff_t i = lanes.first; i < lanes.end; i++)
+            p[i] = v[i];
+}
+#endif
 
 /* All bits set in lanes 0 .. n-1, none in the others. */
 static inline mask first_lanes(ptrdiff_t n) {

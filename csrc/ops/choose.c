@@ -14,6 +14,7 @@ typedef cvl_status gather_fn(const cvl_gather *g, const cvl_kernels *kernels);
 static gather_fn *const by_channels[] = {cvl_gather_channels_f32, cvl_gather_channels_f64};
 static gather_fn *const by_panels[] = {cvl_gather_panels_f32, cvl_gather_panels_f64};
 static gather_fn *const by_pixels[] = {cvl_gather_pixels_f32, cvl_gather_pixels_f64};
+static gather_fn *const by_planes[] = {cvl_gather_planes_f32, cvl_gather_planes_f64};
 static gather_fn *const by_dots[] = {cvl_gather_dots_f32, cvl_gather_dots_f64};
 static gather_fn *const by_lanes[] = {cvl_gather_lanes_f32, cvl_gather_lanes_f64};
 
@@ -121,6 +122,27 @@ static bool by_lanes_best(ptrdiff_t ic, ptrdiff_t oc, ptrdiff_t groups, ptrdiff_
                    : taps > 1 && (together || axis[2].out <= few);
 }
 
+/* Whether rows of one channel are summed where they stand, rather than with channels along the
+ * lanes, which `transposed` them. Both are estimated per destination, in the time of a vector's
+ * multiply-add: planes fill their vectors as rows do, and meet taps in padding beside a row. A
+ * single row, and single planes of many taps, are the other ways'. */
+static bool gather_planes(cvl_dtype dtype, const cvl_gather *g, const gather_counts *n,
+                          ptrdiff_t lanes) {
+    const double transposed = 22, most_taps = 25, added = 3;
+    const double of_three = 1.2, of_others = 1.5; /* weights in registers, and not */
+    const cvl_gather_axis *const axis = g->axis;
+    if (!(dtype == CVL_F32 ? cvl_planes_fit_f32 : cvl_planes_fit_f64)(g) || axis[1].out == 1 ||
+        axis[1].in > 2 * axis[1].out)
+        return false;
+    const double columns = (double)axis[2].out;
+    const double filled = ceil(columns / (double)lanes) * (double)lanes / columns;
+    if (g->groups < lanes / 2)
+        return filled < 2 && n->all <= most_taps;
+    const double of_planes = axis[1].k == 3 && axis[2].k == 3 ? of_three : of_others;
+    return (of_planes * n->all + added * count_taps(&axis[0]).inside) * filled <
+           n->inside + transposed;
+}
+
 /* Whether neighbouring positions lie along the lanes rather than channels. Both are estimated per
  * destination, in the time of one vector's multiply-add. Channels leave out the taps that meet
  * padding; what does not stand together is transposed, and each visit costs, of every phase.
@@ -164,6 +186,8 @@ static gather_fn *choose_gather(cvl_dtype dtype, const cvl_gather *g, const gath
                                 const cvl_kernels *kernels, ptrdiff_t lanes, bool together) {
     const ptrdiff_t width =
         dtype == CVL_F32 ? kernels->f32->group_width : kernels->f64->group_width;
+    if (gather_planes(dtype, g, n, lanes))
+        return by_planes[dtype];
     if (by_lanes_best(g->ic, g->oc, g->groups, width, g->axis, together, lanes) &&
         (dtype == CVL_F32 ? cvl_lanes_fit_f32 : cvl_lanes_fit_f64)(g, kernels))
         return by_lanes[dtype];

@@ -234,6 +234,77 @@ static void CVL_NAME(check_row_tile)(const CVL_NAME(table) *table, const char *i
     CVL_NAME(release)(&a), CVL_NAME(release)(&b), CVL_NAME(release)(&c), CVL_NAME(release)(&init);
 }
 
+static void CVL_NAME(check_plane_tile)(const CVL_NAME(table) *table, const char *isa, source *s) {
+    const bool three = draw(s, 0, 1);
+    const ptrdiff_t planes = draw(s, 0, 3), rows = draw(s, 1, 9), columns = draw(s, 1, 80);
+    ptrdiff_t column[CVL_PLANE_COLUMNS];
+    cvl_plane_taps taps = {.row = draw(s, -20, 20),
+                           .step = draw(s, -3, 3),
+                           .plane = draw(s, -99, 99),
+                           .rows = three ? 3 : draw(s, 1, CVL_MAX_RUN),
+                           .columns = three ? 3 : draw(s, 0, CVL_PLANE_COLUMNS),
+                           .column = column};
+    const cvl_places b_rows = {draw(s, -9, 3), draw(s, 1, 2), draw(s, 0, 12)};
+    /* Rows of outputs that follow one another, or leave room; planes of them, too. */
+    cvl_plane to = {
+        .row = columns + draw(s, 0, 1) * draw(s, 0, 9), .rows = rows, .columns = columns};
+    to.plane = rows * to.row + draw(s, 0, 1) * draw(s, 0, 9);
+    const cvl_plane from = {draw(s, -300, 300), draw(s, -99, 99), 0, draw(s, 0, 90),
+                            draw(s, -999, 999)};
+    const ptrdiff_t init_plane = draw(s, -2, 2);
+    const bool with_init = draw(s, 0, 2) > 0;
+    span a_used = {0}, b_used = {0}, c_used = {0}, init_used = {0};
+    for (ptrdiff_t w = 0; w < taps.columns; w++)
+        column[w] = draw(s, -30, 30);
+#define IS_ROW(r)                                                                                  \
+    (b_rows.first + (r) * b_rows.step >= 0 && b_rows.first + (r) * b_rows.step < b_rows.count)
+    for (ptrdiff_t p = 0; p < planes; p++) {
+        reach(&init_used, p * init_plane, with_init ? 1 : 0);
+        for (ptrdiff_t h = 0; h < taps.rows; h++)
+            for (ptrdiff_t w = 0; w < taps.columns; w++)
+                reach(&a_used, p * taps.plane + h * taps.row + w * taps.step, 1);
+        for (ptrdiff_t r = 0; r < rows + taps.rows - 1; r++)
+            if (IS_ROW(r))
+                reach(&b_used, p * from.plane + r * from.row, from.columns);
+        for (ptrdiff_t i = 0; i < rows; i++)
+            reach(&c_used, p * to.plane + i * to.row, columns);
+    }
+    guard_case(
+        "%s f%d plane_tile planes %td taps %td x %td rows %td columns %td of %td row %td init "
+        "%d",
+        isa, 8 * (int)sizeof(real), planes, taps.rows, taps.columns, rows, columns, from.columns,
+        to.row, with_init);
+    CVL_NAME(array) a = CVL_NAME(make)(s, a_used), b = CVL_NAME(make)(s, b_used);
+    CVL_NAME(array) c = CVL_NAME(make)(s, c_used), init = CVL_NAME(make)(s, init_used);
+    CVL_NAME(set)(s, &a, a_used.low, a_used.high - a_used.low);
+    CVL_NAME(set)(s, &init, init_used.low, init_used.high - init_used.low);
+    for (ptrdiff_t p = 0; p < planes; p++) {
+        for (ptrdiff_t r = 0; r < rows + taps.rows - 1; r++)
+            if (IS_ROW(r))
+                CVL_NAME(set)(s, &b, p * from.plane + r * from.row, from.columns);
+        for (ptrdiff_t i = 0; i < rows && !with_init; i++)
+            CVL_NAME(set)(s, &c, p * to.plane + i * to.row, columns);
+    }
+
+    for (ptrdiff_t p = 0; p < planes; p++)
+        for (ptrdiff_t i = 0; i < rows; i++)
+            for (ptrdiff_t j = 0; j < columns; j++) {
+                const ptrdiff_t at = p * to.plane + i * to.row + j;
+                real sum = with_init ? init.at[p * init_plane] : c.at[at];
+                for (ptrdiff_t h = 0; h < taps.rows; h++)
+                    for (ptrdiff_t w = 0; w < taps.columns; w++)
+                        if (IS_ROW(i + h) && j + column[w] >= 0 && j + column[w] < from.columns)
+                            sum += a.at[p * taps.plane + h * taps.row + w * taps.step] *
+                                   b.at[p * from.plane + (i + h) * from.row + j + column[w]];
+                c.copy_at[at] = sum;
+            }
+#undef IS_ROW
+    table->plane_tile(c.at, &to, with_init ? init.at : NULL, init_plane, a.at, &taps, b.at, &from,
+                      &b_rows, planes);
+    CVL_NAME(compare)(&c);
+    CVL_NAME(release)(&a), CVL_NAME(release)(&b), CVL_NAME(release)(&c), CVL_NAME(release)(&init);
+}
+
 /* A group's width: one channel, or a power of two, at most the kernel's. */
 static ptrdiff_t CVL_NAME(draw_width)(ptrdiff_t most, source *s) {
     ptrdiff_t width = 1;
@@ -652,6 +723,7 @@ CVL_NAME(check_all)(const CVL_NAME(table) *table, const char *isa, source *s, in
             CVL_NAME(check_pixel_tile)(table, isa, s, m);
         for (int j = 0; j < 4; j++) {
             CVL_NAME(check_row_tile)(table, isa, s);
+            CVL_NAME(check_plane_tile)(table, isa, s);
             CVL_NAME(check_lane_tile)(table, isa, s);
             CVL_NAME(check_tap_sums)(table, isa, s);
             CVL_NAME(check_lane_sums)(table, isa, s);

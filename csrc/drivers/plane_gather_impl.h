@@ -1,0 +1,228 @@
+/* Gather of groups of one channel in and one or two out, with neighbouring positions of a row along
+ * the lanes, whose inputs are read where they stand. Included by drivers_impl.h.
+ *
+ * A task takes a block of positions of some groups of one image: in every phase of depth and
+ * height, at one depth, some rows and columns, so few that what a plane tile reads stays in the
+ * level-1 cache. Padding is not read at all. Along the height positions of a phase are as far apart
+ * as every classes-th of its taps: a plane tile sums one class of them.
+ */
+
+typedef struct plane_job {
+    const cvl_gather *g;
+    const kernel_table *kernels;
+    bool stream;                                      /* whether results go past the caches */
+    ptrdiff_t bundle, rows, columns;                  /* groups of a task; positions, in a phase */
+    ptrdiff_t n_bundles, n_depths, n_rows, n_columns; /* parts of the groups and axes */
+    ptrdiff_t *column; /* where each tap of a row reads, for the first output */
+    char *workspace;
+    ptrdiff_t workspace_bytes; /* per thread: results that go past the caches */
+} plane_job;
+
+typedef struct plane_task {
+    ptrdiff_t n, group, groups;
+    ptrdiff_t depth, row, column, columns; /* of the positions: the first ones */
+} plane_task;
+
+/* How far the weights of a phase's taps stand apart, in the order in which they are walked. */
+static ptrdiff_t weight_step(const cvl_gather *g, int axis, const cvl_phase *p) {
+    const ptrdiff_t *const order = g->axis[axis].tap_order + p->tap_first;
+    return p->taps > 1 ? (order[1] - order[0]) * g->w_k[axis] : 0;
+}
+
+/* The weight of the first of a phase's taps. */
+static ptrdiff_t first_weight(const cvl_gather *g, int axis, const cvl_phase *p) {
+    return p->taps > 0 ? g->axis[axis].tap_order[p->tap_first] * g->w_k[axis] : 0;
+}
+
+/* The results of one output channel of all groups of a task, in one phase of depth and height, into
+ * c: taps of one depth and class at a time, as many rows and columns of them as a cut and a plane
+ * tile take. */
+static void sum_planes(const plane_job *job, const plane_task *task, const cvl_phase *depth,
+                       const cvl_phase *height, real *c, const cvl_plane *to, ptrdiff_t o) {
+    static const real nothing = 0;
+    const cvl_gather *g = job->g;
+    const cvl_gather_axis *const axis = g->axis;
+    const cvl_phase *const width = axis[2].phases;
+    const cvl_data_strides *s = &g->src_strides;
+    const ptrdiff_t depth_step = axis[0].in > 1 ? s->s[0] : 0;
+    const ptrdiff_t row_step = axis[1].in > 1 ? s->s[1] : 0;
+    const real *const src =
+        (const real *)g->src + task->n * s->n + task->group * s->c + task->column;
+    const real *const weights = (const real *)g->w + task->group * g->w_group + o * g->w_oc +
+                                first_weight(g, 0, depth) + first_weight(g, 1, height) +
+                                first_weight(g, 2, width);
+    const ptrdiff_t w_depth = weight_step(g, 0, depth), w_row = weight_step(g, 1, height),
+                    w_step = weight_step(g, 2, width);
+    const real *init = &nothing;
+    if (g->bias)
+        init = (const real *)g->bias + (task->group * g->oc + o) * g->bias_stride;
+    const ptrdiff_t next_init = g->bias ? g->oc * g->bias_stride : 0;
+
+    const bool several = height->taps > 1 && height->count > 1;
+    const ptrdiff_t classes = several ? cvl_divide(height->in_step, height->tap_step) : 1;
+    const ptrdiff_t step = height->taps > 1 ? classes * height->tap_step : height->in_step;
+    const ptrdiff_t columns = cvl_even_size(width->taps, CVL_PLANE_COLUMNS);
+    const ptrdiff_t most_rows = cvl_least(CVL_MAX_RUN, longest_cut / cvl_most(columns, 1));
+    /* What the next task reads, where planes are contiguous: strips of rows are no stream. */
+    const ptrdiff_t ahead =
+        task->groups > 1 ? task->groups * s->c : to->rows * height->in_step * row_step;
+    const cvl_plane from = {s->c, step * row_step, 0, axis[2].in - task->column, ahead};
+    ptrdiff_t first, last;
+    taps_inside(depth, task->depth, axis[0].in, &first, &last);
+    for (ptrdiff_t d = first; d < last && width->taps > 0; d++) {
+        const ptrdiff_t in_depth =
+            depth->in_first + depth->in_step * task->depth + depth->tap_step * d;
+        for (ptrdiff_t part = 0; part < classes && part < height->taps; part++) {
+            const ptrdiff_t taps = cvl_divide(height->taps - 1 - part, classes) + 1;
+            const ptrdiff_t rows = cvl_even_size(taps, most_rows);
+            for (ptrdiff_t h = 0; h < taps; h += rows)
+                for (ptrdiff_t w = 0; w < width->taps; w += columns, init = NULL) {
+                    const ptrdiff_t tap = part + h * classes;
+                    const cvl_plane_taps block = {
+                        .plane = g->w_group,
+                        .row = classes * w_row,
+                        .step = w_step,
+                        .rows = cvl_least(rows, taps - h),
+                        .columns = cvl_least(columns, width->taps - w),
+                        .column = job->column + w,
+                    };
+                    const cvl_places in_rows = {height->in_first + height->in_step * task->row +
+                                                    height->tap_step * tap,
+                                                step, axis[1].in};
+                    job->kernels->plane_tile(
+                        c, to, init, next_init, weights + d * w_depth + tap * w_row + w * w_step,
+                        &block, src + in_depth * depth_step + in_rows.first * row_step, &from,
+                        &in_rows, task->groups);
+                }
+        }
+    }
+    if (init) { /* padding alone */
+        const cvl_plane_taps none = {.rows = 1};
+        const cvl_places nowhere = {0};
+        job->kernels->plane_tile(c, to, init, next_init, weights, &none, src, &from, &nowhere,
+                                 task->groups);
+    }
+}
+
+/* One phase of depth and height of a task. */
+static void run_plane_phases(const plane_job *job, const plane_task *task, const cvl_phase *depth,
+                             const cvl_phase *height, real *staged) {
+    const cvl_gather *g = job->g;
+    const cvl_data_strides *s = &g->dst_strides;
+    const ptrdiff_t rows = cvl_least(job->rows, height->count - task->row);
+    if (task->depth >= depth->count || rows <= 0)
+        return;
+    const cvl_plane dst = {g->oc * s->c, height->out_step * s->s[1], rows, task->columns, 0};
+    const cvl_plane out = {rows * task->columns, task->columns, rows, task->columns, 0};
+    const bool together = dst.row == out.row;
+    for (ptrdiff_t o = 0; o < g->oc; o++) {
+        real *const to = (real *)g->dst + task->n * s->n + (task->group * g->oc + o) * s->c +
+                         (depth->out_first + depth->out_step * task->depth) * s->s[0] +
+                         (height->out_first + height->out_step * task->row) * s->s[1] +
+                         task->column;
+        sum_planes(job, task, depth, height, job->stream ? staged : to, job->stream ? &out : &dst,
+                   o);
+        for (ptrdiff_t i = 0; i < task->groups && job->stream; i++)
+            job->kernels->copy_past(to + i * dst.plane, dst.row, 1, staged + i * out.plane, out.row,
+                                    1, together ? 1 : rows, together ? out.plane : out.row);
+    }
+}
+
+static void plane_tasks(void *context, ptrdiff_t begin, ptrdiff_t end, int thread) {
+    const plane_job *job = context;
+    const cvl_gather *g = job->g;
+    real *const staged = (real *)(job->workspace + thread * job->workspace_bytes);
+    for (ptrdiff_t index = begin; index < end; index++) {
+        plane_task task;
+        ptrdiff_t at = index;
+        task.row = at % job->n_rows * job->rows;
+        at /= job->n_rows;
+        task.column = at % job->n_columns * job->columns;
+        task.columns = cvl_least(job->columns, g->axis[2].out - task.column);
+        at /= job->n_columns;
+        task.depth = at % job->n_depths;
+        at /= job->n_depths;
+        task.group = at % job->n_bundles * job->bundle;
+        task.groups = cvl_least(job->bundle, g->groups - task.group);
+        task.n = at / job->n_bundles;
+        for (ptrdiff_t d = 0; d < g->axis[0].n_phases; d++)
+            for (ptrdiff_t h = 0; h < g->axis[1].n_phases; h++)
+                run_plane_phases(job, &task, &g->axis[0].phases[d], &g->axis[1].phases[h], staged);
+    }
+    if (job->stream)
+        __sync_synchronize();
+}
+
+bool CVL_TYPED(cvl_planes_fit)(const cvl_gather *g) {
+    const cvl_gather_axis *const width = &g->axis[2];
+    return g->ic == 1 && g->oc <= 2 && width->n_phases == 1 && width->phases->in_step == 1 &&
+           (width->in == 1 || g->src_strides.s[2] == 1) &&
+           (width->out == 1 || g->dst_strides.s[2] == 1);
+}
+
+static ptrdiff_t plane_tasks_of(const plane_job *job) {
+    return job->g->n * job->n_bundles * job->n_depths * job->n_rows * job->n_columns;
+}
+
+static void count_parts(plane_job *job) {
+    const cvl_gather *g = job->g;
+    job->n_bundles = cvl_ceil_div(g->groups, job->bundle);
+    job->n_depths = most_positions(&g->axis[0]);
+    job->n_rows = cvl_ceil_div(most_positions(&g->axis[1]), job->rows);
+    job->n_columns = cvl_ceil_div(g->axis[2].out, job->columns);
+}
+
+/* Cuts so that what a task reads and writes stays in the level-1 cache, in rows so few that they
+ * are read as streams, and so that there are tasks enough. */
+static void cut_planes_up(plane_job *job) {
+    enum { task_bytes = 16 * 1024 };
+    const cvl_gather *g = job->g;
+    const ptrdiff_t lanes = job->kernels->lanes, most = task_bytes / (ptrdiff_t)sizeof(real);
+    const ptrdiff_t all_rows = most_positions(&g->axis[1]), all_columns = g->axis[2].out;
+    const ptrdiff_t enough = cvl_enough_tasks(g->work);
+    job->columns = all_columns;
+    job->rows = all_rows;
+    job->bundle = cvl_most(1, most / cvl_scale_bytes(all_rows, all_columns));
+    job->bundle = cvl_even_size(g->groups, job->bundle);
+    if (all_rows > most / all_columns)
+        job->rows = cvl_even_size(all_rows, cvl_most(most / all_columns, few_streams - 2));
+    const ptrdiff_t longest = all_rows == 1 ? most / 2 : 4 * most;
+    if (all_columns > longest)
+        job->columns = cvl_ceil_div(cvl_even_size(all_columns, longest), lanes) * lanes;
+    count_parts(job);
+    while (job->bundle > 1 && plane_tasks_of(job) < enough) {
+        job->bundle = cvl_even_size(g->groups, (job->bundle + 1) / 2);
+        count_parts(job);
+    }
+    while (job->rows > 4 && plane_tasks_of(job) < enough) {
+        job->rows = cvl_even_size(all_rows, (job->rows + 1) / 2);
+        count_parts(job);
+    }
+    while (job->columns > 4 * lanes && plane_tasks_of(job) < enough) {
+        job->columns =
+            cvl_ceil_div(cvl_even_size(all_columns, (job->columns + 1) / 2), lanes) * lanes;
+        count_parts(job);
+    }
+}
+
+cvl_status CVL_TYPED(cvl_gather_planes)(const cvl_gather *g, const cvl_kernels *all_kernels) {
+    plane_job job = {.g = g, .kernels = all_kernels->CVL_DTYPE, .stream = stream_results(g)};
+    cut_planes_up(&job);
+    const cvl_phase *const width = g->axis[2].phases;
+    const ptrdiff_t columns_bytes = cvl_part_bytes(width->taps, sizeof *job.column);
+    if (job.stream)
+        job.workspace_bytes = cvl_part_bytes(job.bundle * job.rows * job.columns, sizeof(real));
+
+    const ptrdiff_t tasks = plane_tasks_of(&job);
+    int threads = cvl_threads_for(tasks, g->work);
+    char *const memory = cvl_alloc_workspace(columns_bytes, job.workspace_bytes, &threads);
+    if (!memory)
+        return CVL_NO_MEMORY;
+    job.workspace = memory + columns_bytes;
+    job.column = (ptrdiff_t *)memory;
+    for (ptrdiff_t k = 0; k < width->taps; k++)
+        job.column[k] = width->in_first + k * width->tap_step;
+    cvl_parallel_for(tasks, task_grain(g->work, tasks, threads), threads, plane_tasks, &job);
+    cvl_free(memory);
+    return CVL_OK;
+}
