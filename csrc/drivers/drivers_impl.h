@@ -52,5 +52,6 @@ static void add_partials(real *partial, ptrdiff_t splits, ptrdiff_t apart, ptrdi
 #include "drivers/dot_reduce_impl.h"
 #include "drivers/lane_reduce_impl.h"
 #include "drivers/pixel_reduce_impl.h"
+#include "drivers/plane_reduce_impl.h"
 #include "drivers/small_reduce_impl.h"
 #include "drivers/winograd_reduce_impl.h"

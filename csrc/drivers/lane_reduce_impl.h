@@ -345,7 +345,7 @@ cvl_status CVL_TYPED(cvl_reduce_lanes)(const cvl_reduce *r, const cvl_kernels *a
     const kernel_table *kernels = all_kernels->CVL_DTYPE;
     lane_reduce_job job = {.r = r, .kernels = kernels};
     const ptrdiff_t lanes = kernels->lanes;
-    job.taps = r->axis[0].phases->taps * r->axis[1].phases->taps * r->axis[2].phases->taps;
+    job.taps = reduce_taps(r);
     job.walk = walk_taps(r->axis[2].phases);
     job.in_place = reduce_in_place(r, lanes);
     job.channels = r->groups * r->ic;

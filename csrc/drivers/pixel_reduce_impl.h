@@ -6,6 +6,26 @@
  * they are joined into one line, dy being zero between them.
  */
 
+/* Adds partial[split][group][oc][ic][tap] in order and stores the sums in dw. */
+static void store_filters(const cvl_reduce *r, real *partial, ptrdiff_t splits) {
+    const cvl_weight_strides *to = &r->dw_strides;
+    const cvl_phase *depth = r->axis[0].phases, *height = r->axis[1].phases;
+    const cvl_phase *width = r->axis[2].phases;
+    const ptrdiff_t all = r->groups * r->oc * r->ic * reduce_taps(r);
+    add_partials(partial, splits, all, 0, all);
+    const real *from = partial;
+    for (ptrdiff_t o = 0; o < r->groups * r->oc; o++)
+        for (ptrdiff_t i = 0; i < r->ic; i++)
+            for (ptrdiff_t d = 0; d < depth->taps; d++)
+                for (ptrdiff_t h = 0; h < height->taps; h++) {
+                    real *row = (real *)r->dw + o * to->oc + i * to->ic +
+                                (depth->tap_first + d) * to->k[0] +
+                                (height->tap_first + h) * to->k[1] + width->tap_first * to->k[2];
+                    for (ptrdiff_t w = 0; w < width->taps; w++)
+                        row[w * to->k[2]] = *from++;
+                }
+}
+
 typedef struct pixel_reduce_job {
     const cvl_reduce *r;
     const kernel_table *kernels;
@@ -164,27 +184,6 @@ static void pixel_reduce_tasks(void *context, ptrdiff_t begin, ptrdiff_t end, in
         pixel_reduce_task(job, i, job->workspace + thread * job->workspace_bytes);
 }
 
-/* Adds the partial results in order and stores them in dw. */
-static void pixel_reduce_finish(const pixel_reduce_job *job) {
-    const cvl_reduce *r = job->r;
-    const cvl_weight_strides *to = &r->dw_strides;
-    const cvl_phase *depth = r->axis[0].phases, *height = r->axis[1].phases;
-    const cvl_phase *width = r->axis[2].phases;
-    const ptrdiff_t all = r->groups * r->oc * r->ic * job->taps;
-    add_partials(job->partial, job->splits, all, 0, all);
-    const real *from = job->partial;
-    for (ptrdiff_t o = 0; o < r->groups * r->oc; o++)
-        for (ptrdiff_t i = 0; i < r->ic; i++)
-            for (ptrdiff_t d = 0; d < depth->taps; d++)
-                for (ptrdiff_t h = 0; h < height->taps; h++) {
-                    real *row = (real *)r->dw + o * to->oc + i * to->ic +
-                                (depth->tap_first + d) * to->k[0] +
-                                (height->tap_first + h) * to->k[1] + width->tap_first * to->k[2];
-                    for (ptrdiff_t w = 0; w < width->taps; w++)
-                        row[w * to->k[2]] = *from++;
-                }
-}
-
 static cvl_chunks cut_lines(const cvl_reduce *r, ptrdiff_t positions) {
     const ptrdiff_t size = (ptrdiff_t)sizeof(real);
     return cvl_cut_reduce(r, cvl_pixel_map, cvl_pixel_map, r->ic * size, size, cvl_l2_bytes() / 4,
@@ -197,7 +196,7 @@ cvl_status CVL_TYPED(cvl_reduce_pixels)(const cvl_reduce *r, const cvl_kernels *
     const kernel_table *kernels = all_kernels->CVL_DTYPE;
     pixel_reduce_job job = {.r = r, .kernels = kernels};
     const ptrdiff_t size = (ptrdiff_t)sizeof(real);
-    job.taps = r->axis[0].phases->taps * r->axis[1].phases->taps * r->axis[2].phases->taps;
+    job.taps = reduce_taps(r);
     job.chunks = cut_lines(r, long_line);
     if (job.chunks.count * r->groups < few_parts)
         job.chunks = cut_lines(r, short_line);
@@ -233,7 +232,7 @@ cvl_status CVL_TYPED(cvl_reduce_pixels)(const cvl_reduce *r, const cvl_kernels *
     job.partial = (real *)memory;
     job.workspace = memory + partial_bytes;
     cvl_parallel_for(tasks, task_grain(r->work, tasks, threads), threads, pixel_reduce_tasks, &job);
-    pixel_reduce_finish(&job);
+    store_filters(r, job.partial, job.splits);
     cvl_free(memory);
     return CVL_OK;
 }

@@ -65,7 +65,8 @@ static inline bool cvl_copies_rows(const cvl_reduce *r) {
 
 /* The same result from each, but for rounding; they differ in what lies along the lanes: channels
  * of one kind, channels with one filter each, or neighbouring positions: in any arrangement, or
- * where they stand, which cvl_dots_stand tells. */
+ * where they stand, which cvl_dots_stand tells, and of filters of one channel
+ * cvl_reduce_planes_fit. */
 cvl_status cvl_reduce_channels_f32(const cvl_reduce *r, const cvl_kernels *kernels,
                                    cvl_lanes_of lanes);
 cvl_status cvl_reduce_channels_f64(const cvl_reduce *r, const cvl_kernels *kernels,
@@ -76,6 +77,8 @@ cvl_status cvl_reduce_lanes_f32(const cvl_reduce *r, const cvl_kernels *kernels)
 cvl_status cvl_reduce_lanes_f64(const cvl_reduce *r, const cvl_kernels *kernels);
 cvl_status cvl_reduce_pixels_f32(const cvl_reduce *r, const cvl_kernels *kernels);
 cvl_status cvl_reduce_pixels_f64(const cvl_reduce *r, const cvl_kernels *kernels);
+cvl_status cvl_reduce_planes_f32(const cvl_reduce *r, const cvl_kernels *kernels);
+cvl_status cvl_reduce_planes_f64(const cvl_reduce *r, const cvl_kernels *kernels);
 
 /* The same by Winograd's minimal filtering, channels of dy along the lanes: for at least a vector
  * of channels of both, all taps of the kernel, and axes that cvl_find_winograd takes. Says whether
@@ -91,6 +94,10 @@ void cvl_take_unusual_weights_f64(const cvl_reduce *r, const cvl_reduce *again);
 /* Whether the kernel has one tap, and its positions stand as lines of at least `lanes`, in x as in
  * dy. */
 bool cvl_dots_stand(const cvl_reduce *r, ptrdiff_t lanes);
+
+/* Whether the problem is one for cvl_reduce_planes. */
+bool cvl_reduce_planes_fit_f32(const cvl_reduce *r);
+bool cvl_reduce_planes_fit_f64(const cvl_reduce *r);
 
 /* Whether cvl_reduce_lanes has room for the problem in its tiles: windows far apart are the
  * others'. */

@@ -5,6 +5,11 @@ static ptrdiff_t kernel_taps(const cvl_gather *g) {
     return g->axis[0].k * g->axis[1].k * g->axis[2].k;
 }
 
+/* Those of them that do not meet padding alone. */
+static ptrdiff_t reduce_taps(const cvl_reduce *r) {
+    return r->axis[0].phases->taps * r->axis[1].phases->taps * r->axis[2].phases->taps;
+}
+
 /* Whether a kernel's taps at one depth stand side by side. */
 static bool taps_adjoin(const cvl_gather_axis *axes, const ptrdiff_t step[CVL_AXES]) {
     return (axes[2].k == 1 || step[2] == 1) && (axes[1].k == 1 || step[1] == axes[2].k);

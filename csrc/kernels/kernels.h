@@ -21,6 +21,7 @@ enum {
     CVL_ROW_TILE = 4,       /* output rows that a row tile holds at once */
     CVL_MAX_RUN = 7,        /* the most taps of a run of a lane tile, and rows of a plane tile's */
     CVL_PLANE_COLUMNS = 16, /* the most taps of one of these rows */
+    CVL_PLANE_SUMS = 3,     /* the most rows, and taps of a row, of sums over planes */
     CVL_WINOGRAD_TAPS = 3,  /* the most taps along an axis that it is for */
 };
 
@@ -95,6 +96,9 @@ typedef struct cvl_plane_taps {
     typedef void cvl_tap_sums_##suffix(real *c, const real *dy, ptrdiff_t dy_row, const real *x,   \
                                        ptrdiff_t x_row, const ptrdiff_t *x_offset, ptrdiff_t taps, \
                                        ptrdiff_t rows, ptrdiff_t columns);                         \
+    typedef void cvl_plane_sums_##suffix(                                                          \
+        real *sums, const cvl_plane_taps *taps, const real *dy, const cvl_plane *dy_at,            \
+        const real *x, const cvl_plane *x_at, const cvl_places *x_rows, ptrdiff_t planes);         \
     typedef void cvl_lane_sums_##suffix(                                                           \
         real *c, const cvl_lane_weights *weights, const real *dy, ptrdiff_t dy_row,                \
         ptrdiff_t dy_step, const real *x, ptrdiff_t x_row, ptrdiff_t x_step,                       \
@@ -128,6 +132,7 @@ typedef struct cvl_plane_taps {
     typedef void cvl_gather_rows_##suffix(real *dst, ptrdiff_t dst_row, const real *src,           \
                                           const ptrdiff_t *src_offset, ptrdiff_t rows,             \
                                           ptrdiff_t columns);                                      \
+    typedef void cvl_add_parts_##suffix(real *c, const real *parts, ptrdiff_t count);              \
     typedef real cvl_sum_##suffix(const real *x, ptrdiff_t length);                                \
     typedef struct cvl_kernels_##suffix {                                                          \
         int lanes;                                                                                 \
@@ -144,6 +149,7 @@ typedef struct cvl_plane_taps {
         int group_width, sums_width;                                                               \
         cvl_lane_tile_##suffix *lane_tile;                                                         \
         cvl_tap_sums_##suffix *tap_sums;                                                           \
+        cvl_plane_sums_##suffix *plane_sums;                                                       \
         cvl_lane_sums_##suffix *lane_sums, *group_sums;                                            \
         cvl_dots_##suffix *dots;                                                                   \
         cvl_winograd_##suffix winograd[CVL_WINOGRAD_TAPS][CVL_WINOGRAD_TAPS];                      \
@@ -151,6 +157,7 @@ typedef struct cvl_plane_taps {
         cvl_copy_##suffix *copy_past;                                                              \
         cvl_copy_##suffix *copy_between;                                                           \
         cvl_gather_rows_##suffix *gather_rows;                                                     \
+        cvl_add_parts_##suffix *add_parts;                                                         \
         cvl_sum_##suffix *sum;                                                                     \
     } cvl_kernels_##suffix;
 
@@ -224,6 +231,18 @@ CVL_DECLARE_KERNELS(double, f64)
  *
  * Reads dy and x up to `columns` rounded up to vectors; what lies beyond takes no part, be it NaN.
  *
+ * plane_sums: the gradients of some filters from a plane each, in L parts:
+ *
+ *     sums[p*taps.plane + h*taps.row + w*taps.step + l],   p < planes, l < L,
+ *
+ * to which are added, so that the L of them make up for all,
+ *
+ *     dy[p*dy_at.plane + i*dy_at.row + j] * X[p][i + h][taps.column[w] + j],
+ *     i < dy_at.rows, j < dy_at.columns,
+ *
+ * X being to x as plane_tile's B is to b; what lies outside takes no part. There are 1 to
+ * CVL_PLANE_SUMS rows of as many taps.
+ *
  * lane_sums: the gradient of one vector of channels, its groups, weights, runs and places as
  * lane_tile's.
  *
@@ -273,6 +292,8 @@ CVL_DECLARE_KERNELS(double, f64)
  * fence must follow before others read them.
  *
  * gather_rows: dst[r*dst_row + s] = src[src_offset[r] + s], r < rows, s < columns.
+ *
+ * add_parts: c[i] = sum over l < L of parts[i*L + l], i < count.
  *
  * sum: the sum of x[0..length), its rounding error growing like the logarithm of length in blocks.
  */

@@ -401,12 +401,12 @@ typedef struct plane_edge {
 #define PLANE_VECTORS(h) ((h) == 1 ? 4 : (h) <= 6 || CVL_REGISTERS >= 32 ? 2 : 1)
 enum { most_plane_vectors = 4, plane_kept = 3 };
 
-typedef vec plane_sums[CVL_MAX_RUN][most_plane_vectors];
+typedef vec plane_rows[CVL_MAX_RUN][most_plane_vectors];
 
 /* One tap of a row of inputs, which output row i meets as its row h - 1 - i of taps: av[i], or
  * where there is none, a[-i*a_row]. Starts the sums or adds to them. */
 static inline CVL_INLINE void plane_tap(const int h, const int v, const bool edge,
-                                        const bool start, plane_sums sum, const vec *av,
+                                        const bool start, plane_rows sum, const vec *av,
                                         const real *a, ptrdiff_t a_row, const real *b,
                                         some_lanes inside) {
     vec bv[most_plane_vectors];
@@ -421,10 +421,10 @@ static inline CVL_INLINE void plane_tap(const int h, const int v, const bool edg
 
 /* One row of three taps whose weights are in registers. One vector's sums wait for each other: its
  * products of a row are summed apart. */
-static inline CVL_INLINE void plane_three(const int h, const int v, const bool edge, plane_sums sum,
+static inline CVL_INLINE void plane_three(const int h, const int v, const bool edge, plane_rows sum,
                                           vec av[plane_kept][plane_kept], const real *b,
                                           const ptrdiff_t *column, const some_lanes *inside) {
-    plane_sums row;
+    plane_rows row;
     for (int k = 0; k < plane_kept; k++)
         plane_tap(h, v, edge, v == 1 && k == 0, v == 1 ? row : sum, av[k], NULL, 0, b + column[k],
                   inside[k]);
@@ -448,12 +448,12 @@ static inline CVL_INLINE void plane_store(const int v, const bool edge, real *c,
 /* v vectors of all rows of a plane, for h rows of taps, of three whose weights are kept in
  * registers or of any number. Every row of inputs is read once, for the h output rows that it
  * reaches; the first of these is then done. */
-static inline CVL_INLINE void plane_strip(const int h, const bool kept, const int v, const bool edge,
-                                          real *c, const cvl_plane *to, const real *init,
-                                          const real *a, const cvl_plane_taps *taps, const real *b,
+static inline CVL_INLINE void plane_strip(const int h, const bool kept, const int v,
+                                          const bool edge, real *c, const cvl_plane *to,
+                                          const real *init, const real *a, const cvl_plane_taps *taps, const real *b,
                                           const cvl_plane *from, const cvl_places *b_rows,
                                           const plane_edge *at) {
-    plane_sums sum;
+    plane_rows sum;
     vec av[plane_kept][plane_kept];
     ptrdiff_t column[plane_kept];
     some_lanes inside[plane_kept];
@@ -485,6 +485,11 @@ static inline CVL_INLINE void plane_strip(const int h, const bool kept, const in
             sum[h - 1][j] = (vec){0};
         }
     }
+}
+
+/* Where a vector from j on begins so that it ends with the columns, if these fill one. */
+static inline ptrdiff_t vector_within(ptrdiff_t j, ptrdiff_t columns) {
+    return j + L > columns && columns >= L ? columns - L : j;
 }
 
 /* What one vector from column j on meets, of which columns before `done` are another's. */
@@ -522,7 +527,7 @@ static inline CVL_INLINE void plane_body(const int h, const bool kept, const int
         const bool inside =
             to->columns - j >= v * L && j + least >= 0 && j + v * L <= from->columns - most;
         next = j + (inside ? v * L : L);
-        const ptrdiff_t at = !inside && next > to->columns && to->columns >= L ? to->columns - L : j;
+        const ptrdiff_t at = inside ? j : vector_within(j, to->columns);
         plane_edge edge;
         if (!inside)
             edge = find_edge(taps, from, to, at, j);
@@ -539,14 +544,14 @@ static inline CVL_INLINE void plane_body(const int h, const bool kept, const int
 }
 
 static void plane_tile(real *c, const cvl_plane *to, const real *init, ptrdiff_t init_plane,
-                       const real *a, const cvl_plane_taps *taps, const real *b, const cvl_plane *from,
-                       const cvl_places *b_rows, ptrdiff_t planes) {
+                       const real *a, const cvl_plane_taps *taps, const real *b,
+                       const cvl_plane *from, const cvl_places *b_rows, ptrdiff_t planes) {
+#define PLANE_BODY(h, kept)                                                                        \
+    plane_body(h, kept, PLANE_VECTORS(h), c, to, init, init_plane, a, taps, b, from, b_rows, planes)
 #define PLANE_CASE(h)                                                                              \
-    case h:                                                                                        \
-        plane_body(h, false, PLANE_VECTORS(h), c, to, init, init_plane, a, taps, b, from, b_rows, planes);         \
-        break;
+    case h: PLANE_BODY(h, false); break;
     if (taps->rows == 3 && taps->columns == 3) {
-        plane_body(3, true, PLANE_VECTORS(3), c, to, init, init_plane, a, taps, b, from, b_rows, planes);
+        PLANE_BODY(3, true);
         return;
     }
     switch (taps->rows) {
@@ -560,6 +565,132 @@ static void plane_tile(real *c, const cvl_plane *to, const real *init, ptrdiff_t
     default: break;
     }
 #undef PLANE_CASE
+#undef PLANE_BODY
+}
+
+/* ---- sums over planes ----------------------------------------------------------------------- */
+
+/* The sums of one vector of columns, and what it reads: rows of dy, of which h meet a row of x, the
+ * last of them first, at n taps. */
+typedef struct plane_reader {
+    vec sum[CVL_PLANE_SUMS][CVL_PLANE_SUMS], dy[CVL_PLANE_SUMS];
+    some_lanes fresh, inside[CVL_PLANE_SUMS]; /* lanes of dy, and of x at each tap, that count */
+    ptrdiff_t column[CVL_PLANE_SUMS];
+} plane_reader;
+
+/* Of dy NULL there is none. */
+static inline CVL_INLINE void plane_next_row(const int h, const bool edge, plane_reader *at,
+                                             const real *dy) {
+    CVL_UNROLL for (int i = h - 1; i > 0; i--) at->dy[i] = at->dy[i - 1];
+    at->dy[0] = !dy ? (vec){0} : edge ? load_some(dy, at->fresh) : load_once(dy);
+}
+
+/* The products with row r of x: with all h rows of dy, or those of them that are before `rows`. */
+static inline CVL_INLINE void plane_products(const int h, const int n, const bool edge,
+                                             const bool all, plane_reader *at, const real *x,
+                                             ptrdiff_t r, ptrdiff_t rows) {
+    CVL_UNROLL for (int k = 0; k < n; k++) {
+        const real *const xk = x + at->column[k];
+        const vec xv = edge ? load_some(xk, at->inside[k]) : load_once(xk);
+        CVL_UNROLL for (int i = 0; i < h; i++)
+            if (all || (r >= i && r - i < rows))
+                at->sum[i][k] += at->dy[i] * xv;
+    }
+}
+
+/* One vector of columns of all rows of dy. Every row of x and of dy is loaded once. */
+static inline CVL_INLINE void plane_sums_strip(const int h, const int n, const bool edge,
+                                               real *sums, const cvl_plane_taps *taps,
+                                               const real *dy, const cvl_plane *dy_at,
+                                               const real *x, const cvl_plane *x_at,
+                                               const cvl_places *x_rows,
+                                               const plane_reader *lanes) {
+    plane_reader at = *lanes;
+    const ptrdiff_t rows = dy_at->rows, dy_row = dy_at->row, x_row = x_at->row;
+    const ptrdiff_t dy_ahead = dy_at->ahead, x_ahead = x_at->ahead;
+    ptrdiff_t first = 0, end = rows + h - 1; /* rows of x that there are */
+    while (first < end && x_rows->first + first * x_rows->step < 0)
+        first++;
+    while (end > first && x_rows->first + (end - 1) * x_rows->step >= x_rows->count)
+        end--;
+    CVL_UNROLL for (int i = 0; i < h; i++) {
+        at.dy[i] = (vec){0};
+        CVL_UNROLL for (int k = 0; k < n; k++) at.sum[i][k] = (vec){0};
+    }
+    ptrdiff_t r = first < h ? 0 : first - h + 1;
+    for (; r < first; r++)
+        plane_next_row(h, edge, &at, r < rows ? dy + r * dy_row : NULL);
+    for (; r < end && r < h - 1; r++) {
+        __builtin_prefetch(x + r * x_row + x_ahead, 0, 2);
+        __builtin_prefetch(dy + r * dy_row + dy_ahead, 0, 2);
+        plane_next_row(h, edge, &at, r < rows ? dy + r * dy_row : NULL);
+        plane_products(h, n, edge, false, &at, x + r * x_row, r, rows);
+    }
+    const real *xr = x + r * x_row, *dr = dy + r * dy_row;
+    for (; r < end && r < rows; r++, xr += x_row, dr += dy_row) {
+        __builtin_prefetch(xr + x_ahead, 0, 2);
+        __builtin_prefetch(dr + dy_ahead, 0, 2);
+        plane_next_row(h, edge, &at, dr);
+        plane_products(h, n, edge, true, &at, xr, r, rows);
+    }
+    for (; r < end; r++, xr += x_row) {
+        plane_next_row(h, edge, &at, NULL);
+        plane_products(h, n, edge, false, &at, xr, r, rows);
+    }
+    CVL_UNROLL for (int i = 0; i < h; i++)
+        CVL_UNROLL for (int k = 0; k < n; k++) {
+            real *const to = sums + i * taps->row + k * taps->step;
+            store(to, load(to) + at.sum[i][k]);
+        }
+}
+
+static inline CVL_INLINE void plane_sums_body(const int h, const int n, real *sums,
+                                              const cvl_plane_taps *taps, const real *dy,
+                                              const cvl_plane *dy_at, const real *x,
+                                              const cvl_plane *x_at, const cvl_places *x_rows,
+                                              ptrdiff_t planes) {
+    for (ptrdiff_t j = 0; j < dy_at->columns; j += L) {
+        const ptrdiff_t at = vector_within(j, dy_at->columns), left = dy_at->columns - at;
+        plane_reader reader = {.fresh = lanes_between(j - at, left)};
+        bool edge = at < j || left < L;
+        for (int k = 0; k < n; k++) {
+            const ptrdiff_t first = at + taps->column[k], end = x_at->columns - first;
+            reader.column[k] = taps->column[k];
+            reader.inside[k] =
+                lanes_between(j - at > -first ? j - at : -first, end < left ? end : left);
+            edge = edge || first < 0 || end < L;
+        }
+        for (ptrdiff_t p = 0; p < planes; p++) {
+            real *const to = sums + p * taps->plane;
+            const real *const dp = dy + p * dy_at->plane + at, *const xp = x + p * x_at->plane + at;
+            if (edge)
+                plane_sums_strip(h, n, true, to, taps, dp, dy_at, xp, x_at, x_rows, &reader);
+            else
+                plane_sums_strip(h, n, false, to, taps, dp, dy_at, xp, x_at, x_rows, &reader);
+        }
+    }
+}
+
+static void plane_sums(real *sums, const cvl_plane_taps *taps, const real *dy,
+                       const cvl_plane *dy_at, const real *x, const cvl_plane *x_at,
+                       const cvl_places *x_rows, ptrdiff_t planes) {
+#define SUMS_CASE(h, n)                                                                            \
+    case h * (CVL_PLANE_SUMS + 1) + n:                                                             \
+        plane_sums_body(h, n, sums, taps, dy, dy_at, x, x_at, x_rows, planes);                     \
+        break;
+    switch (taps->rows * (CVL_PLANE_SUMS + 1) + taps->columns) {
+        SUMS_CASE(1, 1)
+        SUMS_CASE(1, 2)
+        SUMS_CASE(1, 3)
+        SUMS_CASE(2, 1)
+        SUMS_CASE(2, 2)
+        SUMS_CASE(2, 3)
+        SUMS_CASE(3, 1)
+        SUMS_CASE(3, 2)
+        SUMS_CASE(3, 3)
+    default: break;
+    }
+#undef SUMS_CASE
 }
 
 /* The start of the next vector of a line of `length` >= L: the last one may overlap its neighbour,
@@ -1107,6 +1238,16 @@ static inline bool worth_streaming(const real *dst, ptrdiff_t dst_row, ptrdiff_t
     enum { line = 64, many_lines = 8 };
     return columns >= many_lines * line_reals ||
            ((uintptr_t)dst | (uintptr_t)(dst + dst_row) | (uintptr_t)(dst + columns)) % line == 0;
+}
+
+static void add_parts(real *c, const real *parts, ptrdiff_t count) {
+    for (; count >= L; count -= L, c += L, parts += L * L) {
+        vec r[L];
+        CVL_UNROLL for (int i = 0; i < L; i++) r[i] = load(parts + i * L);
+        store(c, sums_of_lanes(r));
+    }
+    for (; count > 0; count--, parts += L)
+        *c++ = sum_lanes(load(parts));
 }
 
 static inline CVL_INLINE void transpose_block(real *dst, ptrdiff_t dst_row, const real *src,
@@ -1887,6 +2028,7 @@ const CVL_TYPED(cvl_kernels) CVL_TABLE = {
 #endif
     .lane_tile = lane_tile,
     .tap_sums = tap_sums,
+    .plane_sums = plane_sums,
     .lane_sums = lane_sums,
     .dots = dots,
 #ifdef CVL_FUSES
@@ -1898,5 +2040,6 @@ const CVL_TYPED(cvl_kernels) CVL_TABLE = {
     .copy_past = copy_past,
     .copy_between = copy_between,
     .gather_rows = gather_rows,
+    .add_parts = add_parts,
     .sum = sum_run,
 };

@@ -122,25 +122,36 @@ static bool by_lanes_best(ptrdiff_t ic, ptrdiff_t oc, ptrdiff_t groups, ptrdiff_
                    : taps > 1 && (together || axis[2].out <= few);
 }
 
-/* Whether rows of one channel are summed where they stand, rather than with channels along the
- * lanes, which `transposed` them. Both are estimated per destination, in the time of a vector's
+/* Vectors of a row of positions, for each that it would fill. */
+static double filled_vectors(const cvl_gather_axis *width, ptrdiff_t lanes) {
+    const double columns = (double)width->out;
+    return ceil(columns / (double)lanes) * (double)lanes / columns;
+}
+
+/* Whether rows of depthwise layers are summed where they stand, rather than with channels along the
+ * lanes, which `transposed` them. Both are estimated per position, in the time of a vector's
  * multiply-add: planes fill their vectors as rows do, and meet taps in padding beside a row. A
- * single row, and single planes of many taps, are the other ways'. */
+ * single row is the other ways'. */
+static bool planes_beat_lanes(const cvl_gather_axis *axis, double all, double inside,
+                              ptrdiff_t lanes) {
+    const double transposed = 22, added = 3;      /* to the sums, for every depth */
+    const double of_three = 1.2, of_others = 1.5; /* weights in registers, and not */
+    const double of_planes = axis[1].k == 3 && axis[2].k == 3 ? of_three : of_others;
+    const double planes = of_planes * all + added * count_taps(&axis[0]).inside;
+    return axis[1].out > 1 && planes * filled_vectors(&axis[2], lanes) < inside + transposed;
+}
+
+/* The same for a gather, and of single images: those of few taps. */
 static bool gather_planes(cvl_dtype dtype, const cvl_gather *g, const gather_counts *n,
                           ptrdiff_t lanes) {
-    const double transposed = 22, most_taps = 25, added = 3;
-    const double of_three = 1.2, of_others = 1.5; /* weights in registers, and not */
+    const double most_taps = 25, filled = 2;
     const cvl_gather_axis *const axis = g->axis;
-    if (!(dtype == CVL_F32 ? cvl_planes_fit_f32 : cvl_planes_fit_f64)(g) || axis[1].out == 1 ||
+    if (!(dtype == CVL_F32 ? cvl_planes_fit_f32 : cvl_planes_fit_f64)(g) ||
         axis[1].in > 2 * axis[1].out)
         return false;
-    const double columns = (double)axis[2].out;
-    const double filled = ceil(columns / (double)lanes) * (double)lanes / columns;
-    if (g->groups < lanes / 2)
-        return filled < 2 && n->all <= most_taps;
-    const double of_planes = axis[1].k == 3 && axis[2].k == 3 ? of_three : of_others;
-    return (of_planes * n->all + added * count_taps(&axis[0]).inside) * filled <
-           n->inside + transposed;
+    return g->groups < lanes / 2
+               ? axis[1].out > 1 && n->all <= most_taps && filled_vectors(&axis[2], lanes) < filled
+               : planes_beat_lanes(axis, n->all, n->inside, lanes);
 }
 
 /* Whether neighbouring positions lie along the lanes rather than channels. Both are estimated per
@@ -391,6 +402,19 @@ static reduce_way choose_reduce(const cvl_reduce *r, ptrdiff_t lanes, double *le
     return best;
 }
 
+/* As gather_planes. */
+static bool reduce_planes(cvl_dtype dtype, const cvl_reduce *r, ptrdiff_t lanes) {
+    double all = 1, inside = 1;
+    if (!(dtype == CVL_F32 ? cvl_reduce_planes_fit_f32 : cvl_reduce_planes_fit_f64)(r))
+        return false;
+    for (int i = 0; i < CVL_AXES; i++) {
+        const tap_counts taps = count_taps(&r->axis[i]);
+        all *= taps.all;
+        inside *= taps.inside;
+    }
+    return planes_beat_lanes(r->axis, all, inside, lanes);
+}
+
 /* The share of all products that the formula's ways sum: they leave out padding, of the width if it
  * is much. */
 static double summed_share(const cvl_reduce *r) {
@@ -443,6 +467,8 @@ static cvl_status run_reduce(cvl_dtype dtype, const cvl_reduce *r) {
     cvl_small_axis small[CVL_AXES];
     if (!(depthwise && together) && cvl_is_small_reduce(r, lanes, small))
         return (dtype == CVL_F32 ? cvl_reduce_small_f32 : cvl_reduce_small_f64)(r, small, kernels);
+    if (depthwise && reduce_planes(dtype, r, lanes))
+        return (dtype == CVL_F32 ? cvl_reduce_planes_f32 : cvl_reduce_planes_f64)(r, kernels);
     /* Other ways leave most of a vector empty for groups of a few: moving them together pays. */
     const bool lanes_pay = together || r->ic > 1;
     const ptrdiff_t width = dtype == CVL_F32 ? kernels->f32->sums_width : kernels->f64->sums_width;

@@ -305,6 +305,83 @@ static void CVL_NAME(check_plane_tile)(const CVL_NAME(table) *table, const char 
     CVL_NAME(release)(&a), CVL_NAME(release)(&b), CVL_NAME(release)(&c), CVL_NAME(release)(&init);
 }
 
+static void CVL_NAME(check_plane_sums)(const CVL_NAME(table) *table, const char *isa, source *s) {
+    const ptrdiff_t planes = draw(s, 0, 3), lanes = table->lanes;
+    ptrdiff_t column[CVL_PLANE_SUMS];
+    const cvl_plane_taps taps = {.rows = draw(s, 1, CVL_PLANE_SUMS),
+                                 .columns = draw(s, 1, CVL_PLANE_SUMS),
+                                 .step = lanes,
+                                 .row = CVL_PLANE_SUMS * lanes,
+                                 .plane = CVL_PLANE_SUMS * CVL_PLANE_SUMS * lanes,
+                                 .column = column};
+    const cvl_places x_rows = {draw(s, -9, 3), draw(s, 1, 2), draw(s, 0, 12)};
+    const cvl_plane dy_at = {draw(s, -300, 300), draw(s, -99, 99), draw(s, 1, 9), draw(s, 1, 80),
+                             draw(s, -999, 999)};
+    const cvl_plane x_at = {draw(s, -300, 300), draw(s, -99, 99), 0, draw(s, 0, 90),
+                            draw(s, -999, 999)};
+    span dy_used = {0}, x_used = {0};
+    for (ptrdiff_t w = 0; w < taps.columns; w++)
+        column[w] = draw(s, -30, 30);
+#define IS_ROW(r)                                                                                  \
+    (x_rows.first + (r) * x_rows.step >= 0 && x_rows.first + (r) * x_rows.step < x_rows.count)
+    for (ptrdiff_t p = 0; p < planes; p++) {
+        for (ptrdiff_t r = 0; r < dy_at.rows + taps.rows - 1; r++)
+            if (IS_ROW(r))
+                reach(&x_used, p * x_at.plane + r * x_at.row, x_at.columns);
+        for (ptrdiff_t i = 0; i < dy_at.rows; i++)
+            reach(&dy_used, p * dy_at.plane + i * dy_at.row, dy_at.columns);
+    }
+    guard_case("%s f%d plane_sums planes %td taps %td x %td rows %td columns %td of %td", isa,
+               8 * (int)sizeof(real), planes, taps.rows, taps.columns, dy_at.rows, dy_at.columns,
+               x_at.columns);
+    CVL_NAME(array) dy = CVL_NAME(make)(s, dy_used), x = CVL_NAME(make)(s, x_used);
+    CVL_NAME(array) sums = CVL_NAME(make)(s, (span){0, planes * taps.plane});
+    CVL_NAME(set)(s, &sums, 0, planes * taps.plane);
+    for (ptrdiff_t p = 0; p < planes; p++) {
+        for (ptrdiff_t r = 0; r < dy_at.rows + taps.rows - 1; r++)
+            if (IS_ROW(r))
+                CVL_NAME(set)(s, &x, p * x_at.plane + r * x_at.row, x_at.columns);
+        for (ptrdiff_t i = 0; i < dy_at.rows; i++)
+            CVL_NAME(set)(s, &dy, p * dy_at.plane + i * dy_at.row, dy_at.columns);
+    }
+
+    for (ptrdiff_t p = 0; p < planes; p++)
+        for (ptrdiff_t h = 0; h < taps.rows; h++)
+            for (ptrdiff_t w = 0; w < taps.columns; w++)
+                for (ptrdiff_t i = 0; i < dy_at.rows; i++)
+                    for (ptrdiff_t j = 0; j < dy_at.columns; j++)
+                        if (IS_ROW(i + h) && j + column[w] >= 0 && j + column[w] < x_at.columns)
+                            sums.copy_at[p * taps.plane + h * taps.row + w * taps.step] +=
+                                dy.at[p * dy_at.plane + i * dy_at.row + j] *
+                                x.at[p * x_at.plane + (i + h) * x_at.row + j + column[w]];
+#undef IS_ROW
+    table->plane_sums(sums.at, &taps, dy.at, &dy_at, x.at, &x_at, &x_rows, planes);
+    /* Which part has which products is not told: each tap's are compared as one. */
+    for (ptrdiff_t at = 0; at < planes * taps.plane; at += lanes)
+        for (ptrdiff_t l = 1; l < lanes; l++) {
+            sums.at[at] += sums.at[at + l], sums.copy_at[at] += sums.copy_at[at + l];
+            sums.at[at + l] = sums.copy_at[at + l] = 0;
+        }
+    CVL_NAME(compare)(&sums);
+    CVL_NAME(release)(&dy), CVL_NAME(release)(&x), CVL_NAME(release)(&sums);
+}
+
+static void CVL_NAME(check_add_parts)(const CVL_NAME(table) *table, const char *isa, source *s) {
+    const ptrdiff_t count = draw(s, 0, 40), lanes = table->lanes;
+    guard_case("%s f%d add_parts count %td", isa, 8 * (int)sizeof(real), count);
+    CVL_NAME(array) parts = CVL_NAME(make)(s, (span){0, count * lanes});
+    CVL_NAME(array) c = CVL_NAME(make)(s, (span){0, count});
+    CVL_NAME(set)(s, &parts, 0, count * lanes);
+    for (ptrdiff_t i = 0; i < count; i++) {
+        c.copy_at[i] = 0;
+        for (ptrdiff_t l = 0; l < lanes; l++)
+            c.copy_at[i] += parts.at[i * lanes + l];
+    }
+    table->add_parts(c.at, parts.at, count);
+    CVL_NAME(compare)(&c);
+    CVL_NAME(release)(&parts), CVL_NAME(release)(&c);
+}
+
 /* A group's width: one channel, or a power of two, at most the kernel's. */
 static ptrdiff_t CVL_NAME(draw_width)(ptrdiff_t most, source *s) {
     ptrdiff_t width = 1;
@@ -724,6 +801,8 @@ CVL_NAME(check_all)(const CVL_NAME(table) *table, const char *isa, source *s, in
         for (int j = 0; j < 4; j++) {
             CVL_NAME(check_row_tile)(table, isa, s);
             CVL_NAME(check_plane_tile)(table, isa, s);
+            CVL_NAME(check_plane_sums)(table, isa, s);
+            CVL_NAME(check_add_parts)(table, isa, s);
             CVL_NAME(check_lane_tile)(table, isa, s);
             CVL_NAME(check_tap_sums)(table, isa, s);
             CVL_NAME(check_lane_sums)(table, isa, s);
