@@ -33,6 +33,25 @@ def test_large_results_begin_at_a_cache_line(dtype, stride):
 
 
 @pytest.mark.parametrize("stride", [1, (1, 1)], ids=["common call", "any other call"])
+@pytest.mark.parametrize("begin", [0, 16, 64, 1280, 3000])
+def test_large_results_begin_apart_from_their_input(dtype, stride, begin):
+    """A load waits for a store whose address ends alike, and loads run ahead of stores."""
+    page = 4096
+    random = rng("apart", dtype)
+    room = np.empty(2 * 60 * 60 * 32 * np.dtype(dtype).itemsize + 2 * page, np.uint8)
+    begin += -room.ctypes.data % page
+    x = room[begin : begin + room.size - 2 * page].view(dtype).reshape(2, 60, 60, 32)
+    x[...] = integers(random, x.shape, dtype)
+    w = integers(random, (3, 3, 1, 32), dtype)
+    settings = {"groups": 32, "padding": 1, "layout": "channels_last"}
+    y = convlab.conv2d(x, w, stride=stride, **settings)
+    dx = convlab.conv2d_grad_input(x, w, x.shape, stride=stride, **settings)
+    for result in (y, dx):
+        ahead = (result.ctypes.data - x.ctypes.data) % page
+        assert 1024 <= ahead < 1536
+
+
+@pytest.mark.parametrize("stride", [1, (1, 1)], ids=["common call", "any other call"])
 def test_large_results_are_plain_arrays(stride):
     """A result owns its memory, may be resized, and is known to tracemalloc."""
     random = rng("plain")

@@ -57,8 +57,10 @@ int cvl_py_view_weight(PyArrayObject *a, const char *name, int nd, bool channels
 int cvl_py_view_bias(PyObject *o, cvl_dtype dtype, ptrdiff_t channels, const void **b,
                      ptrdiff_t *stride);
 
-/* An uninitialised array, aligned to a cache line unless it is small. Steals the dtype. */
-PyArrayObject *cvl_py_empty(PyArray_Descr *dtype, int ndim, const npy_intp dims[]);
+/* An uninitialised array, unless it is small aligned to a cache line and elsewhere in a page than
+ * what is read while it is written. Steals the dtype. */
+PyArrayObject *cvl_py_empty(PyArray_Descr *dtype, int ndim, const npy_intp dims[],
+                            const void *apart_from);
 int cvl_py_add_outputs(void);                               /* to be called before */
 PyObject *cvl_py_new_array(PyObject *self, PyObject *args); /* the same from Python */
 

@@ -71,37 +71,38 @@ static ptrdiff_t conv_positions(ptrdiff_t in, ptrdiff_t k, ptrdiff_t stride, ptr
     return room < 0 ? 0 : room / stride + 1;
 }
 
-/* An uninitialised array; NULL if it is so large that Python shall see whether there is memory for
+/* An uninitialised array for what is computed from another; NULL if it is so large that Python shall see whether there is memory for
  * it. */
-static PyArrayObject *new_array(int type, int ndim, npy_intp dims[]) {
+static PyArrayObject *new_array(PyArrayObject *from, int type, int ndim, npy_intp dims[]) {
     const double most_elements = 1 << 24;
     double elements = 1;
     for (int i = 0; i < ndim; i++)
         elements *= (double)dims[i];
     if (elements > most_elements)
         return NULL;
-    return cvl_py_empty(PyArray_DescrFromType(type), ndim, dims);
+    return cvl_py_empty(PyArray_DescrFromType(type), ndim, dims, PyArray_DATA(from));
 }
 
-static PyArrayObject *new_data(int type, int nd, bool channels_last, ptrdiff_t n,
-                               ptrdiff_t channels, const ptrdiff_t size[CVL_AXES]) {
+static PyArrayObject *new_data(PyArrayObject *from, int type, int nd, bool channels_last,
+                               ptrdiff_t n, ptrdiff_t channels, const ptrdiff_t size[CVL_AXES]) {
     npy_intp dims[CVL_AXES + 2];
     dims[0] = n;
     dims[channels_last ? nd + 1 : 1] = channels;
     for (int i = 0; i < nd; i++)
         dims[i + 1 + !channels_last] = size[CVL_AXES - nd + i];
-    return new_array(type, nd + 2, dims);
+    return new_array(from, type, nd + 2, dims);
 }
 
-static PyArrayObject *new_weight(int type, int nd, bool channels_last, bool transposed,
-                                 ptrdiff_t oc, ptrdiff_t ic, const ptrdiff_t size[CVL_AXES]) {
+static PyArrayObject *new_weight(PyArrayObject *from, int type, int nd, bool channels_last,
+                                 bool transposed, ptrdiff_t oc, ptrdiff_t ic,
+                                 const ptrdiff_t size[CVL_AXES]) {
     npy_intp dims[CVL_AXES + 2];
     const int channels = channels_last ? nd : 0, o = channels + (channels_last && !transposed);
     dims[o] = oc;
     dims[2 * channels + 1 - o] = ic;
     for (int i = 0; i < nd; i++)
         dims[i + (channels_last ? 0 : 2)] = size[CVL_AXES - nd + i];
-    return new_array(type, nd + 2, dims);
+    return new_array(from, type, nd + 2, dims);
 }
 
 typedef struct common_call {
@@ -201,7 +202,7 @@ static PyArrayObject *common_problem(const common_call *c, call *run) {
         }
         if (!extra_agrees(c, x.size, w.size, size))
             return NULL;
-        out = new_data(c->type, nd, c->channels_last, x.n, w.oc, size);
+        out = new_data(c->in1, c->type, nd, c->channels_last, x.n, w.oc, size);
         if (out)
             cvl_py_view_data(out, "y", nd, c->channels_last, &y);
         break;
@@ -221,7 +222,7 @@ static PyArrayObject *common_problem(const common_call *c, call *run) {
                     return NULL;
             }
         }
-        out = new_data(c->type, nd, c->channels_last, y.n, w.ic * c->groups, size);
+        out = new_data(c->in1, c->type, nd, c->channels_last, y.n, w.ic * c->groups, size);
         if (out)
             cvl_py_view_data(out, "dx", nd, c->channels_last, &x);
         break;
@@ -230,7 +231,8 @@ static PyArrayObject *common_problem(const common_call *c, call *run) {
             y.c % c->groups != 0 || x.n != y.n || !positions_agree(c, x.size, size, y.size) ||
             !extra_agrees(c, x.size, size, y.size))
             return NULL;
-        out = new_weight(c->type, nd, c->channels_last, c->transposed, y.c, x.c / c->groups, size);
+        out = new_weight(c->in1, c->type, nd, c->channels_last, c->transposed, y.c, x.c / c->groups,
+                         size);
         if (out)
             cvl_py_view_weight(out, "dw", nd, c->channels_last, c->transposed, &w);
         break;

@@ -86,7 +86,8 @@ static PyMethodDef methods[] = {
     {"fold", cvl_py_fold, METH_VARARGS,
      "fold(x, columns, kernel_size, positions, stride, pad, dilation)"},
     {"empty", cvl_py_new_array, METH_VARARGS,
-     "empty(shape, dtype): an uninitialised array, aligned to a cache line unless it is small"},
+     "empty(shape, dtype, source): an uninitialised array for what is computed from source; unless "
+     "it is small, aligned to a cache line"},
     {"set_num_threads", core_set_num_threads, METH_O, "set_num_threads(n)"},
     {"get_num_threads", core_get_num_threads, METH_NOARGS, "get_num_threads()"},
     {"select_isa", core_select_isa, METH_O,

@@ -1,5 +1,9 @@
 /* New arrays for results, aligned to cache lines: a vector stored across two lines costs as much as
- * two. NumPy's own are aligned to 16 bytes. */
+ * two. NumPy's own are aligned to 16 bytes.
+ *
+ * They begin elsewhere in a page than the array that is read while they are written. A processor
+ * tells a load from the stores before it by the last 12 bits of their addresses: where loads run a
+ * little ahead of stores that end alike, each waits for a store that it has nothing to do with. */
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
@@ -32,16 +36,22 @@ typedef struct header {
     size_t bytes;
 } header;
 
+/* What the next array shall begin apart from, if it is not zero. */
+static _Thread_local uintptr_t source;
+
 static void *allocate_aligned(void *unused, size_t bytes) {
-    enum { cache_line = 64 };
+    /* Apart: no multiple of the usual rows of channels, and before the next of them. */
+    enum { cache_line = 64, alike = 4096, apart = 1280 };
     (void)unused;
     if (bytes > (size_t)PY_SSIZE_T_MAX)
         return NULL;
-    char *const block = malloc(sizeof(header) + cache_line + bytes);
+    char *const block = malloc(sizeof(header) + alike + bytes);
     if (!block)
         return NULL;
     char *const first = block + sizeof(header);
-    char *const p = first + (-(uintptr_t)first & (cache_line - 1));
+    const uintptr_t line = (source + cache_line - 1) & -(uintptr_t)cache_line;
+    const uintptr_t mask = source ? alike - 1 : cache_line - 1;
+    char *const p = first + ((line + apart - (uintptr_t)first) & mask);
     memcpy(p - sizeof(header), &(header){block, bytes}, sizeof(header));
     prefer_huge_pages(p, bytes);
     return p;
@@ -93,7 +103,8 @@ int cvl_py_add_outputs(void) {
     return capsule ? 0 : -1;
 }
 
-PyArrayObject *cvl_py_empty(PyArray_Descr *dtype, int ndim, const npy_intp dims[]) {
+PyArrayObject *cvl_py_empty(PyArray_Descr *dtype, int ndim, const npy_intp dims[],
+                            const void *apart_from) {
     enum { small = 32 * 1024 }; /* bytes, below which NumPy's own allocator is quicker */
     double bytes = (double)PyDataType_ELSIZE(dtype);
     for (int i = 0; i < ndim; i++)
@@ -103,8 +114,10 @@ PyArrayObject *cvl_py_empty(PyArray_Descr *dtype, int ndim, const npy_intp dims[
         Py_DECREF(dtype);
         return NULL;
     }
+    source = (uintptr_t)apart_from;
     PyArrayObject *a = (PyArrayObject *)PyArray_NewFromDescr(&PyArray_Type, dtype, ndim, dims, NULL,
                                                              NULL, 0, NULL);
+    source = 0;
     if (before) {
         PyObject *type, *value, *traceback;
         PyErr_Fetch(&type, &value, &traceback);
@@ -118,11 +131,13 @@ PyArrayObject *cvl_py_empty(PyArray_Descr *dtype, int ndim, const npy_intp dims[
 PyObject *cvl_py_new_array(PyObject *self, PyObject *args) {
     PyArray_Dims shape = {NULL, 0};
     PyArray_Descr *dtype = NULL;
-    PyObject *a = NULL;
+    PyObject *a = NULL, *from;
     (void)self;
-    if (PyArg_ParseTuple(args, "O&O&", PyArray_IntpConverter, &shape, PyArray_DescrConverter,
-                         &dtype))
-        a = (PyObject *)cvl_py_empty(dtype, shape.len, shape.ptr);
+    if (PyArg_ParseTuple(args, "O&O&O", PyArray_IntpConverter, &shape, PyArray_DescrConverter,
+                         &dtype, &from))
+        a = (PyObject *)cvl_py_empty(dtype, shape.len, shape.ptr,
+                                     PyArray_Check(from) ? PyArray_DATA((PyArrayObject *)from)
+                                                         : NULL);
     else
         Py_XDECREF(dtype);
     PyDimMem_FREE(shape.ptr);

@@ -450,7 +450,8 @@ static inline CVL_INLINE void plane_store(const int v, const bool edge, real *c,
  * reaches; the first of these is then done. */
 static inline CVL_INLINE void plane_strip(const int h, const bool kept, const int v,
                                           const bool edge, real *c, const cvl_plane *to,
-                                          const real *init, const real *a, const cvl_plane_taps *taps, const real *b,
+                                          const real *init, const real *a,
+                                          const cvl_plane_taps *taps, const real *b,
                                           const cvl_plane *from, const cvl_places *b_rows,
                                           const plane_edge *at) {
     plane_rows sum;
