@@ -25,6 +25,7 @@ from benchmarks import memory
 from benchmarks.libraries import LIBRARIES, Arrays, Call, Library, random_arrays
 from benchmarks.suite import Case, Row
 
+CORES = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
 SAMPLE_SECONDS = 1e-3  # enough that reading the clock does not count
 WARM_UP = Row("warm_up", "tiny", False, 1, 1, 1, 1, (4, 4), (3, 3), *((1, 1),) * 3, (0, 0))
 
@@ -58,6 +59,15 @@ def best_seconds(call: Call, turn_seconds: float) -> float:
     return best
 
 
+def stay_on_cores(count: int) -> None:
+    """Keep to the last so many cores, where the system lets a process choose.
+
+    Libraries then meet the same ones, and the same neighbours on them.
+    """
+    if hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, CORES[-count:])
+
+
 class Worker:
     """Answers requests about one library, and keeps the arrays of the last case."""
 
@@ -72,6 +82,7 @@ class Worker:
         if action == "memory":
             return memory.in_a_fork(lambda: self.memory(case))
         self.library.set_threads(case.threads)
+        stay_on_cores(case.threads)
         if action == "result":
             result = self.library.canonical(self.call(case)(), case)
             return np.save(request["path"], result)

@@ -71,16 +71,16 @@ static ptrdiff_t conv_positions(ptrdiff_t in, ptrdiff_t k, ptrdiff_t stride, ptr
     return room < 0 ? 0 : room / stride + 1;
 }
 
-/* An uninitialised array for what is computed from another; NULL if it is so large that Python shall see whether there is memory for
- * it. */
-static PyArrayObject *new_array(PyArrayObject *from, int type, int ndim, npy_intp dims[]) {
+/* An uninitialised array (cvl_py_empty); NULL if it is so large that Python shall see whether there
+ * is memory for it. */
+static PyArrayObject *new_array(const void *apart_from, int type, int ndim, npy_intp dims[]) {
     const double most_elements = 1 << 24;
     double elements = 1;
     for (int i = 0; i < ndim; i++)
         elements *= (double)dims[i];
     if (elements > most_elements)
         return NULL;
-    return cvl_py_empty(PyArray_DescrFromType(type), ndim, dims, PyArray_DATA(from));
+    return cvl_py_empty(PyArray_DescrFromType(type), ndim, dims, apart_from);
 }
 
 static PyArrayObject *new_data(PyArrayObject *from, int type, int nd, bool channels_last,
@@ -90,19 +90,18 @@ static PyArrayObject *new_data(PyArrayObject *from, int type, int nd, bool chann
     dims[channels_last ? nd + 1 : 1] = channels;
     for (int i = 0; i < nd; i++)
         dims[i + 1 + !channels_last] = size[CVL_AXES - nd + i];
-    return new_array(from, type, nd + 2, dims);
+    return new_array(PyArray_DATA(from), type, nd + 2, dims);
 }
 
-static PyArrayObject *new_weight(PyArrayObject *from, int type, int nd, bool channels_last,
-                                 bool transposed, ptrdiff_t oc, ptrdiff_t ic,
-                                 const ptrdiff_t size[CVL_AXES]) {
+static PyArrayObject *new_weight(int type, int nd, bool channels_last, bool transposed,
+                                 ptrdiff_t oc, ptrdiff_t ic, const ptrdiff_t size[CVL_AXES]) {
     npy_intp dims[CVL_AXES + 2];
     const int channels = channels_last ? nd : 0, o = channels + (channels_last && !transposed);
     dims[o] = oc;
     dims[2 * channels + 1 - o] = ic;
     for (int i = 0; i < nd; i++)
         dims[i + (channels_last ? 0 : 2)] = size[CVL_AXES - nd + i];
-    return new_array(from, type, nd + 2, dims);
+    return new_array(NULL, type, nd + 2, dims);
 }
 
 typedef struct common_call {
@@ -231,8 +230,7 @@ static PyArrayObject *common_problem(const common_call *c, call *run) {
             y.c % c->groups != 0 || x.n != y.n || !positions_agree(c, x.size, size, y.size) ||
             !extra_agrees(c, x.size, size, y.size))
             return NULL;
-        out = new_weight(c->in1, c->type, nd, c->channels_last, c->transposed, y.c, x.c / c->groups,
-                         size);
+        out = new_weight(c->type, nd, c->channels_last, c->transposed, y.c, x.c / c->groups, size);
         if (out)
             cvl_py_view_weight(out, "dw", nd, c->channels_last, c->transposed, &w);
         break;

@@ -36,7 +36,7 @@ typedef struct header {
     size_t bytes;
 } header;
 
-/* What the next array shall begin apart from, if it is not zero. */
+/* What the next array shall begin apart from, or zero. */
 static _Thread_local uintptr_t source;
 
 static void *allocate_aligned(void *unused, size_t bytes) {
@@ -45,13 +45,13 @@ static void *allocate_aligned(void *unused, size_t bytes) {
     (void)unused;
     if (bytes > (size_t)PY_SSIZE_T_MAX)
         return NULL;
-    char *const block = malloc(sizeof(header) + alike + bytes);
+    const size_t room = source ? alike : cache_line;
+    char *const block = malloc(sizeof(header) + room + bytes);
     if (!block)
         return NULL;
     char *const first = block + sizeof(header);
     const uintptr_t line = (source + cache_line - 1) & -(uintptr_t)cache_line;
-    const uintptr_t mask = source ? alike - 1 : cache_line - 1;
-    char *const p = first + ((line + apart - (uintptr_t)first) & mask);
+    char *const p = first + ((line + apart - (uintptr_t)first) & (room - 1));
     memcpy(p - sizeof(header), &(header){block, bytes}, sizeof(header));
     prefer_huge_pages(p, bytes);
     return p;

@@ -34,73 +34,99 @@ static ptrdiff_t first_weight(const cvl_gather *g, int axis, const cvl_phase *p)
     return p->taps > 0 ? g->axis[axis].tap_order[p->tap_first] * g->w_k[axis] : 0;
 }
 
-/* The results of one output channel of all groups of a task, in one phase of depth and height, into
- * c: taps of one depth and class at a time, as many rows and columns of them as a cut and a plane
- * tile take. */
-static void sum_planes(const plane_job *job, const plane_task *task, const cvl_phase *depth,
-                       const cvl_phase *height, real *c, const cvl_plane *to, ptrdiff_t o) {
+/* One output channel of all groups of a task, in one phase of depth and height: what a plane tile
+ * is told of it, whatever the taps. */
+typedef struct plane_sum {
+    real *c;
+    const cvl_plane *to;
+    const real *init; /* NULL once sums have been started */
+    ptrdiff_t init_plane;
+    const real *src, *weights; /* of the first column; of the first tap */
+    cvl_plane from;
+    ptrdiff_t depth_step, row_step;   /* of src */
+    ptrdiff_t w_depth, w_row, w_step; /* from tap to tap of the weights */
+    ptrdiff_t classes, rows_step;     /* of taps along the height; from row to row, of places */
+} plane_sum;
+
+static plane_sum start_sum(const plane_job *job, const plane_task *task, const cvl_phase *depth,
+                           const cvl_phase *height, real *c, const cvl_plane *to, ptrdiff_t o) {
     static const real nothing = 0;
     const cvl_gather *g = job->g;
-    const cvl_gather_axis *const axis = g->axis;
-    const cvl_phase *const width = axis[2].phases;
     const cvl_data_strides *s = &g->src_strides;
-    const ptrdiff_t depth_step = axis[0].in > 1 ? s->s[0] : 0;
-    const ptrdiff_t row_step = axis[1].in > 1 ? s->s[1] : 0;
-    const real *const src =
-        (const real *)g->src + task->n * s->n + task->group * s->c + task->column;
-    const real *const weights = (const real *)g->w + task->group * g->w_group + o * g->w_oc +
-                                first_weight(g, 0, depth) + first_weight(g, 1, height) +
-                                first_weight(g, 2, width);
-    const ptrdiff_t w_depth = weight_step(g, 0, depth), w_row = weight_step(g, 1, height),
-                    w_step = weight_step(g, 2, width);
-    const real *init = &nothing;
-    if (g->bias)
-        init = (const real *)g->bias + (task->group * g->oc + o) * g->bias_stride;
-    const ptrdiff_t next_init = g->bias ? g->oc * g->bias_stride : 0;
-
+    const cvl_phase *const width = g->axis[2].phases;
     const bool several = height->taps > 1 && height->count > 1;
-    const ptrdiff_t classes = several ? cvl_divide(height->in_step, height->tap_step) : 1;
-    const ptrdiff_t step = height->taps > 1 ? classes * height->tap_step : height->in_step;
-    const ptrdiff_t columns = cvl_even_size(width->taps, CVL_PLANE_COLUMNS);
-    const ptrdiff_t most_rows = cvl_least(CVL_MAX_RUN, longest_cut / cvl_most(columns, 1));
+    plane_sum sum = {
+        .c = c,
+        .to = to,
+        .init = &nothing,
+        .src = (const real *)g->src + task->n * s->n + task->group * s->c + task->column,
+        .weights = (const real *)g->w + task->group * g->w_group + o * g->w_oc +
+                   first_weight(g, 0, depth) + first_weight(g, 1, height) +
+                   first_weight(g, 2, width),
+        .depth_step = g->axis[0].in > 1 ? s->s[0] : 0,
+        .row_step = g->axis[1].in > 1 ? s->s[1] : 0,
+        .w_depth = weight_step(g, 0, depth),
+        .w_row = weight_step(g, 1, height),
+        .w_step = weight_step(g, 2, width),
+        .classes = several ? cvl_divide(height->in_step, height->tap_step) : 1,
+    };
+    if (g->bias) {
+        sum.init = (const real *)g->bias + (task->group * g->oc + o) * g->bias_stride;
+        sum.init_plane = g->oc * g->bias_stride;
+    }
+    sum.rows_step = height->taps > 1 ? sum.classes * height->tap_step : height->in_step;
     /* What the next task reads, where planes are contiguous: strips of rows are no stream. */
     const ptrdiff_t ahead =
-        task->groups > 1 ? task->groups * s->c : to->rows * height->in_step * row_step;
-    const cvl_plane from = {s->c, step * row_step, 0, axis[2].in - task->column, ahead};
+        task->groups > 1 ? task->groups * s->c : to->rows * height->in_step * sum.row_step;
+    sum.from =
+        (cvl_plane){s->c, sum.rows_step * sum.row_step, 0, g->axis[2].in - task->column, ahead};
+    return sum;
+}
+
+/* Adds the taps of one depth and one class of the height, the first of which reads source `row`: as
+ * many of their rows and columns at a time as a cut and a plane tile take. */
+static void add_class(const plane_job *job, const plane_task *task, plane_sum *sum,
+                      const real *plane, const real *weights, ptrdiff_t row, ptrdiff_t tap_rows) {
+    const cvl_gather_axis *const axis = job->g->axis;
+    const ptrdiff_t tap_columns = axis[2].phases->taps;
+    const ptrdiff_t columns = cvl_even_size(tap_columns, CVL_PLANE_COLUMNS);
+    const ptrdiff_t rows = cvl_even_size(tap_rows, cvl_least(CVL_MAX_RUN, longest_cut / columns));
+    for (ptrdiff_t h = 0; h < tap_rows; h += rows)
+        for (ptrdiff_t w = 0; w < tap_columns; w += columns, sum->init = NULL) {
+            const cvl_plane_taps taps = {
+                .plane = job->g->w_group,
+                .row = sum->classes * sum->w_row,
+                .step = sum->w_step,
+                .rows = cvl_least(rows, tap_rows - h),
+                .columns = cvl_least(columns, tap_columns - w),
+                .column = job->column + w,
+            };
+            const cvl_places in = {row + h * sum->rows_step, sum->rows_step, axis[1].in};
+            job->kernels->plane_tile(
+                sum->c, sum->to, sum->init, sum->init_plane, weights + h * taps.row + w * taps.step,
+                &taps, plane + in.first * sum->row_step, &sum->from, &in, task->groups);
+        }
+}
+
+/* Sums all taps of one output channel of the groups, in one phase of depth and height. */
+static void sum_planes(const plane_job *job, const plane_task *task, const cvl_phase *depth,
+                       const cvl_phase *height, plane_sum *sum) {
+    const cvl_gather_axis *const axis = job->g->axis;
     ptrdiff_t first, last;
     taps_inside(depth, task->depth, axis[0].in, &first, &last);
-    for (ptrdiff_t d = first; d < last && width->taps > 0; d++) {
-        const ptrdiff_t in_depth =
-            depth->in_first + depth->in_step * task->depth + depth->tap_step * d;
-        for (ptrdiff_t part = 0; part < classes && part < height->taps; part++) {
-            const ptrdiff_t taps = cvl_divide(height->taps - 1 - part, classes) + 1;
-            const ptrdiff_t rows = cvl_even_size(taps, most_rows);
-            for (ptrdiff_t h = 0; h < taps; h += rows)
-                for (ptrdiff_t w = 0; w < width->taps; w += columns, init = NULL) {
-                    const ptrdiff_t tap = part + h * classes;
-                    const cvl_plane_taps block = {
-                        .plane = g->w_group,
-                        .row = classes * w_row,
-                        .step = w_step,
-                        .rows = cvl_least(rows, taps - h),
-                        .columns = cvl_least(columns, width->taps - w),
-                        .column = job->column + w,
-                    };
-                    const cvl_places in_rows = {height->in_first + height->in_step * task->row +
-                                                    height->tap_step * tap,
-                                                step, axis[1].in};
-                    job->kernels->plane_tile(
-                        c, to, init, next_init, weights + d * w_depth + tap * w_row + w * w_step,
-                        &block, src + in_depth * depth_step + in_rows.first * row_step, &from,
-                        &in_rows, task->groups);
-                }
-        }
+    for (ptrdiff_t d = first; d < last && axis[2].phases->taps > 0; d++) {
+        const ptrdiff_t in = depth->in_first + depth->in_step * task->depth + depth->tap_step * d;
+        for (ptrdiff_t tap = 0; tap < sum->classes && tap < height->taps; tap++)
+            add_class(job, task, sum, sum->src + in * sum->depth_step,
+                      sum->weights + d * sum->w_depth + tap * sum->w_row,
+                      height->in_first + height->in_step * task->row + height->tap_step * tap,
+                      cvl_divide(height->taps - 1 - tap, sum->classes) + 1);
     }
-    if (init) { /* padding alone */
+    if (sum->init) { /* padding alone */
         const cvl_plane_taps none = {.rows = 1};
         const cvl_places nowhere = {0};
-        job->kernels->plane_tile(c, to, init, next_init, weights, &none, src, &from, &nowhere,
-                                 task->groups);
+        job->kernels->plane_tile(sum->c, sum->to, sum->init, sum->init_plane, sum->weights, &none,
+                                 sum->src, &sum->from, &nowhere, task->groups);
     }
 }
 
@@ -120,8 +146,9 @@ static void run_plane_phases(const plane_job *job, const plane_task *task, const
                          (depth->out_first + depth->out_step * task->depth) * s->s[0] +
                          (height->out_first + height->out_step * task->row) * s->s[1] +
                          task->column;
-        sum_planes(job, task, depth, height, job->stream ? staged : to, job->stream ? &out : &dst,
-                   o);
+        plane_sum sum = start_sum(job, task, depth, height, job->stream ? staged : to,
+                                  job->stream ? &out : &dst, o);
+        sum_planes(job, task, depth, height, &sum);
         for (ptrdiff_t i = 0; i < task->groups && job->stream; i++)
             job->kernels->copy_past(to + i * dst.plane, dst.row, 1, staged + i * out.plane, out.row,
                                     1, together ? 1 : rows, together ? out.plane : out.row);
