@@ -67,16 +67,13 @@ cvl_status CVL_TYPED(cvl_reduce_dots)(const cvl_reduce *r, const cvl_kernels *al
 
     const ptrdiff_t tasks = r->groups * job.splits;
     int threads = cvl_threads_for(tasks, r->work);
-    const ptrdiff_t partial_bytes = cvl_part_bytes(cvl_scale_bytes(all, job.splits), sizeof(real));
-    char *const memory = cvl_alloc_workspace(partial_bytes, job.workspace_bytes, &threads);
-    if (!memory)
+    job.partial = alloc_partials(all, job.splits, job.workspace_bytes, &threads, &job.workspace);
+    if (!job.partial)
         return CVL_NO_MEMORY;
-    job.partial = (real *)memory;
-    job.workspace = memory + partial_bytes;
     cvl_parallel_for(tasks, task_grain(r->work, tasks, threads), threads, dot_reduce_tasks, &job);
     add_partials(job.partial, job.splits, all, 0, all);
     for (ptrdiff_t o = 0; o < r->groups * r->oc; o++)
         job.kernels->copy(dw + o * to->oc, 0, to->ic, job.partial + o * r->ic, 0, 1, 1, r->ic);
-    cvl_free(memory);
+    cvl_free(job.partial);
     return CVL_OK;
 }

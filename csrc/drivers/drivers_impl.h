@@ -18,6 +18,16 @@ typedef CVL_TYPED(cvl_kernels) kernel_table;
 typedef CVL_TYPED(cvl_copy) copy_kernel;
 typedef CVL_TYPED(cvl_lane_sums) lane_sums_kernel;
 
+/* Room for the partial results of a reduction, `count` elements each, and for what every thread
+ * works in; NULL where there is none. */
+static real *alloc_partials(ptrdiff_t count, ptrdiff_t splits, ptrdiff_t each, int *threads,
+                            char **workspace) {
+    const ptrdiff_t bytes = cvl_part_bytes(cvl_scale_bytes(count, splits), sizeof(real));
+    char *const memory = cvl_alloc_workspace(bytes, each, threads);
+    *workspace = memory ? memory + bytes : NULL;
+    return (real *)memory;
+}
+
 /* Adds elements [first, last) of the partial results of a reduction, `apart` elements from one to
  * the next, to those of the first, in order. */
 static void add_partials(real *partial, ptrdiff_t splits, ptrdiff_t apart, ptrdiff_t first,

@@ -73,8 +73,12 @@ void cvl_take_unusual_f32(const cvl_gather *g, const cvl_gather *again);
 void cvl_take_unusual_f64(const cvl_gather *g, const cvl_gather *again);
 
 /* Whether the problem is one for cvl_gather_planes. */
-bool cvl_planes_fit_f32(const cvl_gather *g);
-bool cvl_planes_fit_f64(const cvl_gather *g);
+static inline bool cvl_planes_fit(const cvl_gather *g) {
+    const cvl_gather_axis *const width = &g->axis[2];
+    return g->ic == 1 && g->oc <= 2 && width->n_phases == 1 && width->phases->in_step == 1 &&
+           (width->in == 1 || g->src_strides.s[2] == 1) &&
+           (width->out == 1 || g->dst_strides.s[2] == 1);
+}
 
 /* Whether cvl_gather_lanes has room for the problem in its tile: windows far apart are the
  * others'. */

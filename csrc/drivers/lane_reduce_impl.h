@@ -360,14 +360,11 @@ cvl_status CVL_TYPED(cvl_reduce_lanes)(const cvl_reduce *r, const cvl_kernels *a
 
     const ptrdiff_t tasks = job.n_blocks * job.splits;
     int threads = cvl_threads_for(tasks, r->work);
-    const ptrdiff_t partial_bytes = cvl_part_bytes(cvl_scale_bytes(sums, job.splits), sizeof(real));
-    char *memory = cvl_alloc_workspace(partial_bytes, job.workspace_bytes, &threads);
-    if (!memory)
+    job.partial = alloc_partials(sums, job.splits, job.workspace_bytes, &threads, &job.workspace);
+    if (!job.partial)
         return CVL_NO_MEMORY;
-    job.partial = (real *)memory;
-    job.workspace = memory + partial_bytes;
     cvl_parallel_for(tasks, 1, threads, lane_reduce_tasks, &job);
     lane_reduce_finish(&job);
-    cvl_free(memory);
+    cvl_free(job.partial);
     return CVL_OK;
 }

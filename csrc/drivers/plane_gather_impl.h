@@ -23,6 +23,12 @@ typedef struct plane_task {
     ptrdiff_t depth, row, column, columns; /* of the positions: the first ones */
 } plane_task;
 
+/* How far ahead of rows of some planes those stand that the next task reads, where planes are
+ * contiguous. They are asked for: strips of rows are no stream. */
+static ptrdiff_t plane_ahead(ptrdiff_t planes, ptrdiff_t plane, ptrdiff_t rows, ptrdiff_t row) {
+    return planes > 1 ? planes * plane : rows * row;
+}
+
 /* How far the weights of a phase's taps stand apart, in the order in which they are walked. */
 static ptrdiff_t weight_step(const cvl_gather *g, int axis, const cvl_phase *p) {
     const ptrdiff_t *const order = g->axis[axis].tap_order + p->tap_first;
@@ -75,11 +81,9 @@ static plane_sum start_sum(const plane_job *job, const plane_task *task, const c
         sum.init_plane = g->oc * g->bias_stride;
     }
     sum.rows_step = height->taps > 1 ? sum.classes * height->tap_step : height->in_step;
-    /* What the next task reads, where planes are contiguous: strips of rows are no stream. */
-    const ptrdiff_t ahead =
-        task->groups > 1 ? task->groups * s->c : to->rows * height->in_step * sum.row_step;
-    sum.from =
-        (cvl_plane){s->c, sum.rows_step * sum.row_step, 0, g->axis[2].in - task->column, ahead};
+    const ptrdiff_t row = sum.rows_step * sum.row_step;
+    sum.from = (cvl_plane){s->c, row, 0, g->axis[2].in - task->column,
+                           plane_ahead(task->groups, s->c, to->rows, row)};
     return sum;
 }
 
@@ -180,23 +184,14 @@ static void plane_tasks(void *context, ptrdiff_t begin, ptrdiff_t end, int threa
         __sync_synchronize();
 }
 
-bool CVL_TYPED(cvl_planes_fit)(const cvl_gather *g) {
-    const cvl_gather_axis *const width = &g->axis[2];
-    return g->ic == 1 && g->oc <= 2 && width->n_phases == 1 && width->phases->in_step == 1 &&
-           (width->in == 1 || g->src_strides.s[2] == 1) &&
-           (width->out == 1 || g->dst_strides.s[2] == 1);
-}
-
-static ptrdiff_t plane_tasks_of(const plane_job *job) {
-    return job->g->n * job->n_bundles * job->n_depths * job->n_rows * job->n_columns;
-}
-
-static void count_parts(plane_job *job) {
+/* Counts the parts of groups and axes, and returns how many tasks they make. */
+static ptrdiff_t count_parts(plane_job *job) {
     const cvl_gather *g = job->g;
     job->n_bundles = cvl_ceil_div(g->groups, job->bundle);
     job->n_depths = most_positions(&g->axis[0]);
     job->n_rows = cvl_ceil_div(most_positions(&g->axis[1]), job->rows);
     job->n_columns = cvl_ceil_div(g->axis[2].out, job->columns);
+    return g->n * job->n_bundles * job->n_depths * job->n_rows * job->n_columns;
 }
 
 /* Cuts so that what a task reads and writes stays in the level-1 cache, in rows so few that they
@@ -216,20 +211,13 @@ static void cut_planes_up(plane_job *job) {
     const ptrdiff_t longest = all_rows == 1 ? most / 2 : 4 * most;
     if (all_columns > longest)
         job->columns = cvl_ceil_div(cvl_even_size(all_columns, longest), lanes) * lanes;
-    count_parts(job);
-    while (job->bundle > 1 && plane_tasks_of(job) < enough) {
+    while (job->bundle > 1 && count_parts(job) < enough)
         job->bundle = cvl_even_size(g->groups, (job->bundle + 1) / 2);
-        count_parts(job);
-    }
-    while (job->rows > 4 && plane_tasks_of(job) < enough) {
+    while (job->rows > 4 && count_parts(job) < enough)
         job->rows = cvl_even_size(all_rows, (job->rows + 1) / 2);
-        count_parts(job);
-    }
-    while (job->columns > 4 * lanes && plane_tasks_of(job) < enough) {
+    while (job->columns > 4 * lanes && count_parts(job) < enough)
         job->columns =
             cvl_ceil_div(cvl_even_size(all_columns, (job->columns + 1) / 2), lanes) * lanes;
-        count_parts(job);
-    }
 }
 
 cvl_status CVL_TYPED(cvl_gather_planes)(const cvl_gather *g, const cvl_kernels *all_kernels) {
@@ -240,15 +228,14 @@ cvl_status CVL_TYPED(cvl_gather_planes)(const cvl_gather *g, const cvl_kernels *
     if (job.stream)
         job.workspace_bytes = cvl_part_bytes(job.bundle * job.rows * job.columns, sizeof(real));
 
-    const ptrdiff_t tasks = plane_tasks_of(&job);
+    const ptrdiff_t tasks = count_parts(&job);
     int threads = cvl_threads_for(tasks, g->work);
     char *const memory = cvl_alloc_workspace(columns_bytes, job.workspace_bytes, &threads);
     if (!memory)
         return CVL_NO_MEMORY;
     job.workspace = memory + columns_bytes;
     job.column = (ptrdiff_t *)memory;
-    for (ptrdiff_t k = 0; k < width->taps; k++)
-        job.column[k] = width->in_first + k * width->tap_step;
+    list_columns(width, job.column);
     cvl_parallel_for(tasks, task_grain(g->work, tasks, threads), threads, plane_tasks, &job);
     cvl_free(memory);
     return CVL_OK;

@@ -40,15 +40,15 @@ static void reduce_plane_rows(const plane_reduce_job *job, const plane_reduce_sp
     const cvl_phase *const phase[] = {axis[0].phases, axis[1].phases, axis[2].phases};
     const ptrdiff_t lanes = job->kernels->lanes, kh = phase[1]->taps, kw = phase[2]->taps;
     const ptrdiff_t row_step = axis[1].in > 1 ? r->x_strides.s[1] : 0;
-    const bool many = groups > 1;
-    const cvl_plane x_at = {r->x_strides.c, step * row_step, 0, axis[2].in,
-                            many ? groups * r->x_strides.c : dy_at->rows * step * row_step};
+    const ptrdiff_t plane = r->x_strides.c, x_row = step * row_step;
+    const cvl_plane x_at = {plane, x_row, 0, axis[2].in,
+                            plane_ahead(groups, plane, dy_at->rows, x_row)};
     ptrdiff_t first, last;
     taps_inside(phase[0], depth, axis[0].in, &first, &last);
     for (ptrdiff_t d = first; d < last; d++) {
         const ptrdiff_t in =
             phase[0]->in_first + depth * phase[0]->in_step + d * phase[0]->tap_step;
-        const real *const plane = x + (axis[0].in > 1 ? in * r->x_strides.s[0] : 0);
+        const real *const from = x + (axis[0].in > 1 ? in * r->x_strides.s[0] : 0);
         for (ptrdiff_t h = 0; h < kh; h += CVL_PLANE_SUMS) {
             const cvl_places places = {phase[1]->in_first + row * phase[1]->in_step +
                                            h * phase[1]->tap_step,
@@ -61,7 +61,7 @@ static void reduce_plane_rows(const plane_reduce_job *job, const plane_reduce_sp
                                              .columns = cvl_least(CVL_PLANE_SUMS, kw - w),
                                              .column = space->column + w};
                 job->kernels->plane_sums(space->lanes + ((d * kh + h) * kw + w) * lanes, &taps, dy,
-                                         dy_at, plane + places.first * row_step, &x_at, &places,
+                                         dy_at, from + places.first * row_step, &x_at, &places,
                                          groups);
             }
         }
@@ -85,7 +85,7 @@ static void reduce_plane(const plane_reduce_job *job, const plane_reduce_space *
             const ptrdiff_t row = part + q * classes, count = cvl_least(job->rows, rows - q);
             const ptrdiff_t dy_row = classes * s->s[1];
             const cvl_plane dy_at = {s->c, dy_row, count, r->axis[2].out,
-                                     groups > 1 ? groups * s->c : count * dy_row};
+                                     plane_ahead(groups, s->c, count, dy_row)};
             reduce_plane_rows(job, space, dy + row * s->s[1], &dy_at, x, depth, row, step, groups);
         }
     }
@@ -94,12 +94,10 @@ static void reduce_plane(const plane_reduce_job *job, const plane_reduce_space *
 static void plane_reduce_tasks(void *context, ptrdiff_t begin, ptrdiff_t end, int thread) {
     const plane_reduce_job *job = context;
     const cvl_reduce *r = job->r;
-    const cvl_phase *const width = r->axis[2].phases;
     const ptrdiff_t depths = r->axis[0].out, planes = r->n * depths;
     cvl_arena memory = {.memory = job->workspace + thread * job->workspace_bytes};
     const plane_reduce_space space = plane_reduce_layout(job, &memory);
-    for (ptrdiff_t k = 0; k < width->taps; k++)
-        space.column[k] = width->in_first + k * width->tap_step;
+    list_columns(r->axis[2].phases, space.column);
     for (ptrdiff_t index = begin; index < end; index++) {
         const ptrdiff_t group = index % job->n_bundles * job->bundle;
         const ptrdiff_t split = index / job->n_bundles;
@@ -111,14 +109,6 @@ static void plane_reduce_tasks(void *context, ptrdiff_t begin, ptrdiff_t end, in
         job->kernels->add_parts(job->partial + (split * r->groups + group) * job->taps, space.lanes,
                                 count);
     }
-}
-
-bool CVL_TYPED(cvl_reduce_planes_fit)(const cvl_reduce *r) {
-    const cvl_phase *const height = r->axis[1].phases, *const width = r->axis[2].phases;
-    return r->ic == 1 && r->oc == 1 && width->in_step == 1 &&
-           (height->in_step == 1 || height->taps == 1) &&
-           (r->axis[2].in == 1 || r->x_strides.s[2] == 1) &&
-           (r->axis[2].out == 1 || r->dy_strides.s[2] == 1);
 }
 
 cvl_status CVL_TYPED(cvl_reduce_planes)(const cvl_reduce *r, const cvl_kernels *all_kernels) {
@@ -143,15 +133,12 @@ cvl_status CVL_TYPED(cvl_reduce_planes)(const cvl_reduce *r, const cvl_kernels *
 
     const ptrdiff_t tasks = job.n_bundles * job.splits;
     int threads = cvl_threads_for(tasks, r->work);
-    const ptrdiff_t partial_bytes =
-        cvl_part_bytes(cvl_scale_bytes(r->groups * job.taps, job.splits), sizeof(real));
-    char *const memory = cvl_alloc_workspace(partial_bytes, job.workspace_bytes, &threads);
-    if (!memory)
+    job.partial = alloc_partials(r->groups * job.taps, job.splits, job.workspace_bytes, &threads,
+                                 &job.workspace);
+    if (!job.partial)
         return CVL_NO_MEMORY;
-    job.partial = (real *)memory;
-    job.workspace = memory + partial_bytes;
     cvl_parallel_for(tasks, task_grain(r->work, tasks, threads), threads, plane_reduce_tasks, &job);
     store_filters(r, job.partial, job.splits);
-    cvl_free(memory);
+    cvl_free(job.partial);
     return CVL_OK;
 }

@@ -96,8 +96,13 @@ void cvl_take_unusual_weights_f64(const cvl_reduce *r, const cvl_reduce *again);
 bool cvl_dots_stand(const cvl_reduce *r, ptrdiff_t lanes);
 
 /* Whether the problem is one for cvl_reduce_planes. */
-bool cvl_reduce_planes_fit_f32(const cvl_reduce *r);
-bool cvl_reduce_planes_fit_f64(const cvl_reduce *r);
+static inline bool cvl_reduce_planes_fit(const cvl_reduce *r) {
+    const cvl_phase *const height = r->axis[1].phases, *const width = r->axis[2].phases;
+    return r->ic == 1 && r->oc == 1 && width->in_step == 1 &&
+           (height->in_step == 1 || height->taps == 1) &&
+           (r->axis[2].in == 1 || r->x_strides.s[2] == 1) &&
+           (r->axis[2].out == 1 || r->dy_strides.s[2] == 1);
+}
 
 /* Whether cvl_reduce_lanes has room for the problem in its tiles: windows far apart are the
  * others'. */

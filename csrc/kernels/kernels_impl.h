@@ -506,8 +506,7 @@ static plane_edge find_edge(const cvl_plane_taps *taps, const cvl_plane *from, c
         const ptrdiff_t first = j + taps->column[k];
         edge.inside[k] = lanes_between(-first, from->columns - first);
     }
-    for (ptrdiff_t i = 0; i < L; i++)
-        edge.fresh[i] = j + i >= done && i < left ? ~(real_bits)0 : 0;
+    edge.fresh = first_lanes(left < L ? left : L) & ~first_lanes(done - j);
     return edge;
 }
 

@@ -94,6 +94,14 @@ static inline vec load_first(const real *p, ptrdiff_t n) {
     return v;
 }
 
+/* All bits set in lanes 0 .. n-1, none in the others; 0 <= n <= L. */
+static inline mask first_lanes(ptrdiff_t n) {
+    static const real_bits bits[2 * L] = {[0 ... L - 1] = ~(real_bits)0};
+    mask m;
+    __builtin_memcpy(&m, bits + L - n, sizeof m);
+    return m;
+}
+
 /* Some neighbouring lanes. The others are neither read nor written in memory, even where there is
  * none. */
 #if defined(__AVX512F__) && CVL_VECTOR_BYTES == 64
@@ -123,18 +131,10 @@ static inline void store_some(real *p, vec v, some_lanes lanes) {
 #elif defined(__AVX__) && CVL_VECTOR_BYTES == 32
 typedef mask some_lanes;
 
-/* Lanes from n on, 0 <= n <= L. */
-static inline mask lanes_from(ptrdiff_t n) {
-    static const real_bits bits[2 * L] = {[L... 2 * L - 1] = ~(real_bits)0};
-    mask m;
-    __builtin_memcpy(&m, bits + L - n, sizeof m);
-    return m;
-}
-
 static inline some_lanes lanes_between(ptrdiff_t first, ptrdiff_t end) {
     first = first < 0 ? 0 : first > L ? L : first;
     end = end < first ? first : end > L ? L : end;
-    return lanes_from(first) & ~lanes_from(end);
+    return first_lanes(end) & ~first_lanes(first);
 }
 
 static inline vec load_some(const real *p, some_lanes lanes) {
@@ -180,14 +180,6 @@ static inline void store_some(real *p, vec v, some_lanes lanes) {
             p[i] = v[i];
 }
 #endif
-
-/* All bits set in lanes 0 .. n-1, none in the others. */
-static inline mask first_lanes(ptrdiff_t n) {
-    mask m = {0};
-    for (ptrdiff_t i = 0; i < L; i++)
-        m[i] = i < n ? ~(real_bits)0 : 0;
-    return m;
-}
 
 /* v where the mask is set, zero elsewhere, whatever v is there. */
 static inline vec keep(vec v, mask m) {

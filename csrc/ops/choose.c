@@ -142,12 +142,10 @@ static bool planes_beat_lanes(const cvl_gather_axis *axis, double all, double in
 }
 
 /* The same for a gather, and of single images: those of few taps. */
-static bool gather_planes(cvl_dtype dtype, const cvl_gather *g, const gather_counts *n,
-                          ptrdiff_t lanes) {
+static bool gather_planes(const cvl_gather *g, const gather_counts *n, ptrdiff_t lanes) {
     const double most_taps = 25, filled = 2;
     const cvl_gather_axis *const axis = g->axis;
-    if (!(dtype == CVL_F32 ? cvl_planes_fit_f32 : cvl_planes_fit_f64)(g) ||
-        axis[1].in > 2 * axis[1].out)
+    if (!cvl_planes_fit(g) || axis[1].in > 2 * axis[1].out)
         return false;
     return g->groups < lanes / 2
                ? axis[1].out > 1 && n->all <= most_taps && filled_vectors(&axis[2], lanes) < filled
@@ -197,7 +195,7 @@ static gather_fn *choose_gather(cvl_dtype dtype, const cvl_gather *g, const gath
                                 const cvl_kernels *kernels, ptrdiff_t lanes, bool together) {
     const ptrdiff_t width =
         dtype == CVL_F32 ? kernels->f32->group_width : kernels->f64->group_width;
-    if (gather_planes(dtype, g, n, lanes))
+    if (gather_planes(g, n, lanes))
         return by_planes[dtype];
     if (by_lanes_best(g->ic, g->oc, g->groups, width, g->axis, together, lanes) &&
         (dtype == CVL_F32 ? cvl_lanes_fit_f32 : cvl_lanes_fit_f64)(g, kernels))
@@ -403,9 +401,9 @@ static reduce_way choose_reduce(const cvl_reduce *r, ptrdiff_t lanes, double *le
 }
 
 /* As gather_planes. */
-static bool reduce_planes(cvl_dtype dtype, const cvl_reduce *r, ptrdiff_t lanes) {
+static bool reduce_planes(const cvl_reduce *r, ptrdiff_t lanes) {
     double all = 1, inside = 1;
-    if (!(dtype == CVL_F32 ? cvl_reduce_planes_fit_f32 : cvl_reduce_planes_fit_f64)(r))
+    if (!cvl_reduce_planes_fit(r))
         return false;
     for (int i = 0; i < CVL_AXES; i++) {
         const tap_counts taps = count_taps(&r->axis[i]);
@@ -467,7 +465,7 @@ static cvl_status run_reduce(cvl_dtype dtype, const cvl_reduce *r) {
     cvl_small_axis small[CVL_AXES];
     if (!(depthwise && together) && cvl_is_small_reduce(r, lanes, small))
         return (dtype == CVL_F32 ? cvl_reduce_small_f32 : cvl_reduce_small_f64)(r, small, kernels);
-    if (depthwise && reduce_planes(dtype, r, lanes))
+    if (depthwise && reduce_planes(r, lanes))
         return (dtype == CVL_F32 ? cvl_reduce_planes_f32 : cvl_reduce_planes_f64)(r, kernels);
     /* Other ways leave most of a vector empty for groups of a few: moving them together pays. */
     const bool lanes_pay = together || r->ic > 1;
