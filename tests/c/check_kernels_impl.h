@@ -391,22 +391,34 @@ static ptrdiff_t CVL_NAME(draw_width)(ptrdiff_t most, source *s) {
 }
 
 static void CVL_NAME(check_lane_tile)(const CVL_NAME(table) *table, const char *isa, source *s) {
-    enum { most_runs = 6 };
-    const ptrdiff_t lanes = table->lanes, rows = draw(s, 0, 3), pixels = draw(s, 0, 20);
-    const ptrdiff_t width = CVL_NAME(draw_width)(table->group_width, s);
+    enum { most_runs = 6, taps = 3 };
+    const ptrdiff_t stride = draw(s, 0, 2); /* of a filter of 3x3; 0 for any runs */
+    const ptrdiff_t lanes = table->lanes, rows = draw(s, 0, 7), pixels = draw(s, 0, 20);
+    const ptrdiff_t width = stride ? 1 : CVL_NAME(draw_width)(table->group_width, s);
     const ptrdiff_t channels = draw(s, lanes / width, 10 * lanes / width) * width;
-    const ptrdiff_t n_runs = draw(s, 0, most_runs), w_channel = draw_stride(s, channels);
+    const ptrdiff_t n_runs = stride ? taps * stride : draw(s, 0, most_runs);
+    const ptrdiff_t w_channel = draw_stride(s, channels);
     const bool stream = draw(s, 0, 1);
     const ptrdiff_t c_step = draw_stride(s, channels),
                     x_step = draw_stride(s, draw(s, 0, channels));
     const ptrdiff_t c_row = draw_stride(s, channels + pixels * (c_step < 0 ? -c_step : c_step));
-    const ptrdiff_t w_step = draw_stride(s, draw(s, 0, channels)), x_row = draw(s, -60, 60);
+    const ptrdiff_t w_step = draw_stride(s, draw(s, 0, channels)), line = draw(s, -60, 60);
+    const ptrdiff_t x_row = stride ? stride * line : line;
     const cvl_places places = {draw(s, -9, 9), draw(s, 1, 3), draw(s, 0, 60)};
     cvl_lane_run runs[most_runs];
     span x_used = {0}, w_used = {0}, c_used = {0};
-    for (ptrdiff_t r = 0; r < n_runs; r++)
+    for (ptrdiff_t r = 0; r < n_runs; r++) {
         runs[r] = (cvl_lane_run){draw(s, -60, 60), draw(s, -60, 60), draw(s, 1, CVL_MAX_RUN),
                                  draw(s, -9, 9), draw(s, 0, 1)};
+        if (stride)
+            runs[r].taps = (taps - 1 - r % stride) / stride + 1;
+        if (stride && r >= stride) {
+            runs[r].x = runs[r % stride].x + r / stride * line;
+            runs[r].place = runs[r % stride].place;
+        }
+        if (stride && r + 1 < n_runs)
+            runs[r].flush = draw(s, 0, 19) == 0;
+    }
 #define EACH_PRODUCT                                                                               \
     for (ptrdiff_t i = 0; i < rows; i++)                                                           \
         for (ptrdiff_t p = 0; p < pixels; p++)                                                     \
@@ -423,11 +435,12 @@ static void CVL_NAME(check_lane_tile)(const CVL_NAME(table) *table, const char *
     for (ptrdiff_t i = 0; i < rows; i++)
         for (ptrdiff_t p = 0; p < pixels; p++)
             reach(&c_used, i * c_row + p * c_step, channels);
-    guard_case(
-        "%s f%d lane_tile width %td runs %td rows %td pixels %td channels %td c %td %td x %td %td "
-        "w %td %td places %td %td %td stream %d",
-        isa, 8 * (int)sizeof(real), width, n_runs, rows, pixels, channels, c_row, c_step, x_row,
-        x_step, w_step, w_channel, places.first, places.step, places.count, stream);
+    guard_case("%s f%d lane_tile stride %td width %td runs %td rows %td pixels %td channels %td c "
+               "%td %td x %td %td "
+               "w %td %td places %td %td %td stream %d",
+               isa, 8 * (int)sizeof(real), stride, width, n_runs, rows, pixels, channels, c_row,
+               c_step, x_row, x_step, w_step, w_channel, places.first, places.step, places.count,
+               stream);
     CVL_NAME(array) x = CVL_NAME(make)(s, x_used), w = CVL_NAME(make)(s, w_used);
     CVL_NAME(array) c = CVL_NAME(make)(s, c_used), init = CVL_NAME(make)(s, (span){0, channels});
     CVL_NAME(set)(s, &init, 0, channels);
