@@ -3,14 +3,16 @@
  *
  * As in the gather, channels that stand together are read where they do, others are brought
  * together in tiles of x and dy; no padding is stored. Rows that meet the same taps are summed
- * together, a few at a time: so many positions that storing the sums costs little, so few that x
- * and dy stay in the level-1 cache and the rounding error of long sums stays low.
+ * together, a strip of a few columns at a time, for all channels: so many positions that storing the
+ * sums costs little, so few that x and dy stay in the level-1 cache and the rounding error of long
+ * sums stays low.
  */
 
 typedef struct lane_reduce_job {
     const cvl_reduce *r;
     const kernel_table *kernels;
     bool in_place;
+    bool asks; /* for what the next rows read: it comes from memory */
     lane_walk walk;
     cvl_chunks chunks;
     ptrdiff_t channels; /* of all groups */
@@ -167,6 +169,14 @@ static ptrdiff_t list_reduce_runs(const lane_reduce_job *job, const lane_view *v
     return run - runs;
 }
 
+/* Columns that are summed before the others of their rows. Few, with all channels before the next
+ * ones, read memory as a stream; but where taps are many, it is their sums that take the time, and
+ * rows are best long. */
+static ptrdiff_t strip_columns(const cvl_phase *width) {
+    enum { few_taps = 3, few_columns = 16 };
+    return width->taps > few_taps ? longest_cut : few_columns;
+}
+
 /* Some rows of a chunk that meet the same taps. x is where the sources of the first row, at tap 0,
  * begin in the view. */
 static void reduce_lane_rows(const lane_reduce_job *job, const lane_reduce_task *task,
@@ -177,6 +187,7 @@ static void reduce_lane_rows(const lane_reduce_job *job, const lane_reduce_task 
     const lane_view *view = &operands->x;
     const lane_walk *walk = &job->walk;
     const ptrdiff_t in = job->r->axis[2].in, lanes = job->kernels->lanes;
+    const ptrdiff_t widest = cvl_most(strip_columns(p), longest_cut / rows);
     const ptrdiff_t padded = job->vectors * lanes;
     const cvl_lane_weights weights = {job->r->ic, job->taps * padded, walk->classes * padded};
     lane_sums_kernel *const sum =
@@ -189,7 +200,7 @@ static void reduce_lane_rows(const lane_reduce_job *job, const lane_reduce_task 
         positions_that_meet(p, walk->step, first, count, in, &begin, &end);
         const bool steps = end - begin > 1 || walk->classes < p->taps;
         const ptrdiff_t x_step = steps ? lane_distance(view, 2, walk->step) : 0;
-        const ptrdiff_t pieces = cvl_ceil_div(end - begin, longest_cut);
+        const ptrdiff_t pieces = cvl_ceil_div(end - begin, widest);
         for (ptrdiff_t piece = 0; piece < pieces; piece++) {
             const ptrdiff_t at = begin + (end - begin) * piece / pieces;
             const ptrdiff_t pixels = begin + (end - begin) * (piece + 1) / pieces - at;
@@ -201,7 +212,7 @@ static void reduce_lane_rows(const lane_reduce_job *job, const lane_reduce_task 
                 const ptrdiff_t lane = (v - task->first) * lanes - back;
                 sum(task->sums + v * lanes, &weights, dp + lane, operands->dy_row,
                     walk->parts * operands->dy_step, xp + lane, x_row, x_step, runs, n_runs,
-                    &places, rows, pixels);
+                    &places, rows, pixels, job->asks && rows > 1);
             }
         }
     }
@@ -215,7 +226,8 @@ static void reduce_lane_class(const lane_reduce_job *job, const lane_reduce_task
     const cvl_phase *depth = job->r->axis[0].phases, *height = job->r->axis[1].phases;
     const lane_view *view = &operands->x;
     const ptrdiff_t pixels = cvl_ceil_div(chunk->columns, job->walk.parts);
-    const ptrdiff_t most = pixels < longest_cut ? longest_cut / pixels : 1;
+    const ptrdiff_t strip = strip_columns(job->r->axis[2].phases);
+    const ptrdiff_t most = longest_cut / cvl_even_size(pixels, strip);
     const real *x =
         view->base +
         lane_distance(view, 0, depth->in_first + chunk->depth * depth->in_step - view->first[0]);
@@ -305,13 +317,22 @@ static bool reduce_in_place(const cvl_reduce *r, ptrdiff_t lanes) {
     return r->groups * r->ic >= lanes && r->x_strides.c == 1 && r->dy_strides.c == 1;
 }
 
-/* Chunks for blocks of so many lanes: tiles fit the level-2 cache, and what is read in place is
- * small, so that the rows that one chunk shares with the next are still there. */
+/* Whether x and dy are too large to be in a cache when they are read. */
+static bool come_from_memory(const cvl_reduce *r) {
+    const double many_bytes = 8 << 20;
+    double x = 1, dy = 1;
+    for (int i = 0; i < CVL_AXES; i++)
+        x *= (double)r->axis[i].in, dy *= (double)r->axis[i].out;
+    return (x + dy) * (double)r->n * (double)(r->groups * r->ic) * (double)sizeof(real) >
+           many_bytes;
+}
+
+/* Chunks for blocks of so many lanes, which fit the level-2 cache. */
 static cvl_chunks cut_lane_chunks(const lane_reduce_job *job, ptrdiff_t lanes) {
     enum { enough_positions = 1024 };
     const ptrdiff_t bytes = lanes * (ptrdiff_t)sizeof(real);
-    return cvl_cut_reduce(job->r, cvl_dense_map, cvl_dense_map, bytes, bytes,
-                          cvl_l2_bytes() / (job->in_place ? 8 : 2), enough_positions, false);
+    return cvl_cut_reduce(job->r, cvl_dense_map, cvl_dense_map, bytes, bytes, cvl_l2_bytes() / 2,
+                          enough_positions, false);
 }
 
 /* Blocks of channels: where they are read in place, wide, so that memory is read in long runs; in
@@ -356,6 +377,7 @@ cvl_status CVL_TYPED(cvl_reduce_lanes)(const cvl_reduce *r, const cvl_kernels *a
     const ptrdiff_t sums = cvl_scale_bytes(job.taps * r->ic, job.vectors * lanes);
     job.splits = cvl_reduce_splits(job.chunks.count, job.n_blocks,
                                    cvl_scale_bytes(sums, (ptrdiff_t)sizeof(real)));
+    job.asks = job.in_place && come_from_memory(r);
     lane_reduce_layout(&job, NULL, &job.workspace_bytes);
 
     const ptrdiff_t tasks = job.n_blocks * job.splits;

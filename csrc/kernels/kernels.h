@@ -103,7 +103,7 @@ typedef struct cvl_plane_taps {
         real *c, const cvl_lane_weights *weights, const real *dy, ptrdiff_t dy_row,                \
         ptrdiff_t dy_step, const real *x, ptrdiff_t x_row, ptrdiff_t x_step,                       \
         const cvl_lane_run *runs, ptrdiff_t n_runs, const cvl_places *places, ptrdiff_t rows,      \
-        ptrdiff_t pixels);                                                                         \
+        ptrdiff_t pixels, bool ask);                                                               \
     typedef void cvl_dots_##suffix(real *c, ptrdiff_t c_row, ptrdiff_t c_column, const real *init, \
                                    const real *a, ptrdiff_t a_row, ptrdiff_t rows, const real *b,  \
                                    ptrdiff_t b_row, ptrdiff_t columns, ptrdiff_t length);          \
@@ -252,7 +252,8 @@ CVL_DECLARE_KERNELS(double, f64)
  *         r a run, k < r.taps, h < width, j < L.
  *
  * A place that does not exist adds dy times zero. Runs of the same taps and place are best
- * together. lane_sums is for groups of one channel, group_sums for those of up to sums_width.
+ * together. lane_sums is for groups of one channel, group_sums for those of up to sums_width. With
+ * `ask` what as many rows after these read may be asked for.
  *
  * dots: lanes are neighbouring steps of the reduction.
  *

@@ -33,6 +33,11 @@ static inline bool whole_lines(uintptr_t at, int v) {
     return v * CVL_VECTOR_BYTES % line == 0 && at % line == 0;
 }
 
+/* Whether a vector is the first of those in its cache line: it asks for the line, for all. */
+static inline bool first_in_line(const real *p) {
+    return (uintptr_t)p % 64 < CVL_VECTOR_BYTES;
+}
+
 static inline CVL_INLINE void put(real *p, vec v, bool past_caches) {
     if (past_caches)
         store_past_caches(p, v);
@@ -903,11 +908,11 @@ static inline CVL_INLINE void descent_line(const int m, const int stride, const 
         const int n = DESCENT_TAPS(stride, c);
         const real *xr = x + run->x;
         ptrdiff_t place = first + run->place;
-        CVL_UNROLL for (int i = 0; i < m; i++)
-            __builtin_prefetch(xr + i * d->x_step + d->ahead, 0, 2);
 #if CVL_REGISTERS >= 32
         (void)w;
-        CVL_UNROLL for (int i = 0; i < m + n - 1; i++, xr += d->x_step, place += d->places->step)
+        CVL_UNROLL for (int i = 0; i < m + n - 1; i++) {
+            if (i < m)
+                __builtin_prefetch(xr + d->ahead, 0, 2);
             if (inside || (size_t)place < (size_t)d->places->count) {
                 const vec xv = load_once(xr);
                 CVL_UNROLL for (int j = from; j < to; j++)
@@ -915,8 +920,14 @@ static inline CVL_INLINE void descent_line(const int m, const int stride, const 
                         if (i >= k && i - k < m)
                             sum[j][i - k] += xv * wv[q + j * stride][c + k * stride];
             }
+            xr += d->x_step;
+            place += d->places->step;
+        }
 #else
         (void)wv;
+        if (first_in_line(xr))
+            CVL_UNROLL for (int i = 0; i < m; i++)
+                __builtin_prefetch(xr + i * d->x_step + d->ahead, 0, 2);
         CVL_UNROLL for (int j = from; j < to; j++)
             lane_run(m, n, inside, sum[j], anew(xr), d->x_step, NULL,
                      w + run[(q + j * stride) * stride].w, d->weights->step, place, d->places);
@@ -1111,12 +1122,13 @@ static void tap_sums(real *c, const real *dy, ptrdiff_t dy_row, const real *x, p
 #endif
 
 /* t runs of n taps. The n places that a pixel meets stay in registers, and one of them is new to
- * it. */
-static inline CVL_INLINE void lane_sums_body(const int t, const int n, real *c, ptrdiff_t c_step,
+ * it. With `ask`, what the next rows read is asked for: dy, and the inputs of run r where bit r of
+ * `asks` is set. */
+static inline CVL_INLINE void lane_sums_body(const int t, const int n, const bool ask, real *c, ptrdiff_t c_step,
                                              const real *dy, ptrdiff_t dy_row, ptrdiff_t dy_step,
                                              const real *x, ptrdiff_t x_row, ptrdiff_t x_step,
                                              const cvl_lane_run *runs, const cvl_places *places,
-                                             ptrdiff_t rows, ptrdiff_t pixels) {
+                                             ptrdiff_t rows, ptrdiff_t pixels, unsigned asks) {
     vec sum[8][CVL_MAX_RUN], at[8][CVL_MAX_RUN];
     CVL_UNROLL for (int r = 0; r < t; r++)
         CVL_UNROLL for (int k = 0; k < n; k++) sum[r][k] = at[r][k] = (vec){0};
@@ -1126,7 +1138,11 @@ static inline CVL_INLINE void lane_sums_body(const int t, const int n, real *c, 
 #define LANE_PLACE(k)                                                                              \
     do {                                                                                           \
         if ((size_t)place < (size_t)places->count)                                                 \
-            CVL_UNROLL for (int r = 0; r < t; r++) at[r][k] = load_once(xs + runs[r].x);           \
+            CVL_UNROLL for (int r = 0; r < t; r++) {                                               \
+                at[r][k] = load_once(xs + runs[r].x);                                              \
+                if (ask && asks >> r & 1)                                                                 \
+                    __builtin_prefetch(xs + runs[r].x + rows * x_row, 0, 2);                       \
+            }                                                                                      \
         else                                                                                       \
             CVL_UNROLL for (int r = 0; r < t; r++) at[r][k] = (vec){0};                            \
         place += places->step;                                                                     \
@@ -1136,6 +1152,8 @@ static inline CVL_INLINE void lane_sums_body(const int t, const int n, real *c, 
         for (; p + n <= pixels; p += n)
             CVL_UNROLL for (int q = 0; q < n; q++, d += dy_step) {
                 const vec dv = load_once(d);
+                if (ask)
+                    __builtin_prefetch(d + rows * dy_row, 0, 2);
                 LANE_PLACE((q + n - 1) % n);
                 CVL_UNROLL for (int r = 0; r < t; r++)
                     CVL_UNROLL for (int k = 0; k < n; k++) sum[r][k] += dv * at[r][(q + k) % n];
@@ -1240,17 +1258,32 @@ static void group_run_sums(real *c, const cvl_lane_weights *weights, const real 
 static void group_sums(real *c, const cvl_lane_weights *weights, const real *dy, ptrdiff_t dy_row,
                        ptrdiff_t dy_step, const real *x, ptrdiff_t x_row, ptrdiff_t x_step,
                        const cvl_lane_run *runs, ptrdiff_t n_runs, const cvl_places *places,
-                       ptrdiff_t rows, ptrdiff_t pixels) {
+                       ptrdiff_t rows, ptrdiff_t pixels, bool ask) {
+    (void)ask; /* these are bound by their sums */
     for (ptrdiff_t r = 0; r < n_runs && pixels > 0; r++)
         group_run_sums(c, weights, dy, dy_row, dy_step, x, x_row, x_step, runs + r, places, rows,
                        pixels);
 }
 #endif
 
+/* Which of t runs, of some that are alike, read what none of them reads for the row before: bits. */
+static unsigned fresh_runs(const cvl_lane_run *runs, ptrdiff_t t, ptrdiff_t alike,
+                           ptrdiff_t x_row) {
+    unsigned fresh = 0;
+    for (ptrdiff_t r = 0; r < t; r++) {
+        bool read = false;
+        for (ptrdiff_t later = r + 1; later < alike && !read; later++)
+            read = runs[later].x == runs[r].x + x_row;
+        fresh |= (unsigned)!read << r;
+    }
+    return fresh;
+}
+
 static void lane_sums(real *c, const cvl_lane_weights *weights, const real *dy, ptrdiff_t dy_row,
                       ptrdiff_t dy_step, const real *x, ptrdiff_t x_row, ptrdiff_t x_step,
                       const cvl_lane_run *runs, ptrdiff_t n_runs, const cvl_places *places,
-                      ptrdiff_t rows, ptrdiff_t pixels) {
+                      ptrdiff_t rows, ptrdiff_t pixels, bool ask) {
+    enum { few_taps = 3 }; /* of more, it is the sums that take the time */
     static const int most[] = {0,           LANE_RUNS(1), LANE_RUNS(2), LANE_RUNS(3),
                                LANE_RUNS(4), LANE_RUNS(5), LANE_RUNS(6), LANE_RUNS(7)};
     while (n_runs > 0 && pixels > 0) {
@@ -1260,11 +1293,15 @@ static void lane_sums(real *c, const cvl_lane_weights *weights, const real *dy, 
             alike++;
         const ptrdiff_t groups = (alike + most[taps] - 1) / most[taps];
         const ptrdiff_t t = (alike + groups - 1) / groups;
+        const unsigned asks = ask && first_in_line(x) ? fresh_runs(runs, t, alike, x_row) : 0;
+#define LANE_SUMS_ARGUMENTS                                                                        \
+    c, weights->step, dy, dy_row, dy_step, x, x_row, x_step, runs, places, rows, pixels, asks
 #define LANE_SUMS_CASE(t, n)                                                                       \
     case 8 * n + t - 1:                                                                            \
-        if (t <= LANE_RUNS(n))                                                                     \
-            lane_sums_body(t, n, c, weights->step, dy, dy_row, dy_step, x, x_row, x_step, runs,    \
-                           places, rows, pixels);                                                  \
+        if (t <= LANE_RUNS(n) && n <= few_taps && asks)                                            \
+            lane_sums_body(t, n, true, LANE_SUMS_ARGUMENTS);                                       \
+        else if (t <= LANE_RUNS(n))                                                                \
+            lane_sums_body(t, n, false, LANE_SUMS_ARGUMENTS);                                      \
         break;
 #define LANE_SUMS_CASES(n)                                                                         \
     LANE_SUMS_CASE(1, n)                                                                           \
@@ -1287,6 +1324,7 @@ static void lane_sums(real *c, const cvl_lane_weights *weights, const real *dy, 
         }
 #undef LANE_SUMS_CASES
 #undef LANE_SUMS_CASE
+#undef LANE_SUMS_ARGUMENTS
         runs += t;
         n_runs -= t;
     }

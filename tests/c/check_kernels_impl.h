@@ -557,7 +557,7 @@ static void CVL_NAME(check_lane_sums)(const CVL_NAME(table) *table, const char *
 #undef EACH_PRODUCT
     (width > 1 ? table->group_sums : table->lane_sums)(
         c.at, &(cvl_lane_weights){width, c_channel, c_step}, dy.at, dy_row, dy_step, x.at, x_row,
-        x_step, runs, n_runs, &places, rows, pixels);
+        x_step, runs, n_runs, &places, rows, pixels, draw(s, 0, 1));
     CVL_NAME(compare)(&c);
     CVL_NAME(release)(&dy), CVL_NAME(release)(&x), CVL_NAME(release)(&c);
 }
