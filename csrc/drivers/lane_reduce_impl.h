@@ -3,9 +3,9 @@
  *
  * As in the gather, channels that stand together are read where they do, others are brought
  * together in tiles of x and dy; no padding is stored. Rows that meet the same taps are summed
- * together, a strip of a few columns at a time, for all channels: so many positions that storing the
- * sums costs little, so few that x and dy stay in the level-1 cache and the rounding error of long
- * sums stays low.
+ * together, a strip of a few columns at a time, for all channels: so many positions that storing
+ * the sums costs little, so few that x and dy stay in the level-1 cache and the rounding error of
+ * long sums stays low.
  */
 
 typedef struct lane_reduce_job {

@@ -1,9 +1,9 @@
 /* The kernels: what each computes, and the geometry that travels with it.
  *
  * A kernel is one register tile or one in-cache move. It allocates nothing, starts no thread,
- * cannot fail, and does not know what a convolution is. Kernels are written once, in
- * kernels_impl.h, and built once per instruction set and dtype; each build fills one cvl_kernels
- * table. Drivers take every tile size from the table and never name an instruction set.
+ * cannot fail, and does not know what a convolution is. Kernels are written once, in the files that
+ * kernels_impl.h includes, and built once per instruction set and dtype; each build fills one
+ * cvl_kernels table. Drivers take every tile size from the table and never name an instruction set.
  *
  * L is the number of lanes of a vector. No pointer needs alignment. Outputs overlap no input.
  */

@@ -1,0 +1,186 @@
+/* Rows of A times a panel of B: the product tile, and the tall one. Included by kernels_impl.h. */
+
+/* ---- product tile --------------------------------------------------------------------------- */
+
+/* Adds what the sums start from. */
+static inline CVL_INLINE void product_start(const int m, const int v,
+                                            vec sum[CVL_MAX_ROWS][CVL_MAX_VECTORS],
+                                            const real *init, const ptrdiff_t *init_row,
+                                            bool init_splat) {
+    CVL_UNROLL for (int i = 0; i < m; i++) {
+        const real *start = init + init_row[i];
+        if (init_splat)
+            CVL_UNROLL for (int j = 0; j < v; j++) sum[i][j] += splat(*start);
+        else
+            CVL_UNROLL for (int j = 0; j < v; j++) sum[i][j] += load(start + j * L);
+    }
+}
+
+/* The steps of one term. Where they are so far apart that each reads a cache line of its own, the
+ * lines beside them are the next tile's, and no prefetcher of the processor sees those coming. */
+static inline CVL_INLINE void product_steps(const int m, const int v, const bool scattered,
+                                            vec sum[CVL_MAX_ROWS][CVL_MAX_VECTORS],
+                                            const real *const row[CVL_MAX_ROWS], ptrdiff_t a_step,
+                                            const real *b, const ptrdiff_t *step,
+                                            ptrdiff_t length) {
+    for (ptrdiff_t k = 0; length > 0; length--, k += a_step) {
+        const real *bk = b + *step++;
+        vec bv[CVL_MAX_VECTORS];
+        if (scattered)
+            __builtin_prefetch(row[m - 1] + k + line_reals);
+        CVL_UNROLL for (int j = 0; j < v; j++) bv[j] = load(bk + j * L);
+        CVL_UNROLL for (int i = 0; i < m; i++) {
+            const vec av = splat(row[i][k]);
+            CVL_UNROLL for (int j = 0; j < v; j++) sum[i][j] += av * bv[j];
+        }
+    }
+}
+
+static inline CVL_INLINE void product_body(const int m, const int v, real *c,
+                                           const ptrdiff_t *c_row, const real *init,
+                                           const ptrdiff_t *init_row, bool init_splat,
+                                           const real *a, const ptrdiff_t *a_row, ptrdiff_t a_step,
+                                           const real *b, const ptrdiff_t *b_row,
+                                           const cvl_term *terms, ptrdiff_t n_terms, bool stream) {
+    const cvl_term *const end = terms + n_terms;
+    do {
+        vec sum[CVL_MAX_ROWS][CVL_MAX_VECTORS];
+    CVL_UNROLL for (int i = 0; i < m; i++)
+            CVL_UNROLL for (int j = 0; j < v; j++) sum[i][j] = (vec){0};
+
+        for (bool more = terms < end; more; terms++) {
+            const real *row[CVL_MAX_ROWS];
+            const ptrdiff_t *step = b_row + terms->b;
+            CVL_UNROLL for (int i = 0; i < m; i++) row[i] = a + (terms->a + a_row[i]);
+            if (a_step > line_reals)
+                product_steps(m, v, true, sum, row, a_step, b, step, terms->length);
+            else
+                product_steps(m, v, false, sum, row, a_step, b, step, terms->length);
+            more = !terms->flush && terms + 1 < end;
+        }
+
+        /* All loads before the first store: a load waits for a store whose address looks the
+         * same. */
+        if (init)
+            product_start(m, v, sum, init, init_row, init_splat);
+        uintptr_t lines = (uintptr_t)c;
+        CVL_UNROLL for (int i = 0; i < m; i++) lines |= (uintptr_t)(c + c_row[i]);
+        const bool past = stream && terms == end && whole_lines(lines, v);
+        CVL_UNROLL for (int i = 0; i < m; i++)
+            CVL_UNROLL for (int j = 0; j < v; j++) put(c + c_row[i] + j * L, sum[i][j], past);
+        init = c;
+        init_row = c_row;
+        init_splat = false;
+    } while (terms < end);
+}
+
+#define PRODUCT_TILE(m, v)                                                                         \
+    static void product_##m##x##v(                                                                 \
+        real *c, const ptrdiff_t *c_row, const real *init, const ptrdiff_t *init_row,              \
+        bool init_splat, const real *a, const ptrdiff_t *a_row, ptrdiff_t a_step, const real *b,   \
+        const ptrdiff_t *b_row, const cvl_term *terms, ptrdiff_t n_terms, bool stream) {           \
+        product_body(m, v, c, c_row, init, init_row, init_splat, a, a_row, a_step, b, b_row,       \
+                     terms, n_terms, stream);                                                      \
+    }
+#define PRODUCT_TILES_TO_6(v)                                                                      \
+    PRODUCT_TILE(1, v) PRODUCT_TILE(2, v) PRODUCT_TILE(3, v)                                       \
+    PRODUCT_TILE(4, v) PRODUCT_TILE(5, v) PRODUCT_TILE(6, v)
+#define PRODUCT_TILES_TO_8(v) PRODUCT_TILES_TO_6(v) PRODUCT_TILE(7, v) PRODUCT_TILE(8, v)
+
+#define PRODUCT_ROWS_TO_6(v)                                                                       \
+    product_1x##v, product_2x##v, product_3x##v, product_4x##v, product_5x##v, product_6x##v
+#define PRODUCT_ROWS_TO_8(v) PRODUCT_ROWS_TO_6(v), product_7x##v, product_8x##v
+
+PRODUCT_TILES_TO_8(1)
+#if CVL_REGISTERS >= 32
+PRODUCT_TILES_TO_8(2)
+PRODUCT_TILES_TO_8(3)
+PRODUCT_TILES_TO_6(4)
+#else
+PRODUCT_TILES_TO_6(2)
+#endif
+
+/* ---- tall tile ------------------------------------------------------------------------------ */
+
+#if CVL_REGISTERS >= 32
+#define TALL_ROWS 16
+#else
+#define TALL_ROWS 12
+#endif
+
+static inline CVL_INLINE real at_bytes(const real *p, ptrdiff_t bytes) {
+    return *(const real *)((const char *)p + bytes);
+}
+
+/* A pointer to every row would not fit the registers, and then each row costs two loads a step:
+ * these rows are reached from two pointers by multiples of one step, which the compiler is kept
+ * from computing ahead. */
+static inline CVL_INLINE void tall_body(const int m, real *c, ptrdiff_t c_row, const real *init,
+                                        ptrdiff_t init_row, bool init_splat, const real *a,
+                                        ptrdiff_t a_row, ptrdiff_t a_step, const real *b,
+                                        const ptrdiff_t *b_row, const cvl_term *terms,
+                                        ptrdiff_t n_terms, bool stream) {
+    const cvl_term *const end = terms + n_terms;
+    ptrdiff_t row1 = a_row * (ptrdiff_t)sizeof(real), row3 = 3 * row1, row5 = 5 * row1;
+    ptrdiff_t row7 = 7 * row1;
+    /* Rows of one term are met once, in a stream from memory: the next tile's are asked for
+     * ahead. */
+    for (int i = m; i < 2 * m && n_terms == 1 && a_step == 1; i++)
+        for (ptrdiff_t k = 0; k < terms->length; k += line_reals)
+            __builtin_prefetch(a + (terms->a + i * a_row + k));
+    do {
+        vec sum[CVL_MAX_TALL];
+        CVL_UNROLL for (int i = 0; i < m; i++) sum[i] = (vec){0};
+        for (bool more = terms < end; more; terms++) {
+            const real *low = a + terms->a, *high = low + (m > 8 ? 8 * a_row : 0);
+            const ptrdiff_t *step = b_row + terms->b;
+            for (ptrdiff_t left = terms->length; left > 0; left--) {
+                const vec bv = load_once(b + *step++);
+                __asm__("" : "+r"(row1), "+r"(row3), "+r"(row5), "+r"(row7));
+                const ptrdiff_t row[] = {0,        row1, 2 * row1, row3,
+                                         4 * row1, row5, 2 * row3, row7};
+                CVL_UNROLL for (int i = 0; i < m; i++)
+                    sum[i] += splat(at_bytes(i < 8 ? low : high, row[i % 8])) * bv;
+                low += a_step;
+                high += a_step;
+            }
+            more = !terms->flush && terms + 1 < end;
+        }
+        if (init)
+            CVL_UNROLL for (int i = 0; i < m; i++)
+                sum[i] += init_splat ? splat(init[i * init_row]) : load(init + i * init_row);
+        CVL_UNROLL for (int i = 0; i < m; i++)
+            put(c + i * c_row, sum[i],
+                stream && terms == end && whole_lines((uintptr_t)(c + i * c_row), 1));
+        init = c;
+        init_row = c_row;
+        init_splat = false;
+    } while (terms < end);
+}
+
+#define TALL_TILE(m)                                                                               \
+    static void tall_##m(real *c, ptrdiff_t c_row, const real *init, ptrdiff_t init_row,           \
+                         bool init_splat, const real *a, ptrdiff_t a_row, ptrdiff_t a_step,        \
+                         const real *b, const ptrdiff_t *b_row, const cvl_term *terms,             \
+                         ptrdiff_t n_terms, bool stream) {                                         \
+        tall_body(m, c, c_row, init, init_row, init_splat, a, a_row, a_step, b, b_row, terms,      \
+                  n_terms, stream);                                                                \
+    }
+TALL_TILE(1)
+TALL_TILE(2)
+TALL_TILE(3)
+TALL_TILE(4)
+TALL_TILE(5)
+TALL_TILE(6)
+TALL_TILE(7)
+TALL_TILE(8)
+TALL_TILE(9)
+TALL_TILE(10)
+TALL_TILE(11)
+TALL_TILE(12)
+#if TALL_ROWS == 16
+TALL_TILE(13)
+TALL_TILE(14)
+TALL_TILE(15)
+TALL_TILE(16)
+#endif
