@@ -157,10 +157,10 @@ LANE_PIXELS(LANE_TILE)
 
 /* Filters of 3x3, with a stride of one or two in both directions: a strip of pixels is walked down
  * row by row, and what stands in a row of inputs is loaded once, for all rows of outputs that it
- * feeds. For loads are what bounds a lane tile: a vector that crosses cache lines is two. */
+ * feeds. For loads are what bounds a lane tile: one of a vector that crosses cache lines is two. */
 enum {
-    descent_taps = 3,
-    most_fed = 3, /* rows of outputs that a row of inputs feeds */
+    descent_taps = 3, /* of a row and of a column, */
+    most_fed = 3,     /* and the most rows of outputs that a row of inputs feeds */
 };
 
 /* Pixels whose sums, of all these rows, fit the registers; the weights, too, where there are 32. */
@@ -330,9 +330,17 @@ static void lane_tile(real *c, ptrdiff_t c_row, ptrdiff_t c_step, const real *in
                       const cvl_places *places, ptrdiff_t rows, ptrdiff_t pixels,
                       ptrdiff_t channels, bool stream) {
     const int stride = descent_stride(runs, n_runs, weights->width, x_row, rows);
-    const lane_descent descent = {
-        stride,        rows, c_row,   c_step, stride ? x_row / stride : 0, x_step,
-        rows * x_row, runs, weights, places, stream};
+    const lane_descent descent = {.stride = stride,
+                                  .rows = rows,
+                                  .c_row = c_row,
+                                  .c_step = c_step,
+                                  .x_line = stride ? x_row / stride : 0,
+                                  .x_step = x_step,
+                                  .ahead = rows * x_row,
+                                  .runs = runs,
+                                  .weights = weights,
+                                  .places = places,
+                                  .stream = stream};
     const ptrdiff_t most = stride ? DESCENT_PIXELS(stride) : lane_pixels, step = places->step;
     ptrdiff_t least = 0, reach = 0; /* of the places of all runs, for the first pixel */
     for (ptrdiff_t r = 0; r < n_runs; r++) {
