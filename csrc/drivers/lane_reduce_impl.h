@@ -187,7 +187,7 @@ static void reduce_lane_rows(const lane_reduce_job *job, const lane_reduce_task 
     const lane_view *view = &operands->x;
     const lane_walk *walk = &job->walk;
     const ptrdiff_t in = job->r->axis[2].in, lanes = job->kernels->lanes;
-    const ptrdiff_t widest = cvl_most(strip_columns(p), longest_cut / rows);
+    const ptrdiff_t widest = longest_cut / rows;
     const ptrdiff_t padded = job->vectors * lanes;
     const cvl_lane_weights weights = {job->r->ic, job->taps * padded, walk->classes * padded};
     lane_sums_kernel *const sum =

@@ -82,42 +82,21 @@ const CVL_TYPED(cvl_kernels) CVL_TABLE = {
     .rows = {8, 6},
     .product_tile = {{PRODUCT_ROWS_TO_8(1)}, {PRODUCT_ROWS_TO_6(2)}},
 #endif
+    /* clang-format off */
     .tall_rows = TALL_ROWS,
-    .tall_tile =
-        {
-            tall_1,
-            tall_2,
-            tall_3,
-            tall_4,
-            tall_5,
-            tall_6,
-            tall_7,
-            tall_8,
-            tall_9,
-            tall_10,
-            tall_11,
-            tall_12,
+    .tall_tile = {tall_1, tall_2, tall_3, tall_4, tall_5, tall_6,
+                  tall_7, tall_8, tall_9, tall_10, tall_11, tall_12,
 #if TALL_ROWS == 16
-            tall_13,
-            tall_14,
-            tall_15,
-            tall_16,
+                  tall_13, tall_14, tall_15, tall_16,
 #endif
-        },
+    },
     .pixel_rows = PIXEL_ROWS,
-    .pixel_tile =
-        {
-            pixel_1,
-            pixel_2,
-            pixel_3,
-            pixel_4,
-            pixel_5,
-            pixel_6,
+    .pixel_tile = {pixel_1, pixel_2, pixel_3, pixel_4, pixel_5, pixel_6,
 #if PIXEL_ROWS == 8
-            pixel_7,
-            pixel_8,
+                   pixel_7, pixel_8,
 #endif
-        },
+    },
+    /* clang-format on */
     .row_tile = row_tile,
     .plane_tile = plane_tile,
 #ifdef CVL_PICKS_LANES

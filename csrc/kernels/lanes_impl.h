@@ -205,10 +205,11 @@ static inline CVL_INLINE void descent_line(const int m, const int stride, const 
         const int n = DESCENT_TAPS(stride, c);
         const real *xr = x + run->x;
         ptrdiff_t place = first + run->place;
+        const bool asks = first_in_line(xr);
 #if CVL_REGISTERS >= 32
         (void)w;
         CVL_UNROLL for (int i = 0; i < m + n - 1; i++) {
-            if (i < m)
+            if (asks && i < m)
                 __builtin_prefetch(xr + d->ahead, 0, 2);
             if (inside || (size_t)place < (size_t)d->places->count) {
                 const vec xv = load_once(xr);
@@ -222,7 +223,7 @@ static inline CVL_INLINE void descent_line(const int m, const int stride, const 
         }
 #else
         (void)wv;
-        if (first_in_line(xr))
+        if (asks)
             CVL_UNROLL for (int i = 0; i < m; i++)
                 __builtin_prefetch(xr + i * d->x_step + d->ahead, 0, 2);
         CVL_UNROLL for (int j = from; j < to; j++)

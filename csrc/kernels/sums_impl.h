@@ -58,9 +58,9 @@ static void tap_sums(real *c, const real *dy, ptrdiff_t dy_row, const real *x, p
 static inline CVL_INLINE void lane_sums_body(const int t, const int n, const bool ask, real *c,
                                              ptrdiff_t c_step, const real *dy, ptrdiff_t dy_row,
                                              ptrdiff_t dy_step, const real *x, ptrdiff_t x_row,
-                                             ptrdiff_t x_step,
-                                             const cvl_lane_run *runs, const cvl_places *places,
-                                             ptrdiff_t rows, ptrdiff_t pixels, unsigned asks) {
+                                             ptrdiff_t x_step, const cvl_lane_run *runs,
+                                             const cvl_places *places, ptrdiff_t rows,
+                                             ptrdiff_t pixels, unsigned asks) {
     vec sum[8][CVL_MAX_RUN], at[8][CVL_MAX_RUN];
     CVL_UNROLL for (int r = 0; r < t; r++)
         CVL_UNROLL for (int k = 0; k < n; k++) sum[r][k] = at[r][k] = (vec){0};
