@@ -332,6 +332,17 @@ def _boundaries(transposed: bool) -> Iterable[Case]:
         for ic, oc in {(c, 3), (3, c), (c, c), (c, 16), (16, c)}:
             yield Case("channels", ic, oc, (4, 5), (3, 3), padding=1, transposed=transposed)
         yield Case("depthwise", c, c, (4, 7), (3, 3), groups=c, padding=1, transposed=transposed)
+        yield Case(
+            "depthwise stride2",
+            c,
+            c,
+            (4, 9),
+            (3, 3),
+            groups=c,
+            stride=2,
+            padding=1,
+            transposed=transposed,
+        )
         yield Case("pointwise", c, 9, (3, 5), (1, 1), n=2, transposed=transposed)
         yield Case("stride2", c, 17, (5, 6), (3, 3), stride=2, padding=1, transposed=transposed)
     for width in WIDTHS:
@@ -341,6 +352,21 @@ def _boundaries(transposed: bool) -> Iterable[Case]:
         yield Case(
             "height", 9, 5, (width, 3), (3, 1), padding=(1, 0), stride=2, transposed=transposed
         )
+        for padding in range(3):
+            if not transposed or 2 * width + 1 > 2 * padding:
+                size = (width, 6) if width % 2 else (6, width)
+                yield Case(
+                    "depthwise width",
+                    17,
+                    17,
+                    size,
+                    (3, 3),
+                    groups=17,
+                    stride=2,
+                    padding=padding,
+                    output_padding=(width // 2 % 2, width // 4 % 2) if transposed else 0,
+                    transposed=transposed,
+                )
     # So many phases that their list is no longer on the stack.
     size = (3, 4) if transposed else (150, 230)
     yield Case("phases", 3, 4, size, (3, 5), stride=(70, 65), transposed=transposed)

@@ -19,6 +19,8 @@ typedef struct lane_job {
     bool stream;               /* whether results are written past the caches, */
     bool staged;               /* a few rows at a time, which are brought together first */
     bool asks;                 /* whether tasks ask for what the next depth reads */
+    bool spreads;              /* whether all phases are computed at once, and where in all that */
+    ptrdiff_t shift[CVL_AXES]; /* the inputs reach the first output stands */
     ptrdiff_t n_blocks, pitch; /* of channels; elements from tap to tap of the weights */
     ptrdiff_t rows, columns;   /* positions of a task, in every phase */
     ptrdiff_t n_depths, n_rows, n_columns; /* parts of the axes */
@@ -500,6 +502,52 @@ static void run_lane_phases(const lane_job *job, lane_space *space, const lane_t
     part_lanes(job, task, &slab, dst, dst_row, columns);
 }
 
+/* Whether each source of an axis reaches as many neighbouring destinations as a spread tile has
+ * taps, two further from one source to the next; and where among those of all sources, those beyond
+ * the destinations too, the first destination stands. */
+static bool axis_spreads(const cvl_gather_axis *a, ptrdiff_t *shift) {
+    const cvl_phase *const p = a->phases;
+    if (a->n_phases != 2 || a->k != CVL_SPREAD_TAPS || p[0].taps == 0)
+        return false;
+    for (ptrdiff_t i = 0; i < 2; i++) {
+        if (p[i].out_step != 2 || p[i].in_step != 1)
+            return false;
+        for (ptrdiff_t j = 0; j < p[i].taps; j++) {
+            const ptrdiff_t tap = a->tap_order[p[i].tap_first + j];
+            const ptrdiff_t first = 2 * (p[i].in_first + j * p[i].tap_step) + tap - p[i].out_first;
+            if (i + j == 0)
+                *shift = first;
+            if (first != *shift)
+                return false;
+        }
+    }
+    return true;
+}
+
+/* All phases of a task at once, from where the channels stand. */
+static void spread_lanes(const lane_job *job, const lane_space *space, const lane_task *task) {
+    const cvl_gather_axis *axis = job->g->axis;
+    const cvl_data_strides *from = &job->g->src_strides, *to = &job->g->dst_strides;
+    const cvl_phase *depth = axis[0].phases;
+    const ptrdiff_t row = 2 * task->row, rows = cvl_least(2 * job->rows, axis[1].out - row);
+    const ptrdiff_t column = 2 * task->column;
+    const ptrdiff_t columns = cvl_least(2 * job->columns, axis[2].out - column);
+    const ptrdiff_t most = cvl_even_size(rows, rows_in_place);
+    const cvl_places at_columns = {job->shift[2] + column, 2, axis[2].in};
+    const real *const x = (const real *)job->g->src + task->n * from->n + task->first * from->c +
+                          (depth->in_first + task->depth * depth->in_step) * from->s[0];
+    real *dst = (real *)job->g->dst + task->n * to->n + task->first * to->c +
+                (depth->out_first + task->depth * depth->out_step) * to->s[0] + row * to->s[1] +
+                column * to->s[2];
+    for (ptrdiff_t r = 0, now; r < rows; r += now, dst += now * to->s[1]) {
+        now = cvl_least(most, rows - r);
+        const cvl_places at_rows = {job->shift[1] + row + r, 2, axis[1].in};
+        job->kernels->spread_tile(dst, to->s[1], to->s[2], space->bias, x, from->s[1], from->s[2],
+                                  space->weights, job->pitch, &at_rows, &at_columns, now, columns,
+                                  task->lanes, job->stream);
+    }
+}
+
 static void lane_tasks(void *context, ptrdiff_t begin, ptrdiff_t end, int thread) {
     const lane_job *job = context;
     const cvl_gather_axis *axis = job->g->axis;
@@ -512,6 +560,10 @@ static void lane_tasks(void *context, ptrdiff_t begin, ptrdiff_t end, int thread
     for (ptrdiff_t i = begin; i < end; i++) {
         const lane_task task = nth_lane_task(job, i);
         bring_lane_weights(job, &space, &task);
+        if (job->spreads) {
+            spread_lanes(job, &space, &task);
+            continue;
+        }
         for (ptrdiff_t d = 0; d < axis[0].n_phases; d++)
             for (ptrdiff_t h = 0; h < axis[1].n_phases; h++)
                 run_lane_phases(job, &space, &task, &axis[0].phases[d], &axis[1].phases[h]);
@@ -596,7 +648,7 @@ static bool lanes_follow(const lane_job *job, const cvl_data_strides *strides) {
 /* Whether results that are written past the caches are brought together first: tiles would write
  * them in parts of cache lines. */
 static bool stage_lanes(const lane_job *job) {
-    return job->stream && lanes_follow(job, &job->g->dst_strides) &&
+    return !job->spreads && stream_copies(job->g) && lanes_follow(job, &job->g->dst_strides) &&
            (lane_channels(job->g) % line_channels > 0 || job->kernels->lanes < line_channels);
 }
 
@@ -634,6 +686,9 @@ cvl_status CVL_TYPED(cvl_gather_lanes)(const cvl_gather *g, const cvl_kernels *a
         job.out_places = lane_out_places(g, job.rows, job.columns);
     }
     job.asks = job.n_columns == 1 && lanes_follow(&job, &g->src_strides);
+    job.spreads = job.in_place && g->ic == 1 && cvl_one_tap_inside(&g->axis[0]) &&
+                  axis_spreads(&g->axis[1], &job.shift[1]) &&
+                  axis_spreads(&g->axis[2], &job.shift[2]);
     job.staged = stage_lanes(&job);
     if (job.staged)
         job.out_places = lane_out_places(g, rows_in_place, job.columns);

@@ -134,6 +134,24 @@ static void sum_planes(const plane_job *job, const plane_task *task, const cvl_p
     }
 }
 
+/* Writes planes of results, brought together, to where they go: in runs as long as they are in one
+ * piece there, for a line that two of them share is read from memory. */
+static void write_planes(const plane_job *job, const cvl_plane *to, const cvl_plane *from, real *c,
+                         const real *staged, ptrdiff_t planes) {
+    ptrdiff_t rows = to->rows, run = from->row;
+    if (to->row == run) {
+        run *= rows;
+        rows = 1;
+    }
+    if (rows == 1 && (planes == 1 || to->plane == run)) {
+        run *= planes;
+        planes = 1;
+    }
+    for (ptrdiff_t i = 0; i < planes; i++)
+        job->kernels->copy_past(c + i * to->plane, to->row, 1, staged + i * from->plane, from->row,
+                                1, rows, run);
+}
+
 /* One phase of depth and height of a task. */
 static void run_plane_phases(const plane_job *job, const plane_task *task, const cvl_phase *depth,
                              const cvl_phase *height, real *staged) {
@@ -144,7 +162,6 @@ static void run_plane_phases(const plane_job *job, const plane_task *task, const
         return;
     const cvl_plane dst = {g->oc * s->c, height->out_step * s->s[1], rows, task->columns, 0};
     const cvl_plane out = {rows * task->columns, task->columns, rows, task->columns, 0};
-    const bool together = dst.row == out.row;
     for (ptrdiff_t o = 0; o < g->oc; o++) {
         real *const to = (real *)g->dst + task->n * s->n + (task->group * g->oc + o) * s->c +
                          (depth->out_first + depth->out_step * task->depth) * s->s[0] +
@@ -153,9 +170,8 @@ static void run_plane_phases(const plane_job *job, const plane_task *task, const
         plane_sum sum = start_sum(job, task, depth, height, job->stream ? staged : to,
                                   job->stream ? &out : &dst, o);
         sum_planes(job, task, depth, height, &sum);
-        for (ptrdiff_t i = 0; i < task->groups && job->stream; i++)
-            job->kernels->copy_past(to + i * dst.plane, dst.row, 1, staged + i * out.plane, out.row,
-                                    1, together ? 1 : rows, together ? out.plane : out.row);
+        if (job->stream)
+            write_planes(job, &dst, &out, to, staged, task->groups);
     }
 }
 
@@ -221,7 +237,7 @@ static void cut_planes_up(plane_job *job) {
 }
 
 cvl_status CVL_TYPED(cvl_gather_planes)(const cvl_gather *g, const cvl_kernels *all_kernels) {
-    plane_job job = {.g = g, .kernels = all_kernels->CVL_DTYPE, .stream = stream_results(g)};
+    plane_job job = {.g = g, .kernels = all_kernels->CVL_DTYPE, .stream = stream_copies(g)};
     cut_planes_up(&job);
     const cvl_phase *const width = g->axis[2].phases;
     const ptrdiff_t columns_bytes = cvl_part_bytes(width->taps, sizeof *job.column);

@@ -180,6 +180,12 @@ static bool stream_results(const cvl_gather *g) {
     return stream_past(g->dst, cvl_positions(g) * (double)g->groups * (double)g->oc);
 }
 
+/* The same for results that tiles write in parts of lines, and that are brought together first:
+ * that pays only for twice as many. */
+static bool stream_copies(const cvl_gather *g) {
+    return stream_past(g->dst, cvl_positions(g) * (double)g->groups * (double)g->oc / 2);
+}
+
 /* Moves results to where they go. */
 static copy_kernel *copy_results(const kernel_table *kernels, bool stream) {
     return stream ? kernels->copy_past : kernels->copy;

@@ -20,6 +20,7 @@ enum {
     CVL_MAX_LANES = 16,     /* the most lanes any vector has */
     CVL_ROW_TILE = 4,       /* output rows that a row tile holds at once */
     CVL_MAX_RUN = 7,        /* the most taps of a run of a lane tile, and rows of a plane tile's */
+    CVL_SPREAD_TAPS = 3,    /* taps of a row and of a column of a spread tile's filter */
     CVL_PLANE_COLUMNS = 16, /* the most taps of one of these rows */
     CVL_PLANE_SUMS = 3,     /* the most rows, and taps of a row, of sums over planes */
     CVL_WINOGRAD_TAPS = 3,  /* the most taps along an axis that it is for */
@@ -93,6 +94,11 @@ typedef struct cvl_plane_taps {
         ptrdiff_t x_row, ptrdiff_t x_step, const real *w, const cvl_lane_weights *weights,         \
         const cvl_lane_run *runs, ptrdiff_t n_runs, const cvl_places *places, ptrdiff_t rows,      \
         ptrdiff_t pixels, ptrdiff_t channels, bool stream);                                        \
+    typedef void cvl_spread_tile_##suffix(                                                         \
+        real *c, ptrdiff_t c_row, ptrdiff_t c_step, const real *init, const real *x,               \
+        ptrdiff_t x_row, ptrdiff_t x_step, const real *w, ptrdiff_t w_step,                        \
+        const cvl_places *at_rows, const cvl_places *at_columns, ptrdiff_t rows,                   \
+        ptrdiff_t columns, ptrdiff_t channels, bool stream);                                       \
     typedef void cvl_tap_sums_##suffix(real *c, const real *dy, ptrdiff_t dy_row, const real *x,   \
                                        ptrdiff_t x_row, const ptrdiff_t *x_offset, ptrdiff_t taps, \
                                        ptrdiff_t rows, ptrdiff_t columns);                         \
@@ -148,6 +154,7 @@ typedef struct cvl_plane_taps {
         cvl_plane_tile_##suffix *plane_tile;                                                       \
         int group_width, sums_width;                                                               \
         cvl_lane_tile_##suffix *lane_tile;                                                         \
+        cvl_spread_tile_##suffix *spread_tile;                                                     \
         cvl_tap_sums_##suffix *tap_sums;                                                           \
         cvl_plane_sums_##suffix *plane_sums;                                                       \
         cvl_lane_sums_##suffix *lane_sums, *group_sums;                                            \
@@ -223,6 +230,18 @@ CVL_DECLARE_KERNELS(double, f64)
  * k)*places.step < places.count take part. A run has 1 to CVL_MAX_RUN taps. There are at least L
  * channels; the last vector of them overlaps its neighbour. The width divides L and the channels.
  * `stream` is product_tile's.
+ *
+ * spread_tile: the same for groups of one channel, seen from the inputs, to each of which there are
+ * two rows and two columns of outputs: it is spread over a filter of CVL_SPREAD_TAPS in both
+ * directions.
+ *
+ *     C[i][p][j] = init[j] + sum over taps h, k and rows r, columns s of x, as many as counted, with
+ *                  2*r + h = at_rows.first + i, 2*s + k = at_columns.first + p, of
+ *                  x[r*x_row + s*x_step + j] * w[(h*CVL_SPREAD_TAPS + k)*w_step + j],
+ *                  i < rows, p < columns, j < channels,
+ *
+ * is stored at c[i*c_row + p*c_step + j]. Any row and column of x may be read. `stream` is
+ * product_tile's.
  *
  * tap_sums: one filter's gradient from rows of neighbouring positions.
  *

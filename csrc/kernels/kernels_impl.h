@@ -59,6 +59,7 @@ static inline ptrdiff_t next_vector(ptrdiff_t i, ptrdiff_t length) {
 #include "kernels/pixels_impl.h"
 #include "kernels/planes_impl.h"
 #include "kernels/products_impl.h"
+#include "kernels/spread_impl.h"
 #include "kernels/sums_impl.h"
 #include "kernels/transforms_impl.h"
 
@@ -108,6 +109,7 @@ const CVL_TYPED(cvl_kernels) CVL_TABLE = {
     .sums_width = 1,
 #endif
     .lane_tile = lane_tile,
+    .spread_tile = spread_tile,
     .tap_sums = tap_sums,
     .plane_sums = plane_sums,
     .lane_sums = lane_sums,

@@ -464,6 +464,61 @@ static void CVL_NAME(check_lane_tile)(const CVL_NAME(table) *table, const char *
     CVL_NAME(release)(&x), CVL_NAME(release)(&w), CVL_NAME(release)(&c), CVL_NAME(release)(&init);
 }
 
+static void CVL_NAME(check_spread_tile)(const CVL_NAME(table) *table, const char *isa, source *s) {
+    enum { taps = CVL_SPREAD_TAPS };
+    const ptrdiff_t lanes = table->lanes, rows = draw(s, 0, 9), columns = draw(s, 0, 30);
+    const ptrdiff_t channels = draw(s, lanes, 4 * lanes);
+    const cvl_places at_rows = {draw(s, 0, 9), 2, draw(s, 0, 7)};
+    const cvl_places at_columns = {draw(s, 0, 9), 2, draw(s, 0, 18)};
+    const bool stream = draw(s, 0, 1);
+    const ptrdiff_t c_step = draw_stride(s, channels),
+                    x_step = draw_stride(s, draw(s, 0, channels)), x_row = draw(s, -60, 60);
+    const ptrdiff_t c_row = draw_stride(s, channels + columns * (c_step < 0 ? -c_step : c_step));
+    const ptrdiff_t w_step = draw_stride(s, draw(s, 0, channels));
+    span x_used = {0}, w_used = {0}, c_used = {0};
+#define EACH_PRODUCT                                                                               \
+    for (ptrdiff_t i = 0; i < rows; i++)                                                           \
+        for (ptrdiff_t p = 0; p < columns; p++)                                                    \
+            for (ptrdiff_t h = 0; h < taps; h++)                                                   \
+                for (ptrdiff_t k = 0, x_at; k < taps; k++)                                         \
+                    for (ptrdiff_t r = 0; r < at_rows.count; r++)                                  \
+                        for (ptrdiff_t q = 0; q < at_columns.count; q++)                           \
+                            if (x_at = r * x_row + q * x_step,                                     \
+                                2 * r + h == at_rows.first + i &&                                  \
+                                    2 * q + k == at_columns.first + p)
+    for (ptrdiff_t r = 0; r < at_rows.count; r++)
+        for (ptrdiff_t q = 0; q < at_columns.count; q++)
+            reach(&x_used, r * x_row + q * x_step, channels);
+    for (ptrdiff_t k = 0; k < taps * taps; k++)
+        reach(&w_used, k * w_step, channels);
+    for (ptrdiff_t i = 0; i < rows; i++)
+        for (ptrdiff_t p = 0; p < columns; p++)
+            reach(&c_used, i * c_row + p * c_step, channels);
+    guard_case(
+        "%s f%d spread_tile rows %td of %td from %td columns %td of %td from %td channels %td "
+        "c %td %td x %td %td w %td stream %d",
+        isa, 8 * (int)sizeof(real), rows, at_rows.count, at_rows.first, columns, at_columns.count,
+        at_columns.first, channels, c_row, c_step, x_row, x_step, w_step, stream);
+    CVL_NAME(array) x = CVL_NAME(make)(s, x_used), w = CVL_NAME(make)(s, w_used);
+    CVL_NAME(array) c = CVL_NAME(make)(s, c_used), init = CVL_NAME(make)(s, (span){0, channels});
+    CVL_NAME(set)(s, &init, 0, channels);
+    for (ptrdiff_t k = 0; k < taps * taps; k++)
+        CVL_NAME(set)(s, &w, k * w_step, channels);
+    EACH_PRODUCT CVL_NAME(set)(s, &x, x_at, channels);
+
+    for (ptrdiff_t i = 0; i < rows; i++)
+        for (ptrdiff_t p = 0; p < columns; p++)
+            for (ptrdiff_t j = 0; j < channels; j++)
+                c.copy_at[i * c_row + p * c_step + j] = init.at[j];
+    EACH_PRODUCT for (ptrdiff_t j = 0; j < channels; j++) c.copy_at[i * c_row + p * c_step + j] +=
+        x.at[x_at + j] * w.at[(h * taps + k) * w_step + j];
+#undef EACH_PRODUCT
+    table->spread_tile(c.at, c_row, c_step, init.at, x.at, x_row, x_step, w.at, w_step, &at_rows,
+                       &at_columns, rows, columns, channels, stream);
+    CVL_NAME(compare)(&c);
+    CVL_NAME(release)(&x), CVL_NAME(release)(&w), CVL_NAME(release)(&c), CVL_NAME(release)(&init);
+}
+
 static void CVL_NAME(check_tap_sums)(const CVL_NAME(table) *table, const char *isa, source *s) {
     enum { most_taps = 25 };
     const ptrdiff_t lanes = table->lanes, taps = draw(s, 0, most_taps), rows = draw(s, 0, 5);
@@ -817,6 +872,7 @@ CVL_NAME(check_all)(const CVL_NAME(table) *table, const char *isa, source *s, in
             CVL_NAME(check_plane_sums)(table, isa, s);
             CVL_NAME(check_add_parts)(table, isa, s);
             CVL_NAME(check_lane_tile)(table, isa, s);
+            CVL_NAME(check_spread_tile)(table, isa, s);
             CVL_NAME(check_tap_sums)(table, isa, s);
             CVL_NAME(check_lane_sums)(table, isa, s);
             CVL_NAME(check_copy)(table, isa, s);
