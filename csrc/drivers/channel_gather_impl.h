@@ -196,6 +196,12 @@ static ptrdiff_t same_taps(const cvl_phase *p, ptrdiff_t in, ptrdiff_t q, ptrdif
     return q;
 }
 
+/* at[i] = first + i*step. */
+static void list_even(ptrdiff_t *at, ptrdiff_t count, ptrdiff_t first, ptrdiff_t step) {
+    for (ptrdiff_t i = 0; i < count; i++, first += step)
+        at[i] = first;
+}
+
 /* Lists columns [q, end) of one row of one image as positions n and on; returns where they end. */
 static ptrdiff_t list_row(const channel_job *job, const channel_task *task,
                           const channel_space *space, const cvl_phase *p, ptrdiff_t image,
@@ -203,18 +209,14 @@ static ptrdiff_t list_row(const channel_job *job, const channel_task *task,
     const cvl_data_strides *to = &job->g->dst_strides;
     const ptrdiff_t first = p->out_first + p->out_step * q, count = end - q;
     const ptrdiff_t a_step = task->tile.position[2];
-    const ptrdiff_t a = image * task->tile_image + row * task->tile.position[1] + q * a_step;
-    for (ptrdiff_t i = 0; i < count; i++)
-        space->a_row[n + i] = a + i * a_step;
-    if (job->some_in_place) {
-        const ptrdiff_t dst = image * to->n + row * task->dst_line + first * to->s[2];
-        for (ptrdiff_t i = 0; i < count; i++)
-            space->dst_row[n + i] = dst + i * p->out_step * to->s[2];
-    }
+    list_even(space->a_row + n, count,
+              image * task->tile_image + row * task->tile.position[1] + q * a_step, a_step);
+    if (job->some_in_place)
+        list_even(space->dst_row + n, count,
+                  image * to->n + row * task->dst_line + first * to->s[2], p->out_step * to->s[2]);
     if (job->some_moved) {
         const ptrdiff_t out = (image * task->slab->rows + row) * task->columns + first;
-        for (ptrdiff_t i = 0; i < count; i++)
-            space->out_row[n + i] = (out + i * p->out_step) * job->pitch;
+        list_even(space->out_row + n, count, out * job->pitch, p->out_step * job->pitch);
     }
     return n + count;
 }
@@ -488,7 +490,8 @@ static void add_pass(const channel_job *job, const channel_task *task, const cha
                               .terms = space->terms,
                               .n_terms = n_terms,
                               .stream = job->stream && first && last && block->in_place,
-                              .ask_ahead = task->in_place && block->begins && pass->taps > 1};
+                              .ask_ahead = task->in_place && block->begins && pass->taps > 1 &&
+                                           task->tile.position[2] >= line_channels};
         multiply(job->kernels, &sums, own->count, block->width);
     }
 }
