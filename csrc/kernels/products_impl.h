@@ -22,8 +22,8 @@ static inline CVL_INLINE void product_steps(const int m, const int v, const bool
                                             vec sum[CVL_MAX_ROWS][CVL_MAX_VECTORS],
                                             const real *const row[CVL_MAX_ROWS], ptrdiff_t a_step,
                                             const real *b, const ptrdiff_t *step,
-                                            ptrdiff_t length) {
-    for (ptrdiff_t k = 0; length > 0; length--, k += a_step) {
+                                            ptrdiff_t k, ptrdiff_t length) {
+    for (const ptrdiff_t *const end = step + length; step < end; k += a_step) {
         const real *bk = b + *step++;
         vec bv[CVL_MAX_VECTORS];
         if (scattered)
@@ -48,14 +48,14 @@ static inline CVL_INLINE void product_body(const int m, const int v, real *c,
     CVL_UNROLL for (int i = 0; i < m; i++)
             CVL_UNROLL for (int j = 0; j < v; j++) sum[i][j] = (vec){0};
 
+        const real *row[CVL_MAX_ROWS];
+            CVL_UNROLL for (int i = 0; i < m; i++) row[i] = a + a_row[i];
         for (bool more = terms < end; more; terms++) {
-            const real *row[CVL_MAX_ROWS];
             const ptrdiff_t *step = b_row + terms->b;
-            CVL_UNROLL for (int i = 0; i < m; i++) row[i] = a + (terms->a + a_row[i]);
             if (a_step > line_reals)
-                product_steps(m, v, true, sum, row, a_step, b, step, terms->length);
+                product_steps(m, v, true, sum, row, a_step, b, step, terms->a, terms->length);
             else
-                product_steps(m, v, false, sum, row, a_step, b, step, terms->length);
+                product_steps(m, v, false, sum, row, a_step, b, step, terms->a, terms->length);
             more = !terms->flush && terms + 1 < end;
         }
 
