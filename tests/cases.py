@@ -352,6 +352,18 @@ def _boundaries(transposed: bool) -> Iterable[Case]:
         yield Case(
             "height", 9, 5, (width, 3), (3, 1), padding=(1, 0), stride=2, transposed=transposed
         )
+        for oc, groups in ((1, 1), (2, 1), (3, 3)):
+            yield Case(
+                "summed planes",
+                6,
+                oc,
+                (40, width),
+                (3, 3),
+                n=3,
+                groups=groups,
+                padding=1,
+                transposed=transposed,
+            )
         for padding in range(3):
             if not transposed or 2 * width + 1 > 2 * padding:
                 size = (width, 6) if width % 2 else (6, width)
@@ -367,6 +379,17 @@ def _boundaries(transposed: bool) -> Iterable[Case]:
                     output_padding=(width // 2 % 2, width // 4 % 2) if transposed else 0,
                     transposed=transposed,
                 )
+    for size, kernel in (((30, 29), (5, 7)), ((2, 9, 17), (3, 3, 3)), ((24, 24), (11, 2))):
+        yield Case("summed planes", 5, 1, size, kernel, n=2, padding=1, transposed=transposed)
+        yield Case(
+            "summed planes",
+            5,
+            1,
+            size,
+            kernel,
+            stride=(1, 2, 1)[-len(size) :],
+            transposed=transposed,
+        )
     # So many phases that their list is no longer on the stack.
     size = (3, 4) if transposed else (150, 230)
     yield Case("phases", 3, 4, size, (3, 5), stride=(70, 65), transposed=transposed)
@@ -382,6 +405,8 @@ LARGE = [
     Case("large", 96, 96, (28, 31), (3, 3), n=5, groups=96, padding=1),
     Case("large", 64, 80, (15, 14), (1, 1), n=4),
     Case("large", 1, 1, (270, 271), (7, 7), n=None, padding=3),
+    Case("large", 32, 1, (28, 28), (3, 3), n=24, padding=1),
+    Case("large", 1, 32, (28, 28), (3, 3), n=24, padding=1),
     Case("large", 48, 48, (15, 15), (3, 3), n=12, groups=4, stride=2, dilation=2, padding=2),
     Case("large", 12, 20, (1700,), (9,), dilation=4, padding=16),
     Case("large", 6, 10, (7, 9, 11), (3, 3, 3), n=4, padding="same"),

@@ -123,7 +123,8 @@ def test_results_written_past_the_caches(restore_threads, layout, dtype, channel
 
 
 # Results of more than 4 MiB in float32, 8 where they are brought together first, from every loop
-# that writes them: channels of several groups along the lanes, in place or by way of a tile; positions along them; several phases.
+# that writes them: channels of several groups along the lanes, in place or by way of a tile;
+# positions along them; several phases.
 PAST = {
     "depthwise": Case("past", 96, 96, (150, 152), (3, 3), groups=96, padding=1),
     "depthwise 1-D": Case("past", 70, 70, (32000,), (3,), groups=70, padding=1),
@@ -132,6 +133,7 @@ PAST = {
     "groups of 4": Case("past", 96, 96, (150, 152), (3, 3), groups=24, padding=1),
     "groups of 3": Case("past", 96, 96, (110, 112), (3, 3), groups=32, padding=1),
     "image": Case("past", 1, 1, (1500, 1510), (3, 3), padding=1),
+    "summed images": Case("past", 2, 1, (1500, 1510), (3, 3), padding=1),
     "many channels": Case("past", 33, 160, (90, 89), (3, 3), padding=1),
     "phases": Case("past", 16, 40, (90, 91), (3, 3), stride=2, transposed=True),
     "depthwise phases": Case(

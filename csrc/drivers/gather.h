@@ -43,8 +43,8 @@ static inline bool cvl_pointwise(const cvl_gather *g) {
  * channels: output channels; for data whose channels are contiguous.
  * panels:   neighbouring output positions, many output channels at a time; for data whose rows are.
  * pixels:   neighbouring output positions. For few output channels, and for depthwise.
- * planes:   neighbouring output positions, of groups of one channel in and one or two out, whose
- *           inputs are read where they stand; for data whose rows are contiguous, without a stride.
+ * planes:   neighbouring output positions, of groups of one or two channels out, whose inputs are
+ *           read where they stand; for data whose rows are contiguous, without a stride.
  * dots:     steps of the reduction; for one tap, with few positions or few output channels.
  * lanes:    channels of several groups, each of which has as many in as out: one (depthwise), or 2,
  *           4, .. up to the kernels' group_width.
@@ -75,7 +75,7 @@ void cvl_take_unusual_f64(const cvl_gather *g, const cvl_gather *again);
 /* Whether the problem is one for cvl_gather_planes. */
 static inline bool cvl_planes_fit(const cvl_gather *g) {
     const cvl_gather_axis *const width = &g->axis[2];
-    return g->ic == 1 && g->oc <= 2 && width->n_phases == 1 && width->phases->in_step == 1 &&
+    return g->ic > 0 && g->oc <= 2 && width->n_phases == 1 && width->phases->in_step == 1 &&
            (width->in == 1 || g->src_strides.s[2] == 1) &&
            (width->out == 1 || g->dst_strides.s[2] == 1);
 }

@@ -1,25 +1,27 @@
-/* Gather of groups of one channel in and one or two out, with neighbouring positions of a row along
- * the lanes, whose inputs are read where they stand. Included by drivers_impl.h.
+/* Gather of groups of one or two channels out, with neighbouring positions of a row along the
+ * lanes, whose inputs are read where they stand. Included by drivers_impl.h.
  *
- * A task takes a block of positions of some groups of one image: in every phase of depth and
- * height, at one depth, some rows and columns, so few that what a plane tile reads stays in the
- * level-1 cache. Padding is not read at all. Along the height positions of a phase are as far apart
- * as every classes-th of its taps: a plane tile sums one class of them.
+ * A task takes a block of positions of some groups of one image, or of some images where there is
+ * one group: in every phase of depth and height, at one depth, some rows and columns, so few that
+ * what a plane tile reads stays in the level-1 cache. Several input channels are added one after
+ * another. Padding is not read at all. Along the height positions of a phase are as far apart as
+ * every classes-th of its taps: a plane tile sums one class of them.
  */
 
 typedef struct plane_job {
     const cvl_gather *g;
     const kernel_table *kernels;
-    bool stream;                                      /* whether results go past the caches */
-    ptrdiff_t bundle, rows, columns;                  /* groups of a task; positions, in a phase */
-    ptrdiff_t n_bundles, n_depths, n_rows, n_columns; /* parts of the groups and axes */
+    bool stream;                     /* whether results go past the caches */
+    bool of_images;                  /* whether planes are of images, or of groups of one */
+    ptrdiff_t bundle, rows, columns; /* planes of a task; positions, in a phase */
+    ptrdiff_t n_bundles, n_depths, n_rows, n_columns; /* parts of the planes and axes */
     ptrdiff_t *column; /* where each tap of a row reads, for the first output */
     char *workspace;
     ptrdiff_t workspace_bytes; /* per thread: results that go past the caches */
 } plane_job;
 
 typedef struct plane_task {
-    ptrdiff_t n, group, groups;
+    ptrdiff_t n, group, planes;            /* the first of so many */
     ptrdiff_t depth, row, column, columns; /* of the positions: the first ones */
 } plane_task;
 
@@ -40,7 +42,7 @@ static ptrdiff_t first_weight(const cvl_gather *g, int axis, const cvl_phase *p)
     return p->taps > 0 ? g->axis[axis].tap_order[p->tap_first] * g->w_k[axis] : 0;
 }
 
-/* One output channel of all groups of a task, in one phase of depth and height: what a plane tile
+/* One output channel of all planes of a task, in one phase of depth and height: what a plane tile
  * is told of it, whatever the taps. */
 typedef struct plane_sum {
     real *c;
@@ -48,6 +50,7 @@ typedef struct plane_sum {
     const real *init; /* NULL once sums have been started */
     ptrdiff_t init_plane;
     const real *src, *weights; /* of the first column; of the first tap */
+    ptrdiff_t channel_step, w_channel;
     cvl_plane from;
     ptrdiff_t depth_step, row_step;   /* of src */
     ptrdiff_t w_depth, w_row, w_step; /* from tap to tap of the weights */
@@ -65,10 +68,12 @@ static plane_sum start_sum(const plane_job *job, const plane_task *task, const c
         .c = c,
         .to = to,
         .init = &nothing,
-        .src = (const real *)g->src + task->n * s->n + task->group * s->c + task->column,
+        .src = (const real *)g->src + task->n * s->n + task->group * g->ic * s->c + task->column,
         .weights = (const real *)g->w + task->group * g->w_group + o * g->w_oc +
                    first_weight(g, 0, depth) + first_weight(g, 1, height) +
                    first_weight(g, 2, width),
+        .channel_step = g->ic > 1 ? s->c : 0,
+        .w_channel = g->w_ic,
         .depth_step = g->axis[0].in > 1 ? s->s[0] : 0,
         .row_step = g->axis[1].in > 1 ? s->s[1] : 0,
         .w_depth = weight_step(g, 0, depth),
@@ -78,12 +83,13 @@ static plane_sum start_sum(const plane_job *job, const plane_task *task, const c
     };
     if (g->bias) {
         sum.init = (const real *)g->bias + (task->group * g->oc + o) * g->bias_stride;
-        sum.init_plane = g->oc * g->bias_stride;
+        sum.init_plane = job->of_images ? 0 : g->oc * g->bias_stride;
     }
     sum.rows_step = height->taps > 1 ? sum.classes * height->tap_step : height->in_step;
     const ptrdiff_t row = sum.rows_step * sum.row_step;
-    sum.from = (cvl_plane){s->c, row, 0, g->axis[2].in - task->column,
-                           plane_ahead(task->groups, s->c, to->rows, row)};
+    const ptrdiff_t plane = job->of_images ? s->n : g->ic * s->c;
+    sum.from = (cvl_plane){plane, row, 0, g->axis[2].in - task->column,
+                           g->ic > 1 ? s->c : plane_ahead(task->planes, plane, to->rows, row)};
     return sum;
 }
 
@@ -98,7 +104,7 @@ static void add_class(const plane_job *job, const plane_task *task, plane_sum *s
     for (ptrdiff_t h = 0; h < tap_rows; h += rows)
         for (ptrdiff_t w = 0; w < tap_columns; w += columns, sum->init = NULL) {
             const cvl_plane_taps taps = {
-                .plane = job->g->w_group,
+                .plane = job->of_images ? 0 : job->g->w_group,
                 .row = sum->classes * sum->w_row,
                 .step = sum->w_step,
                 .rows = cvl_least(rows, tap_rows - h),
@@ -108,29 +114,32 @@ static void add_class(const plane_job *job, const plane_task *task, plane_sum *s
             const cvl_places in = {row + h * sum->rows_step, sum->rows_step, axis[1].in};
             job->kernels->plane_tile(
                 sum->c, sum->to, sum->init, sum->init_plane, weights + h * taps.row + w * taps.step,
-                &taps, plane + in.first * sum->row_step, &sum->from, &in, task->groups);
+                &taps, plane + in.first * sum->row_step, &sum->from, &in, task->planes);
         }
 }
 
-/* Sums all taps of one output channel of the groups, in one phase of depth and height. */
+/* Sums all taps and input channels of one output channel of the planes, in one phase of depth and
+ * height. */
 static void sum_planes(const plane_job *job, const plane_task *task, const cvl_phase *depth,
                        const cvl_phase *height, plane_sum *sum) {
     const cvl_gather_axis *const axis = job->g->axis;
     ptrdiff_t first, last;
     taps_inside(depth, task->depth, axis[0].in, &first, &last);
-    for (ptrdiff_t d = first; d < last && axis[2].phases->taps > 0; d++) {
-        const ptrdiff_t in = depth->in_first + depth->in_step * task->depth + depth->tap_step * d;
-        for (ptrdiff_t tap = 0; tap < sum->classes && tap < height->taps; tap++)
-            add_class(job, task, sum, sum->src + in * sum->depth_step,
-                      sum->weights + d * sum->w_depth + tap * sum->w_row,
-                      height->in_first + height->in_step * task->row + height->tap_step * tap,
-                      cvl_divide(height->taps - 1 - tap, sum->classes) + 1);
-    }
+    for (ptrdiff_t i = 0; i < job->g->ic; i++)
+        for (ptrdiff_t d = first; d < last && axis[2].phases->taps > 0; d++) {
+            const ptrdiff_t in =
+                depth->in_first + depth->in_step * task->depth + depth->tap_step * d;
+            for (ptrdiff_t tap = 0; tap < sum->classes && tap < height->taps; tap++)
+                add_class(job, task, sum, sum->src + i * sum->channel_step + in * sum->depth_step,
+                          sum->weights + i * sum->w_channel + d * sum->w_depth + tap * sum->w_row,
+                          height->in_first + height->in_step * task->row + height->tap_step * tap,
+                          cvl_divide(height->taps - 1 - tap, sum->classes) + 1);
+        }
     if (sum->init) { /* padding alone */
         const cvl_plane_taps none = {.rows = 1};
         const cvl_places nowhere = {0};
         job->kernels->plane_tile(sum->c, sum->to, sum->init, sum->init_plane, sum->weights, &none,
-                                 sum->src, &sum->from, &nowhere, task->groups);
+                                 sum->src, &sum->from, &nowhere, task->planes);
     }
 }
 
@@ -160,7 +169,8 @@ static void run_plane_phases(const plane_job *job, const plane_task *task, const
     const ptrdiff_t rows = cvl_least(job->rows, height->count - task->row);
     if (task->depth >= depth->count || rows <= 0)
         return;
-    const cvl_plane dst = {g->oc * s->c, height->out_step * s->s[1], rows, task->columns, 0};
+    const cvl_plane dst = {job->of_images ? s->n : g->oc * s->c, height->out_step * s->s[1], rows,
+                           task->columns, 0};
     const cvl_plane out = {rows * task->columns, task->columns, rows, task->columns, 0};
     for (ptrdiff_t o = 0; o < g->oc; o++) {
         real *const to = (real *)g->dst + task->n * s->n + (task->group * g->oc + o) * s->c +
@@ -171,8 +181,13 @@ static void run_plane_phases(const plane_job *job, const plane_task *task, const
                                   job->stream ? &out : &dst, o);
         sum_planes(job, task, depth, height, &sum);
         if (job->stream)
-            write_planes(job, &dst, &out, to, staged, task->groups);
+            write_planes(job, &dst, &out, to, staged, task->planes);
     }
+}
+
+/* Planes that may be a task's. */
+static ptrdiff_t count_planes(const plane_job *job) {
+    return job->of_images ? job->g->n : job->g->groups;
 }
 
 static void plane_tasks(void *context, ptrdiff_t begin, ptrdiff_t end, int thread) {
@@ -189,9 +204,10 @@ static void plane_tasks(void *context, ptrdiff_t begin, ptrdiff_t end, int threa
         at /= job->n_columns;
         task.depth = at % job->n_depths;
         at /= job->n_depths;
-        task.group = at % job->n_bundles * job->bundle;
-        task.groups = cvl_least(job->bundle, g->groups - task.group);
-        task.n = at / job->n_bundles;
+        const ptrdiff_t first = at % job->n_bundles * job->bundle;
+        task.n = job->of_images ? first : at / job->n_bundles;
+        task.group = job->of_images ? 0 : first;
+        task.planes = cvl_least(job->bundle, count_planes(job) - first);
         for (ptrdiff_t d = 0; d < g->axis[0].n_phases; d++)
             for (ptrdiff_t h = 0; h < g->axis[1].n_phases; h++)
                 run_plane_phases(job, &task, &g->axis[0].phases[d], &g->axis[1].phases[h], staged);
@@ -200,14 +216,15 @@ static void plane_tasks(void *context, ptrdiff_t begin, ptrdiff_t end, int threa
         __sync_synchronize();
 }
 
-/* Counts the parts of groups and axes, and returns how many tasks they make. */
+/* Counts the parts of planes and axes, and returns how many tasks they make. */
 static ptrdiff_t count_parts(plane_job *job) {
     const cvl_gather *g = job->g;
-    job->n_bundles = cvl_ceil_div(g->groups, job->bundle);
+    job->n_bundles = cvl_ceil_div(count_planes(job), job->bundle);
     job->n_depths = most_positions(&g->axis[0]);
     job->n_rows = cvl_ceil_div(most_positions(&g->axis[1]), job->rows);
     job->n_columns = cvl_ceil_div(g->axis[2].out, job->columns);
-    return g->n * job->n_bundles * job->n_depths * job->n_rows * job->n_columns;
+    return (job->of_images ? 1 : g->n) * job->n_bundles * job->n_depths * job->n_rows *
+           job->n_columns;
 }
 
 /* Cuts so that what a task reads and writes stays in the level-1 cache, in rows so few that they
@@ -221,14 +238,14 @@ static void cut_planes_up(plane_job *job) {
     job->columns = all_columns;
     job->rows = all_rows;
     job->bundle = cvl_most(1, most / cvl_scale_bytes(all_rows, all_columns));
-    job->bundle = cvl_even_size(g->groups, job->bundle);
+    job->bundle = cvl_even_size(count_planes(job), job->bundle);
     if (all_rows > most / all_columns)
         job->rows = cvl_even_size(all_rows, cvl_most(most / all_columns, few_streams - 2));
     const ptrdiff_t longest = all_rows == 1 ? most / 2 : 4 * most;
     if (all_columns > longest)
         job->columns = cvl_ceil_div(cvl_even_size(all_columns, longest), lanes) * lanes;
     while (job->bundle > 1 && count_parts(job) < enough)
-        job->bundle = cvl_even_size(g->groups, (job->bundle + 1) / 2);
+        job->bundle = cvl_even_size(count_planes(job), (job->bundle + 1) / 2);
     while (job->rows > 4 && count_parts(job) < enough)
         job->rows = cvl_even_size(all_rows, (job->rows + 1) / 2);
     while (job->columns > 4 * lanes && count_parts(job) < enough)
@@ -238,6 +255,7 @@ static void cut_planes_up(plane_job *job) {
 
 cvl_status CVL_TYPED(cvl_gather_planes)(const cvl_gather *g, const cvl_kernels *all_kernels) {
     plane_job job = {.g = g, .kernels = all_kernels->CVL_DTYPE, .stream = stream_copies(g)};
+    job.of_images = g->groups == 1;
     cut_planes_up(&job);
     const cvl_phase *const width = g->axis[2].phases;
     const ptrdiff_t columns_bytes = cvl_part_bytes(width->taps, sizeof *job.column);

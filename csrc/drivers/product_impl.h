@@ -172,10 +172,10 @@ static void multiply(const kernel_table *kernels, const product *p, ptrdiff_t co
             const real *const b = p->b ? p->b + lane : NULL; /* without terms there is none */
             if (p->ask_ahead && columns > 1)
                 ask_ahead(p, term, term + n, row + m, cvl_least(row + m + rows, count));
-            kernels->product_tile[v - 1][m - 1](
-                p->c + lane, p->c_row + row, init_follows ? p->init + lane : p->init, init_row,
-                p->init_splat, p->a, p->a_row + row, p->a_step, b, p->b_row, p->terms, p->n_terms,
-                p->stream);
+            kernels->product_tile[v - 1][m - 1](p->c + lane, p->c_row + row,
+                                                init_follows ? p->init + lane : p->init, init_row,
+                                                p->init_splat, p->a, p->a_row + row, p->a_step, b,
+                                                p->b_row, p->terms, p->n_terms, p->stream);
         }
     }
 }

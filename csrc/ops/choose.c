@@ -1,4 +1,5 @@
 #include "ops/choose.h"
+#include <stdlib.h>
 
 #include <math.h>
 
@@ -141,15 +142,28 @@ static bool planes_beat_lanes(const cvl_gather_axis *axis, double all, double in
     return axis[1].out > 1 && planes * filled_vectors(&axis[2], lanes) < inside + transposed;
 }
 
-/* The same for a gather, and of single images: those of few taps. */
+/* Whether the input channels of one or two sums are added plane by plane, each read where it
+ * stands: planes of so many vectors that a visit costs little, filters whose rows share what they
+ * read, and channels so few that their sums may be added one after another. */
+static bool planes_beat_pixels(const cvl_gather *g, ptrdiff_t lanes) {
+    const double most_visits = 128;
+    const ptrdiff_t few_vectors = 8;
+    const cvl_gather_axis *const axis = g->axis;
+    return axis[1].k > 1 && axis[2].k > 1 && (double)g->ic * (double)axis[0].k <= most_visits &&
+           axis[1].out > g->oc * few_vectors * lanes / axis[2].out;
+}
+
+/* Whether inputs are summed where they stand, with neighbouring positions along the lanes: of
+ * depthwise layers, of single images with a filter of few taps, and of a few channels' images. */
 static bool gather_planes(const cvl_gather *g, const gather_counts *n, ptrdiff_t lanes) {
     const double most_taps = 25, filled = 2;
     const cvl_gather_axis *const axis = g->axis;
     if (!cvl_planes_fit(g) || axis[1].in > 2 * axis[1].out)
         return false;
-    return g->groups < lanes / 2
-               ? axis[1].out > 1 && n->all <= most_taps && filled_vectors(&axis[2], lanes) < filled
-               : planes_beat_lanes(axis, n->all, n->inside, lanes);
+    if (g->ic == 1 && g->groups >= lanes / 2)
+        return planes_beat_lanes(axis, n->all, n->inside, lanes);
+    return axis[1].out > 1 && filled_vectors(&axis[2], lanes) < filled &&
+           (g->ic == 1 ? n->all <= most_taps : planes_beat_pixels(g, lanes));
 }
 
 /* Whether neighbouring positions lie along the lanes rather than channels. Both are estimated per
