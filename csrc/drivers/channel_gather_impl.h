@@ -196,12 +196,6 @@ static ptrdiff_t same_taps(const cvl_phase *p, ptrdiff_t in, ptrdiff_t q, ptrdif
     return q;
 }
 
-/* at[i] = first + i*step. */
-static void list_even(ptrdiff_t *at, ptrdiff_t count, ptrdiff_t first, ptrdiff_t step) {
-    for (ptrdiff_t i = 0; i < count; i++, first += step)
-        at[i] = first;
-}
-
 /* Lists columns [q, end) of one row of one image as positions n and on; returns where they end. */
 static ptrdiff_t list_row(const channel_job *job, const channel_task *task,
                           const channel_space *space, const cvl_phase *p, ptrdiff_t image,

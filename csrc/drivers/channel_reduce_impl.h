@@ -354,10 +354,10 @@ static chunk_operands bring_operands(const reduce_job *job, const reduce_block *
         o.b = bring_pieces(job, of_x, chunk, block->group, block->wide, groups * block->lanes,
                            job->strip, space->wide);
     list_tap_offsets(phase, of_x ? &o.b.tile : &o.a.tile, space->tap_offset);
-    for (ptrdiff_t image = 0, n = 0; image < chunk->images; image++)
-        for (ptrdiff_t row = 0; row < chunk->rows; row++)
-            for (ptrdiff_t q = 0; q < chunk->columns; q++)
-                space->b_row[n++] = image * o.b.image + row * o.b.row + q * o.b.column;
+    ptrdiff_t *b_row = space->b_row;
+    for (ptrdiff_t image = 0; image < chunk->images; image++)
+        for (ptrdiff_t row = 0; row < chunk->rows; row++, b_row += chunk->columns)
+            list_even(b_row, chunk->columns, image * o.b.image + row * o.b.row, o.b.column);
     return o;
 }
 

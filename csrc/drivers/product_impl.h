@@ -44,6 +44,12 @@ static ptrdiff_t pass_steps(ptrdiff_t cut, ptrdiff_t width) {
     return cuts > 1 ? cuts * cut : cut;
 }
 
+/* Rows at even steps: at[i] = first + i*step. */
+static void list_even(ptrdiff_t *at, ptrdiff_t count, ptrdiff_t first, ptrdiff_t step) {
+    for (ptrdiff_t i = 0; i < count; i++, first += step)
+        at[i] = first;
+}
+
 /* The operands of product tiles (kernels.h): rows of A times a panel of B. Without init_row every
  * row starts from `init` itself. */
 typedef struct product {
