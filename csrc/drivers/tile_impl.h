@@ -109,7 +109,8 @@ typedef struct channel_pieces {
 static void copy_pieces(copy_kernel *copy, real *to, const channel_pieces *p, const real *from,
                         ptrdiff_t from_step, ptrdiff_t from_channel, ptrdiff_t positions) {
     enum { few_positions = 16 };
-    const ptrdiff_t most = from_channel == 1 ? few_positions : positions;
+    const bool several = from_channel == 1 && p->channels > p->pitch;
+    const ptrdiff_t most = several ? few_positions : positions;
     for (ptrdiff_t q = 0; q < positions; q += most)
         for (ptrdiff_t c = 0, piece = 0; c < p->channels; c += p->pitch, piece += p->piece)
             copy(to + piece + q * p->pitch, p->pitch, 1, from + q * from_step + c * from_channel,
