@@ -276,6 +276,11 @@ typedef struct chunk_part {
     ptrdiff_t first_row, last_row, first_column, last_column;
 } chunk_part;
 
+static bool same_part(const chunk_part *a, const chunk_part *b) {
+    return a->first_row == b->first_row && a->last_row == b->last_row &&
+           a->first_column == b->first_column && a->last_column == b->last_column;
+}
+
 /* Positions of a chunk as terms, cut for accuracy; rows that follow one another become one. */
 static ptrdiff_t list_chunk_terms(const cvl_chunk *chunk, const chunk_part *part,
                                   const chunk_operand *a, cvl_term *terms) {
@@ -379,13 +384,12 @@ static void multiply_terms(const kernel_table *kernels, const product *all, bool
     }
 }
 
-/* Adds the products of taps [tap, end), summed over one part of the chunk: few rows at a time, so
- * that they stay in the cache while all panels meet them. */
-static void add_part(const reduce_job *job, const reduce_block *block, const cvl_chunk *chunk,
-                     const chunk_part *part, ptrdiff_t tap, ptrdiff_t end, const chunk_operands *o,
+/* Adds the products of taps [tap, end), summed over the part of the chunk whose terms are listed:
+ * few rows at a time, so that they stay in the cache while all panels meet them. */
+static void add_part(const reduce_job *job, const reduce_block *block, ptrdiff_t n_terms,
+                     ptrdiff_t tap, ptrdiff_t end, const chunk_operands *o,
                      const reduce_space *space, real *sums) {
     enum { few_rows = 48 }; /* a multiple of every tile's */
-    const ptrdiff_t n_terms = list_chunk_terms(chunk, part, &o->a, space->terms);
     if (n_terms == 0)
         return;
     const ptrdiff_t n_rows = list_rows(job, block, &o->a, tap, end, space);
@@ -445,7 +449,8 @@ static void add_chunk(const reduce_job *job, const reduce_block *block, const cv
     const bool rows_follow = o->a.row == chunk->columns * o->a.column;
     const ptrdiff_t taps_together = reduce_taps_together(job, block, chunk, rows_follow);
     const bool alone = taps_together * job->lane_taps == 1;
-    ptrdiff_t tap = 0;
+    ptrdiff_t tap = 0, n_terms = 0;
+    chunk_part listed = {0};
     for (ptrdiff_t jd = 0; jd < depth->taps; jd++)
         for (ptrdiff_t jh = 0; jh < height->taps; jh++)
             for (ptrdiff_t jw = 0; jw < width->taps / job->lane_taps;
@@ -459,8 +464,11 @@ static void add_chunk(const reduce_job *job, const reduce_block *block, const cv
                 if (alone && (!rows_follow || wide_padding(job, chunk)))
                     cvl_positions_inside(width, jw, axis[2].in, chunk->column, chunk->columns,
                                          &part.first_column, &part.last_column);
+                if (tap == 0 || !same_part(&part, &listed))
+                    n_terms = list_chunk_terms(chunk, &part, &o->a, space->terms);
+                listed = part;
                 if (first_depth < last_depth)
-                    add_part(job, block, chunk, &part, tap, tap + taps_together, o, space, sums);
+                    add_part(job, block, n_terms, tap, tap + taps_together, o, space, sums);
             }
 }
 
