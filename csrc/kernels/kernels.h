@@ -235,7 +235,7 @@ CVL_DECLARE_KERNELS(double, f64)
  * two rows and two columns of outputs: it is spread over a filter of CVL_SPREAD_TAPS in both
  * directions.
  *
- *     C[i][p][j] = init[j] + sum over taps h, k and rows r, columns s of x, as many as counted, with
+ *     C[i][p][j] = init[j] + sum over taps h, k and all counted rows r and columns s of x with
  *                  2*r + h = at_rows.first + i, 2*s + k = at_columns.first + p, of
  *                  x[r*x_row + s*x_step + j] * w[(h*CVL_SPREAD_TAPS + k)*w_step + j],
  *                  i < rows, p < columns, j < channels,

@@ -27,11 +27,11 @@ static inline CVL_INLINE void spread_line(const int m, const bool inside, spread
                                           ptrdiff_t place, ptrdiff_t from, ptrdiff_t to) {
     vec xv[SPREAD_BEFORE + SPREAD_PLACES] = {{0}};
     bool meets[SPREAD_BEFORE + SPREAD_PLACES];
-    if (first_in_line(x))
-    CVL_UNROLL for (int i = 0; i < m; i++)
-            __builtin_prefetch(x + i * d->x_step + d->ahead, 0, 2);
+    const bool asks = first_in_line(x);
     CVL_UNROLL for (int i = 0; i < SPREAD_BEFORE + m; i++) {
         const ptrdiff_t offset = i - SPREAD_BEFORE;
+        if (asks && offset >= 0)
+            __builtin_prefetch(x + offset * d->x_step + d->ahead, 0, 2);
         meets[i] = inside || (size_t)(place + offset) < (size_t)d->x_columns;
         if (meets[i])
             xv[i] = load_once(x + offset * d->x_step);
