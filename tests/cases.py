@@ -390,6 +390,18 @@ def _boundaries(transposed: bool) -> Iterable[Case]:
             stride=(1, 2, 1)[-len(size) :],
             transposed=transposed,
         )
+    # Rows so long that tasks take parts of them.
+    for ic, oc, groups in ((1, 1, 1), (3, 2, 1), (16, 16, 16)):
+        yield Case(
+            "long rows",
+            ic,
+            oc,
+            (3, 20000),
+            (3, 3),
+            groups=groups,
+            padding=1,
+            transposed=transposed,
+        )
     # So many phases that their list is no longer on the stack.
     size = (3, 4) if transposed else (150, 230)
     yield Case("phases", 3, 4, size, (3, 5), stride=(70, 65), transposed=transposed)
@@ -407,6 +419,8 @@ LARGE = [
     Case("large", 1, 1, (270, 271), (7, 7), n=None, padding=3),
     Case("large", 32, 1, (28, 28), (3, 3), n=24, padding=1),
     Case("large", 1, 32, (28, 28), (3, 3), n=24, padding=1),
+    Case("large", 61, 1, (25, 140), (7, 2), n=3, dilation=(2, 1), padding=(0, 1)),
+    Case("large", 1, 1, (4, 50000), (3, 5), padding=(1, 2)),
     Case("large", 48, 48, (15, 15), (3, 3), n=12, groups=4, stride=2, dilation=2, padding=2),
     Case("large", 12, 20, (1700,), (9,), dilation=4, padding=16),
     Case("large", 6, 10, (7, 9, 11), (3, 3, 3), n=4, padding="same"),

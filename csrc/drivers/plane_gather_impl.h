@@ -15,7 +15,7 @@ typedef struct plane_job {
     bool of_images;                  /* whether planes are of images, or of groups of one */
     ptrdiff_t bundle, rows, columns; /* planes of a task; positions, in a phase */
     ptrdiff_t n_bundles, n_depths, n_rows, n_columns; /* parts of the planes and axes */
-    ptrdiff_t *column; /* where each tap of a row reads, for the first output */
+    ptrdiff_t *column; /* where each tap of a row reads, for the first output of every block */
     char *workspace;
     ptrdiff_t workspace_bytes; /* per thread: results that go past the caches */
 } plane_job;
@@ -23,6 +23,7 @@ typedef struct plane_job {
 typedef struct plane_task {
     ptrdiff_t n, group, planes;            /* the first of so many */
     ptrdiff_t depth, row, column, columns; /* of the positions: the first ones */
+    const ptrdiff_t *reads;                /* the block's part of job->column */
 } plane_task;
 
 /* How far ahead of rows of some planes those stand that the next task reads, where planes are
@@ -68,7 +69,7 @@ static plane_sum start_sum(const plane_job *job, const plane_task *task, const c
         .c = c,
         .to = to,
         .init = &nothing,
-        .src = (const real *)g->src + task->n * s->n + task->group * g->ic * s->c + task->column,
+        .src = (const real *)g->src + task->n * s->n + task->group * g->ic * s->c,
         .weights = (const real *)g->w + task->group * g->w_group + o * g->w_oc +
                    first_weight(g, 0, depth) + first_weight(g, 1, height) +
                    first_weight(g, 2, width),
@@ -88,7 +89,7 @@ static plane_sum start_sum(const plane_job *job, const plane_task *task, const c
     sum.rows_step = height->taps > 1 ? sum.classes * height->tap_step : height->in_step;
     const ptrdiff_t row = sum.rows_step * sum.row_step;
     const ptrdiff_t plane = job->of_images ? s->n : g->ic * s->c;
-    sum.from = (cvl_plane){plane, row, 0, g->axis[2].in - task->column,
+    sum.from = (cvl_plane){plane, row, 0, g->axis[2].in,
                            g->ic > 1 ? s->c : plane_ahead(task->planes, plane, to->rows, row)};
     return sum;
 }
@@ -109,7 +110,7 @@ static void add_class(const plane_job *job, const plane_task *task, plane_sum *s
                 .step = sum->w_step,
                 .rows = cvl_least(rows, tap_rows - h),
                 .columns = cvl_least(columns, tap_columns - w),
-                .column = job->column + w,
+                .column = task->reads + w,
             };
             const cvl_places in = {row + h * sum->rows_step, sum->rows_step, axis[1].in};
             job->kernels->plane_tile(
@@ -200,6 +201,7 @@ static void plane_tasks(void *context, ptrdiff_t begin, ptrdiff_t end, int threa
         task.row = at % job->n_rows * job->rows;
         at /= job->n_rows;
         task.column = at % job->n_columns * job->columns;
+        task.reads = job->column + at % job->n_columns * g->axis[2].phases->taps;
         task.columns = cvl_least(job->columns, g->axis[2].out - task.column);
         at /= job->n_columns;
         task.depth = at % job->n_depths;
@@ -258,18 +260,20 @@ cvl_status CVL_TYPED(cvl_gather_planes)(const cvl_gather *g, const cvl_kernels *
     job.of_images = g->groups == 1;
     cut_planes_up(&job);
     const cvl_phase *const width = g->axis[2].phases;
-    const ptrdiff_t columns_bytes = cvl_part_bytes(width->taps, sizeof *job.column);
     if (job.stream)
         job.workspace_bytes = cvl_part_bytes(job.bundle * job.rows * job.columns, sizeof(real));
 
     const ptrdiff_t tasks = count_parts(&job);
+    const ptrdiff_t columns_bytes =
+        cvl_part_bytes(cvl_scale_bytes(width->taps, job.n_columns), sizeof *job.column);
     int threads = cvl_threads_for(tasks, g->work);
     char *const memory = cvl_alloc_workspace(columns_bytes, job.workspace_bytes, &threads);
     if (!memory)
         return CVL_NO_MEMORY;
     job.workspace = memory + columns_bytes;
     job.column = (ptrdiff_t *)memory;
-    list_columns(width, job.column);
+    for (ptrdiff_t i = 0; i < job.n_columns; i++)
+        list_columns(width, i * job.columns, job.column + i * width->taps);
     cvl_parallel_for(tasks, task_grain(g->work, tasks, threads), threads, plane_tasks, &job);
     cvl_free(memory);
     return CVL_OK;

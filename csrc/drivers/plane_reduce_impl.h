@@ -97,7 +97,7 @@ static void plane_reduce_tasks(void *context, ptrdiff_t begin, ptrdiff_t end, in
     const ptrdiff_t depths = r->axis[0].out, planes = r->n * depths;
     cvl_arena memory = {.memory = job->workspace + thread * job->workspace_bytes};
     const plane_reduce_space space = plane_reduce_layout(job, &memory);
-    list_columns(r->axis[2].phases, space.column);
+    list_columns(r->axis[2].phases, 0, space.column);
     for (ptrdiff_t index = begin; index < end; index++) {
         const ptrdiff_t group = index % job->n_bundles * job->bundle;
         const ptrdiff_t split = index / job->n_bundles;

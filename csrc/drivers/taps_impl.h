@@ -15,10 +15,10 @@ static bool taps_adjoin(const cvl_gather_axis *axes, const ptrdiff_t step[CVL_AX
     return (axes[2].k == 1 || step[2] == 1) && (axes[1].k == 1 || step[1] == axes[2].k);
 }
 
-/* Where each tap of a row reads, for position 0, whose step is 1. */
-static void list_columns(const cvl_phase *width, ptrdiff_t *column) {
+/* Where each tap of a row reads, for position q; their step is 1. */
+static void list_columns(const cvl_phase *width, ptrdiff_t q, ptrdiff_t *column) {
     for (ptrdiff_t k = 0; k < width->taps; k++)
-        column[k] = width->in_first + k * width->tap_step;
+        column[k] = q + width->in_first + k * width->tap_step;
 }
 
 /* Fills offset[] (in the tile) and weight[] (from w's first element) for the taps that a slab and a

@@ -82,9 +82,11 @@ static inline CVL_INLINE void plane_strip(const int h, const bool kept, const in
     CVL_UNROLL for (int i = 0; i < h; i++)
         CVL_UNROLL for (int j = 0; j < v; j++) sum[i][j] = (vec){0};
     ptrdiff_t place = b_rows->first;
+    const real *const asked =
+        b + (columns > 0 ? taps->column[0] : 0) + (h - 1) * from->row + from->ahead;
     for (ptrdiff_t r = 1 - h; r < to->rows; r++, b += from->row, place += b_rows->step) {
         CVL_UNROLL for (int j = 0; j < v * (int)L; j += line_reals)
-            __builtin_prefetch(b + from->ahead + j, 0, 2);
+            __builtin_prefetch(asked + r * from->row + j, 0, 2);
         if ((size_t)place < (size_t)b_rows->count) {
             if (kept)
                 plane_three(h, v, edge, sum, av, b, column, inside);
