@@ -230,7 +230,8 @@ static ptrdiff_t count_parts(plane_job *job) {
 }
 
 /* Cuts so that what a task reads and writes stays in the level-1 cache, in rows so few that they
- * are read as streams, and so that there are tasks enough. */
+ * are read as streams, and so that there are tasks enough. The columns are cut by the shape alone:
+ * a vector at the end of a block may add a row's products in another order than two do. */
 static void cut_planes_up(plane_job *job) {
     enum { task_bytes = 16 * 1024 };
     const cvl_gather *g = job->g;
@@ -243,16 +244,13 @@ static void cut_planes_up(plane_job *job) {
     job->bundle = cvl_even_size(count_planes(job), job->bundle);
     if (all_rows > most / all_columns)
         job->rows = cvl_even_size(all_rows, cvl_most(most / all_columns, few_streams - 2));
-    const ptrdiff_t longest = all_rows == 1 ? most / 2 : 4 * most;
+    const ptrdiff_t longest = all_rows == 1 ? most / 2 : most;
     if (all_columns > longest)
         job->columns = cvl_ceil_div(cvl_even_size(all_columns, longest), lanes) * lanes;
     while (job->bundle > 1 && count_parts(job) < enough)
         job->bundle = cvl_even_size(count_planes(job), (job->bundle + 1) / 2);
     while (job->rows > 4 && count_parts(job) < enough)
         job->rows = cvl_even_size(all_rows, (job->rows + 1) / 2);
-    while (job->columns > 4 * lanes && count_parts(job) < enough)
-        job->columns =
-            cvl_ceil_div(cvl_even_size(all_columns, (job->columns + 1) / 2), lanes) * lanes;
 }
 
 cvl_status CVL_TYPED(cvl_gather_planes)(const cvl_gather *g, const cvl_kernels *all_kernels) {
