@@ -46,7 +46,16 @@ def locked() -> Iterator[None]:
 def test_c_programs(variant, locked, clean_environment):
     """Kernels, operations, failing allocations and concurrent calls; `wide`: AVX-512's source."""
     variables = {k: v for k, v in clean_environment.items() if k not in ("MAKEFLAGS", "LD_PRELOAD")}
-    run("make", "-C", SOURCES, f"BUILD={BUILD}", f"VARIANT={variant}", "programs", env=variables)
+    run(
+        "make",
+        "-j2",
+        "-C",
+        SOURCES,
+        f"BUILD={BUILD}",
+        f"VARIANT={variant}",
+        "programs",
+        env=variables,
+    )
     for program in PROGRAMS:
         print(run(BUILD / variant / program, env=variables))
 
