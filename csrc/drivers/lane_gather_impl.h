@@ -503,18 +503,20 @@ static void run_lane_phases(const lane_job *job, lane_space *space, const lane_t
 }
 
 /* Whether each source of an axis reaches as many neighbouring destinations as a spread tile has
- * taps, two further from one source to the next; and where among those of all sources, those beyond
- * the destinations too, the first destination stands. */
+ * taps, its stride further from one source to the next; and where among those of all sources, those
+ * beyond the destinations too, the first destination stands. */
 static bool axis_spreads(const cvl_gather_axis *a, ptrdiff_t *shift) {
+    enum { stride = CVL_SPREAD_STRIDE };
     const cvl_phase *const p = a->phases;
-    if (a->n_phases != 2 || a->k != CVL_SPREAD_TAPS || p[0].taps == 0)
+    if (a->n_phases != stride || a->k != CVL_SPREAD_TAPS || p[0].taps == 0)
         return false;
-    for (ptrdiff_t i = 0; i < 2; i++) {
-        if (p[i].out_step != 2 || p[i].in_step != 1)
+    for (ptrdiff_t i = 0; i < stride; i++) {
+        if (p[i].out_step != stride || p[i].in_step != 1)
             return false;
         for (ptrdiff_t j = 0; j < p[i].taps; j++) {
             const ptrdiff_t tap = a->tap_order[p[i].tap_first + j];
-            const ptrdiff_t first = 2 * (p[i].in_first + j * p[i].tap_step) + tap - p[i].out_first;
+            const ptrdiff_t first =
+                stride * (p[i].in_first + j * p[i].tap_step) + tap - p[i].out_first;
             if (i + j == 0)
                 *shift = first;
             if (first != *shift)
@@ -526,14 +528,15 @@ static bool axis_spreads(const cvl_gather_axis *a, ptrdiff_t *shift) {
 
 /* All phases of a task at once, from where the channels stand. */
 static void spread_lanes(const lane_job *job, const lane_space *space, const lane_task *task) {
+    enum { stride = CVL_SPREAD_STRIDE };
     const cvl_gather_axis *axis = job->g->axis;
     const cvl_data_strides *from = &job->g->src_strides, *to = &job->g->dst_strides;
     const cvl_phase *depth = axis[0].phases;
-    const ptrdiff_t row = 2 * task->row, rows = cvl_least(2 * job->rows, axis[1].out - row);
-    const ptrdiff_t column = 2 * task->column;
-    const ptrdiff_t columns = cvl_least(2 * job->columns, axis[2].out - column);
+    const ptrdiff_t row = stride * task->row, column = stride * task->column;
+    const ptrdiff_t rows = cvl_least(stride * job->rows, axis[1].out - row);
+    const ptrdiff_t columns = cvl_least(stride * job->columns, axis[2].out - column);
     const ptrdiff_t most = cvl_even_size(rows, rows_in_place);
-    const cvl_places at_columns = {job->shift[2] + column, 2, axis[2].in};
+    const cvl_places at_columns = {job->shift[2] + column, stride, axis[2].in};
     const real *const x = (const real *)job->g->src + task->n * from->n + task->first * from->c +
                           (depth->in_first + task->depth * depth->in_step) * from->s[0];
     real *dst = (real *)job->g->dst + task->n * to->n + task->first * to->c +
@@ -541,7 +544,7 @@ static void spread_lanes(const lane_job *job, const lane_space *space, const lan
                 column * to->s[2];
     for (ptrdiff_t r = 0, now; r < rows; r += now, dst += now * to->s[1]) {
         now = cvl_least(most, rows - r);
-        const cvl_places at_rows = {job->shift[1] + row + r, 2, axis[1].in};
+        const cvl_places at_rows = {job->shift[1] + row + r, stride, axis[1].in};
         job->kernels->spread_tile(dst, to->s[1], to->s[2], space->bias, x, from->s[1], from->s[2],
                                   space->weights, job->pitch, &at_rows, &at_columns, now, columns,
                                   task->lanes, job->stream);

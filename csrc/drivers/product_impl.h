@@ -86,6 +86,21 @@ static ptrdiff_t even_rows(const product *p, ptrdiff_t row, ptrdiff_t count) {
     return next;
 }
 
+/* A whole, dealt out to parts as evenly as may be: so many to each, one more to the first few. It
+ * divides once; a division for each tile took a fiftieth of the time of short ones. */
+typedef struct even_parts {
+    ptrdiff_t size, longer;
+} even_parts;
+
+static even_parts deal_out(ptrdiff_t whole, ptrdiff_t parts) {
+    const ptrdiff_t size = parts > 0 ? whole / parts : 0;
+    return (even_parts){size, whole - size * parts};
+}
+
+static ptrdiff_t part_size(const even_parts *parts, ptrdiff_t part) {
+    return parts->size + (part < parts->longer);
+}
+
 /* One vector wide: tall tiles of rows that stand at even steps, product tiles where few do. */
 static void multiply_tall(const kernel_table *kernels, const product *p, ptrdiff_t count) {
     enum { few_rows = 6 };
@@ -102,15 +117,14 @@ static void multiply_tall(const kernel_table *kernels, const product *p, ptrdiff
         const ptrdiff_t c_row = p->c_row[row + 1] - p->c_row[row];
         const ptrdiff_t a_row = p->a_row[row + 1] - p->a_row[row];
         const ptrdiff_t init_row = p->init_row ? p->init_row[row + 1] - p->init_row[row] : 0;
-        const ptrdiff_t first = row,
-                        tiles = (end - row + kernels->tall_rows - 1) / kernels->tall_rows;
-        for (ptrdiff_t tile = 0, next; tile < tiles; tile++, row = next) {
-            next = first + (end - first) * (tile + 1) / tiles;
-            kernels->tall_tile[next - row - 1](
-                p->c + p->c_row[row], c_row,
-                p->init && p->init_row ? p->init + p->init_row[row] : p->init, init_row,
-                p->init_splat, p->a + p->a_row[row], a_row, p->a_step, p->b, p->b_row, p->terms,
-                p->n_terms, p->stream);
+        const even_parts tile_rows =
+            deal_out(end - row, cvl_ceil_div(end - row, kernels->tall_rows));
+        for (ptrdiff_t tile = 0, m; row < end; tile++, row += m) {
+            m = part_size(&tile_rows, tile);
+            kernels->tall_tile[m - 1](p->c + p->c_row[row], c_row,
+                                      p->init && p->init_row ? p->init + p->init_row[row] : p->init,
+                                      init_row, p->init_splat, p->a + p->a_row[row], a_row,
+                                      p->a_step, p->b, p->b_row, p->terms, p->n_terms, p->stream);
         }
     }
 }
@@ -132,21 +146,6 @@ static product further_along(const product *p, ptrdiff_t lanes) {
     if (p->init && !p->init_splat)
         next.init += lanes;
     return next;
-}
-
-/* A whole, dealt out to parts as evenly as may be: so many to each, one more to the first few. It
- * divides once; a division for each tile took a fiftieth of the time of short ones. */
-typedef struct even_parts {
-    ptrdiff_t size, longer;
-} even_parts;
-
-static even_parts deal_out(ptrdiff_t whole, ptrdiff_t parts) {
-    const ptrdiff_t size = parts > 0 ? whole / parts : 0;
-    return (even_parts){size, whole - size * parts};
-}
-
-static ptrdiff_t part_size(const even_parts *parts, ptrdiff_t part) {
-    return parts->size + (part < parts->longer);
 }
 
 /* Computes `count` rows of a panel `width` lanes wide, in even tiles: a few rows at all columns

@@ -20,9 +20,10 @@ enum {
     CVL_MAX_LANES = 16,     /* the most lanes any vector has */
     CVL_ROW_TILE = 4,       /* output rows that a row tile holds at once */
     CVL_MAX_RUN = 7,        /* the most taps of a run of a lane tile, and rows of a plane tile's */
-    CVL_SPREAD_TAPS = 3,    /* taps of a row and of a column of a spread tile's filter */
     CVL_PLANE_COLUMNS = 16, /* the most taps of one of these rows */
     CVL_PLANE_SUMS = 3,     /* the most rows, and taps of a row, of sums over planes */
+    CVL_SPREAD_TAPS = 3,    /* taps of a row and of a column of a spread tile's filter, */
+    CVL_SPREAD_STRIDE = 2,  /* and its stride in both directions */
     CVL_WINOGRAD_TAPS = 3,  /* the most taps along an axis that it is for */
 };
 

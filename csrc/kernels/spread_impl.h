@@ -4,7 +4,7 @@
 /* Inputs that a strip spreads at once: their sums, of a whole filter, fit the registers. */
 enum {
     SPREAD_TAPS = CVL_SPREAD_TAPS,
-    SPREAD_STRIDE = 2,
+    SPREAD_STRIDE = CVL_SPREAD_STRIDE,
     SPREAD_PLACES = CVL_REGISTERS >= 32 ? 4 : 2,
     SPREAD_BEFORE = (SPREAD_TAPS - 1) / SPREAD_STRIDE, /* inputs that reach into a strip */
 };

@@ -1,5 +1,4 @@
 #include "ops/choose.h"
-#include <stdlib.h>
 
 #include <math.h>
 
