@@ -483,10 +483,10 @@ static void add_pass(const channel_job *job, const channel_task *task, const cha
                               .b_row = space->step_row,
                               .terms = space->terms,
                               .n_terms = n_terms,
-                              .stream = job->stream && first && last && block->in_place,
-                              .ask_ahead = task->in_place && block->begins && pass->taps > 1 &&
-                                           task->tile.position[2] >= line_channels};
-        multiply(job->kernels, &sums, own->count, block->width);
+                              .stream = job->stream && first && last && block->in_place};
+        const bool ask = task->in_place && block->begins && pass->taps > 1 &&
+                         task->tile.position[2] >= line_channels;
+        multiply(job->kernels, &sums, own->count, block->width, ask);
     }
 }
 

@@ -266,7 +266,7 @@ static void run_panel(const panel_job *job, const panel_task *t, const panel_spa
                               .terms = space->terms,
                               .n_terms = n_terms,
                               .stream = job->stream && in_place};
-    multiply(job->kernels, &products, p->rows, p->width);
+    multiply(job->kernels, &products, p->rows, p->width, false);
     if (last && !in_place)
         store_panel(job, t, p);
 }

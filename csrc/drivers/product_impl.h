@@ -50,27 +50,7 @@ static void list_even(ptrdiff_t *at, ptrdiff_t count, ptrdiff_t first, ptrdiff_t
         at[i] = first;
 }
 
-/* The operands of product tiles (kernels.h): rows of A times a panel of B. Without init_row every
- * row starts from `init` itself. */
-typedef struct product {
-    real *c;
-    const ptrdiff_t *c_row;
-    const real *init;
-    const ptrdiff_t *init_row;
-    bool init_splat;
-    const real *a;
-    const ptrdiff_t *a_row;
-    ptrdiff_t a_step;
-    const real *b;
-    const ptrdiff_t *b_row;
-    const cvl_term *terms;
-    ptrdiff_t n_terms;
-    bool stream;
-    bool ask_ahead; /* for the next rows of A: they come from memory, in short pieces */
-} product;
-
-/* Where rows start that all start from one row. */
-static const ptrdiff_t at_init[CVL_MAX_ROWS];
+typedef CVL_TYPED(cvl_product) product;
 
 static bool same_step(const ptrdiff_t *at, ptrdiff_t first, ptrdiff_t row) {
     return at[row] - at[row - 1] == at[first + 1] - at[first];
@@ -101,6 +81,20 @@ static ptrdiff_t part_size(const even_parts *parts, ptrdiff_t part) {
     return parts->size + (part < parts->longer);
 }
 
+/* How many of `count` parts are of one size, from this one on. */
+static ptrdiff_t equal_parts(const even_parts *parts, ptrdiff_t part, ptrdiff_t count) {
+    return (part < parts->longer ? parts->longer : count) - part;
+}
+
+/* One vector wide, in product tiles. */
+static void multiply_rows(const kernel_table *kernels, const product *p, ptrdiff_t count) {
+    const ptrdiff_t rows = kernels->rows[0], rest = count % rows;
+    if (count >= rows)
+        kernels->product_tile[0][rows - 1](p, 0, count / rows, 0, 1);
+    if (rest > 0)
+        kernels->product_tile[0][rest - 1](p, count - rest, 1, 0, 1);
+}
+
 /* One vector wide: tall tiles of rows that stand at even steps, product tiles where few do. */
 static void multiply_tall(const kernel_table *kernels, const product *p, ptrdiff_t count) {
     enum { few_rows = 6 };
@@ -108,10 +102,7 @@ static void multiply_tall(const kernel_table *kernels, const product *p, ptrdiff
         end = even_rows(p, row, count);
         if (end - row < few_rows) {
             end = cvl_least(row + kernels->rows[0], count);
-            kernels->product_tile[0][end - row - 1](
-                p->c, p->c_row + row, p->init, p->init_row ? p->init_row + row : at_init,
-                p->init_splat, p->a, p->a_row + row, p->a_step, p->b, p->b_row, p->terms,
-                p->n_terms, p->stream);
+            kernels->product_tile[0][end - row - 1](p, row, 1, 0, 1);
             continue;
         }
         const ptrdiff_t c_row = p->c_row[row + 1] - p->c_row[row];
@@ -149,39 +140,42 @@ static product further_along(const product *p, ptrdiff_t lanes) {
 }
 
 /* Computes `count` rows of a panel `width` lanes wide, in even tiles: a few rows at all columns
- * before the next. */
+ * before the next. With `ask`, the next rows of A come from memory in short pieces: each tile of
+ * several asks for a part of them. */
 static void multiply(const kernel_table *kernels, const product *p, ptrdiff_t count,
-                     ptrdiff_t width) {
+                     ptrdiff_t width, bool ask) {
     const ptrdiff_t lanes = kernels->lanes, vectors = width / lanes;
     const ptrdiff_t columns = cvl_ceil_div(vectors, kernels->vectors);
     if (vectors / columns == 1 && p->n_terms > 0) { /* without terms A has no rows */
         multiply_tall(kernels, p, count);
         if (vectors > 1) {
             const product rest = further_along(p, lanes);
-            multiply(kernels, &rest, count, width - lanes);
+            multiply(kernels, &rest, count, width - lanes, ask);
         }
         return;
     }
     const ptrdiff_t rows = kernels->rows[cvl_ceil_div(vectors, columns) - 1];
-    const even_parts tile_rows = deal_out(count, cvl_ceil_div(count, rows));
+    const ptrdiff_t tiles = cvl_ceil_div(count, rows);
+    const even_parts tile_rows = deal_out(count, tiles);
     const even_parts tile_vectors = deal_out(vectors, columns);
     const even_parts tile_terms = deal_out(p->n_terms, columns);
-    const bool init_follows = p->init && !p->init_splat;
-    for (ptrdiff_t tile = 0, row = 0, m; row < count; tile++, row += m) {
-        m = part_size(&tile_rows, tile);
-        const ptrdiff_t *const init_row = p->init_row ? p->init_row + row : at_init;
-        for (ptrdiff_t column = 0, lane = 0, term = 0, v, n; column < columns;
-             column++, lane += v * lanes, term += n) {
-            v = part_size(&tile_vectors, column);
-            n = part_size(&tile_terms, column);
-            const real *const b = p->b ? p->b + lane : NULL; /* without terms there is none */
-            if (p->ask_ahead && columns > 1)
-                ask_ahead(p, term, term + n, row + m, cvl_least(row + m + rows, count));
-            kernels->product_tile[v - 1][m - 1](p->c + lane, p->c_row + row,
-                                                init_follows ? p->init + lane : p->init, init_row,
-                                                p->init_splat, p->a, p->a_row + row, p->a_step, b,
-                                                p->b_row, p->terms, p->n_terms, p->stream);
+    const bool asks = ask && columns > 1, alike = tile_vectors.longer == 0 && !asks;
+    for (ptrdiff_t tile = 0, row = 0, of_rows; tile < tiles; tile += of_rows) {
+        const ptrdiff_t m = part_size(&tile_rows, tile), next = row + m;
+        of_rows = alike ? equal_parts(&tile_rows, tile, tiles) : 1;
+        for (ptrdiff_t column = 0, lane = 0, term = 0, of_lanes; column < columns;
+             column += of_lanes) {
+            const ptrdiff_t v = part_size(&tile_vectors, column);
+            of_lanes = asks ? 1 : equal_parts(&tile_vectors, column, columns);
+            if (asks) {
+                const ptrdiff_t end = term + part_size(&tile_terms, column);
+                ask_ahead(p, term, end, next, cvl_least(next + rows, count));
+                term = end;
+            }
+            kernels->product_tile[v - 1][m - 1](p, row, of_rows, lane, of_lanes);
+            lane += of_lanes * v * lanes;
         }
+        row += of_rows * m;
     }
 }
 

@@ -38,13 +38,21 @@ static void small_weights(const cvl_reduce *r, const small_tile *tile, const ker
     real *const sums = dy + out[0] * dy_step[0], *const end = sums + rows * lanes;
     ptrdiff_t *const x_row = space->lists;
     cvl_term terms[CVL_SMALL_TERMS];
-    ptrdiff_t sums_row[CVL_MAX_ROWS], dy_row[CVL_SMALL_ELEMENTS / 2];
-    for (int i = 0; i < CVL_MAX_ROWS; i++)
-        sums_row[i] = i * lanes;
-
+    ptrdiff_t sums_row[CVL_SMALL_LISTS], dy_row[CVL_SMALL_ELEMENTS / 2];
+    list_even(sums_row, rows, 0, lanes);
     list_small_taps(tile, phase, x_row + rows, x_row);
     repeat_list(x_row, all_taps, r->ic, tile->channel);
-    const ptrdiff_t n_terms = list_small_terms(r, tile, lanes, terms, dy_row);
+    const product products = {.c = sums,
+                              .c_row = sums_row,
+                              .init = sums,
+                              .init_row = sums_row,
+                              .a = places,
+                              .a_row = x_row,
+                              .a_step = 1,
+                              .b = dy,
+                              .b_row = dy_row,
+                              .terms = terms,
+                              .n_terms = list_small_terms(r, tile, lanes, terms, dy_row)};
     memset(places, 0, (size_t)(end - places) * sizeof(real));
     for (ptrdiff_t n = 0; n < r->n; n++) {
         const real *x = (const real *)r->x + n * r->x_strides.n + group * r->ic * r->x_strides.c;
@@ -53,10 +61,7 @@ static void small_weights(const cvl_reduce *r, const small_tile *tile, const ker
         fill_small_tile(tile, places, x, &r->x_strides, r->ic, r->axis, kernels->copy);
         copy_channels(dy, 1, dy_step, from, r->dy_strides.c, r->dy_strides.s, r->oc, out,
                       kernels->copy);
-        for (ptrdiff_t i = 0; i < rows; i += CVL_MAX_ROWS)
-            kernels->product_tile[0][cvl_least(CVL_MAX_ROWS, rows - i) - 1](
-                sums + i * lanes, sums_row, sums + i * lanes, sums_row, false, places, x_row + i, 1,
-                dy, dy_row, terms, n_terms, false);
+        multiply_rows(kernels, &products, rows);
     }
 
     const cvl_weight_strides *to = &r->dw_strides;

@@ -71,10 +71,24 @@ typedef struct cvl_plane_taps {
 
 /* clang-format off: one declaration per dtype, made from one text. */
 #define CVL_DECLARE_KERNELS(real, suffix)                                                          \
-    typedef void cvl_product_tile_##suffix(                                                        \
-        real *c, const ptrdiff_t *c_row, const real *init, const ptrdiff_t *init_row,              \
-        bool init_splat, const real *a, const ptrdiff_t *a_row, ptrdiff_t a_step, const real *b,   \
-        const ptrdiff_t *b_row, const cvl_term *terms, ptrdiff_t n_terms, bool stream);            \
+    typedef struct cvl_product_##suffix {                                                          \
+        real *c;                                                                                   \
+        const ptrdiff_t *c_row;                                                                    \
+        const real *init;                                                                          \
+        const ptrdiff_t *init_row;                                                                 \
+        bool init_splat;                                                                           \
+        const real *a;                                                                             \
+        const ptrdiff_t *a_row;                                                                    \
+        ptrdiff_t a_step;                                                                          \
+        const real *b;                                                                             \
+        const ptrdiff_t *b_row;                                                                    \
+        const cvl_term *terms;                                                                     \
+        ptrdiff_t n_terms;                                                                         \
+        bool stream;                                                                               \
+    } cvl_product_##suffix;                                                                        \
+    typedef void cvl_product_tile_##suffix(const cvl_product_##suffix *product, ptrdiff_t row,     \
+                                           ptrdiff_t row_tiles, ptrdiff_t lane,                    \
+                                           ptrdiff_t lane_tiles);                                  \
     typedef void cvl_tall_tile_##suffix(                                                           \
         real *c, ptrdiff_t c_row, const real *init, ptrdiff_t init_row, bool init_splat,           \
         const real *a, ptrdiff_t a_row, ptrdiff_t a_step, const real *b, const ptrdiff_t *b_row,   \
@@ -173,17 +187,19 @@ CVL_DECLARE_KERNELS(float, f32)
 CVL_DECLARE_KERNELS(double, f64)
 /* clang-format on */
 
-/* product_tile[v - 1][m - 1], for v <= vectors, m <= rows[v - 1]: m rows of A times a panel of B.
+/* product_tile[v - 1][m - 1], for v <= vectors, m <= rows[v - 1]: rows of A times a panel of B.
  *
  *     C[i][j] = S[i][j] + sum over terms t, steps k < t.length of
- *               a[t.a + a_row[i] + k*a_step] * b[b_row[t.b + k] + j],   i < m, j < v*L
+ *               a[t.a + a_row[i] + k*a_step] * b[b_row[t.b + k] + j]
  *
- * is stored at c[c_row[i] + j]. It starts from S[i][j] = init[init_row[i] + j], from
- * init[init_row[i]] in all lanes with init_splat, or from zero with init NULL; to add to C, init is
- * c itself. The sums stay in registers between two flushes. A is read one element at a time, B and
- * C in full vectors: where fewer than v*L columns count, B must be padded (its padding only reaches
- * unused columns) and C must have the room. With `stream` the last sums go past the caches where
- * they are whole cache lines; a fence must follow before others read them.
+ * is stored at c[c_row[i] + j], in `row_tiles` tiles of m rows, i from `row` on, each of them in
+ * `lane_tiles` tiles of v vectors, j from `lane` on. It starts from S[i][j] = init[init_row[i] +
+ * j], from init[init_row[i]] in all lanes with init_splat, or from zero with init NULL; with
+ * init_row NULL every row starts from `init` itself; to add to C, init is c itself. The sums stay
+ * in registers between two flushes. A is read one element at a time, B and C in full vectors: where
+ * fewer columns count, B must be padded (its padding only reaches unused columns) and C must have
+ * the room. With `stream` the last sums go past the caches where they are whole cache lines; a
+ * fence must follow before others read them.
  *
  * panel_vectors: how wide a panel of B is at its best, in whole tiles; where these are narrow, a
  * few rows of A meet several of them one after another.

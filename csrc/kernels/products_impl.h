@@ -2,6 +2,8 @@
 
 /* ---- product tile --------------------------------------------------------------------------- */
 
+typedef CVL_TYPED(cvl_product) product;
+
 /* Adds what the sums start from. */
 static inline CVL_INLINE void product_start(const int m, const int v,
                                             vec sum[CVL_MAX_ROWS][CVL_MAX_VECTORS],
@@ -16,8 +18,8 @@ static inline CVL_INLINE void product_start(const int m, const int v,
     }
 }
 
-/* The steps of one term. Where they are so far apart that each reads a cache line of its own, the
- * lines beside them are the next tile's, and no prefetcher of the processor sees those coming. */
+/* The steps of one term. Where they are scattered, each reads a cache line of its own: the lines
+ * beside them are the next tile's, and no prefetcher of the processor sees those coming. */
 static inline CVL_INLINE void product_steps(const int m, const int v, const bool scattered,
                                             vec sum[CVL_MAX_ROWS][CVL_MAX_VECTORS],
                                             const real *const row[CVL_MAX_ROWS], ptrdiff_t a_step,
@@ -36,51 +38,62 @@ static inline CVL_INLINE void product_steps(const int m, const int v, const bool
     }
 }
 
-static inline CVL_INLINE void product_body(const int m, const int v, real *c,
-                                           const ptrdiff_t *c_row, const real *init,
-                                           const ptrdiff_t *init_row, bool init_splat,
-                                           const real *a, const ptrdiff_t *a_row, ptrdiff_t a_step,
-                                           const real *b, const ptrdiff_t *b_row,
-                                           const cvl_term *terms, ptrdiff_t n_terms, bool stream) {
-    const cvl_term *const end = terms + n_terms;
+/* One tile: the rows of A from `first` on are in row[], its columns begin at `lane`. What it does
+ * besides its sums is as much as six steps of a small tile do, so that each instruction counts. */
+static inline CVL_INLINE void product_tile(const int m, const int v, const bool scattered,
+                                           const product *p, const real *const row[CVL_MAX_ROWS],
+                                           ptrdiff_t first, ptrdiff_t lane) {
+    static const ptrdiff_t one_row[CVL_MAX_ROWS];
+    const cvl_term *term = p->terms, *const end = term + p->n_terms;
+    real *const c = p->c + lane;
+    const ptrdiff_t *const c_row = p->c_row + first;
     do {
+        const bool adds = term > p->terms;
         vec sum[CVL_MAX_ROWS][CVL_MAX_VECTORS];
     CVL_UNROLL for (int i = 0; i < m; i++)
             CVL_UNROLL for (int j = 0; j < v; j++) sum[i][j] = (vec){0};
-
-        const real *row[CVL_MAX_ROWS];
-            CVL_UNROLL for (int i = 0; i < m; i++) row[i] = a + a_row[i];
-        for (bool more = terms < end; more; terms++) {
-            const ptrdiff_t *step = b_row + terms->b;
-            if (a_step > line_reals)
-                product_steps(m, v, true, sum, row, a_step, b, step, terms->a, terms->length);
-            else
-                product_steps(m, v, false, sum, row, a_step, b, step, terms->a, terms->length);
-            more = !terms->flush && terms + 1 < end;
+        for (bool more = term < end; more; term++) {
+            product_steps(m, v, scattered, sum, row, p->a_step, p->b + lane, p->b_row + term->b,
+                          term->a, term->length);
+            more = !term->flush && term + 1 < end;
         }
 
         /* All loads before the first store: a load waits for a store whose address looks the
          * same. */
-        if (init)
-            product_start(m, v, sum, init, init_row, init_splat);
-        uintptr_t lines = (uintptr_t)c;
-        CVL_UNROLL for (int i = 0; i < m; i++) lines |= (uintptr_t)(c + c_row[i]);
-        const bool past = stream && terms == end && whole_lines(lines, v);
+        if (adds)
+            product_start(m, v, sum, c, c_row, false);
+        else if (p->init)
+            product_start(m, v, sum, p->init_splat ? p->init : p->init + lane,
+                          p->init_row ? p->init_row + first : one_row, p->init_splat);
+        bool past = false;
+        if (p->stream && term == end) {
+            uintptr_t lines = (uintptr_t)c;
+            CVL_UNROLL for (int i = 0; i < m; i++) lines |= (uintptr_t)(c + c_row[i]);
+            past = whole_lines(lines, v);
+        }
         CVL_UNROLL for (int i = 0; i < m; i++)
             CVL_UNROLL for (int j = 0; j < v; j++) put(c + c_row[i] + j * L, sum[i][j], past);
-        init = c;
-        init_row = c_row;
-        init_splat = false;
-    } while (terms < end);
+    } while (term < end);
+}
+
+static inline CVL_INLINE void product_tiles(const int m, const int v, const bool scattered,
+                                            const product *p, ptrdiff_t first, ptrdiff_t row_tiles,
+                                            ptrdiff_t lane, ptrdiff_t lane_tiles) {
+    for (ptrdiff_t tile = 0; tile < row_tiles; tile++, first += m) {
+        const real *row[CVL_MAX_ROWS];
+        CVL_UNROLL for (int i = 0; i < m; i++) row[i] = p->a + p->a_row[first + i];
+        for (ptrdiff_t column = 0; column < lane_tiles; column++)
+            product_tile(m, v, scattered, p, row, first, lane + column * v * L);
+    }
 }
 
 #define PRODUCT_TILE(m, v)                                                                         \
-    static void product_##m##x##v(                                                                 \
-        real *c, const ptrdiff_t *c_row, const real *init, const ptrdiff_t *init_row,              \
-        bool init_splat, const real *a, const ptrdiff_t *a_row, ptrdiff_t a_step, const real *b,   \
-        const ptrdiff_t *b_row, const cvl_term *terms, ptrdiff_t n_terms, bool stream) {           \
-        product_body(m, v, c, c_row, init, init_row, init_splat, a, a_row, a_step, b, b_row,       \
-                     terms, n_terms, stream);                                                      \
+    static void product_##m##x##v(const product *p, ptrdiff_t row, ptrdiff_t row_tiles,            \
+                                  ptrdiff_t lane, ptrdiff_t lane_tiles) {                          \
+        if (p->a_step > line_reals)                                                                \
+            product_tiles(m, v, true, p, row, row_tiles, lane, lane_tiles);                        \
+        else                                                                                       \
+            product_tiles(m, v, false, p, row, row_tiles, lane, lane_tiles);                       \
     }
 #define PRODUCT_TILES_TO_6(v)                                                                      \
     PRODUCT_TILE(1, v) PRODUCT_TILE(2, v) PRODUCT_TILE(3, v)                                       \

@@ -65,12 +65,17 @@ static void CVL_NAME(draw_rows)(source *s, ptrdiff_t *row, ptrdiff_t m, ptrdiff_
 static void
 CVL_NAME(check_product_tile)(const CVL_NAME(table) *table, const char *isa, source *s, ptrdiff_t v,
                                ptrdiff_t m, bool tall) {
-    enum { most_terms = 5, most_length = 20 };
-    const ptrdiff_t width = v * table->lanes, n_terms = draw(s, 0, most_terms);
+    enum { most_terms = 5, most_length = 20, most_tiles = 3, most_rows = 2 + 3 * CVL_MAX_TALL };
+    const ptrdiff_t n_terms = draw(s, 0, most_terms);
+    /* A tall tile is one, and has its first row and lane where its operands begin. */
+    const ptrdiff_t row_tiles = tall ? 1 : draw(s, 1, most_tiles), first = tall ? 0 : draw(s, 0, 2);
+    const ptrdiff_t lane_tiles = tall ? 1 : draw(s, 1, most_tiles), lane = tall ? 0 : draw(s, 0, 9);
+    const ptrdiff_t rows = first + row_tiles * m, width = lane_tiles * v * table->lanes;
     /* Steps of more than a cache line have a loop of their own. */
     const ptrdiff_t a_step = draw(s, 0, 3) ? draw(s, -3, 4) : draw(s, 16, 40);
     const enum { NOTHING, C_ITSELF, ROWS, SPLAT } start = draw(s, 0, 3);
-    ptrdiff_t a_row[CVL_MAX_TALL], c_row[CVL_MAX_TALL], init_row[CVL_MAX_TALL];
+    const bool one_row = !tall && (start == ROWS || start == SPLAT) && draw(s, 0, 1);
+    ptrdiff_t a_row[most_rows], c_row[most_rows], init_row[most_rows];
     ptrdiff_t b_row[2 * most_length];
     cvl_term terms[most_terms];
     span a_used = {0}, b_used = {0}, c_used = {0}, init_used = {0};
@@ -79,16 +84,17 @@ CVL_NAME(check_product_tile)(const CVL_NAME(table) *table, const char *isa, sour
         CVL_NAME(draw_even)(s, a_row, m, draw(s, -5, 9));
         CVL_NAME(draw_even)(s, init_row, m, draw(s, -2, 2) * draw(s, 0, 9));
     } else {
-        CVL_NAME(draw_rows)(s, c_row, m, width);
-        for (ptrdiff_t i = 0; i < m; i++) {
+        CVL_NAME(draw_rows)(s, c_row, rows, width);
+        for (ptrdiff_t i = 0; i < rows; i++) {
             a_row[i] = draw(s, -20, 20);
-            init_row[i] = draw(s, -20, 20);
+            init_row[i] = one_row ? 0 : draw(s, -20, 20);
         }
     }
-    for (ptrdiff_t i = 0; i < m; i++) {
-        reach(&c_used, c_row[i], width);
+    const ptrdiff_t init_lane = start == ROWS ? lane : 0;
+    for (ptrdiff_t i = first; i < rows; i++) {
+        reach(&c_used, c_row[i] + lane, width);
         if (start == ROWS || start == SPLAT)
-            reach(&init_used, init_row[i], start == ROWS ? width : 1);
+            reach(&init_used, init_row[i] + init_lane, start == ROWS ? width : 1);
     }
     for (ptrdiff_t k = 0; k < 2 * most_length; k++)
         b_row[k] = draw(s, -60, 60);
@@ -96,30 +102,32 @@ CVL_NAME(check_product_tile)(const CVL_NAME(table) *table, const char *isa, sour
         terms[t] = (cvl_term){draw(s, -30, 30), draw(s, 0, most_length),
                               draw(s, 0, 1) * draw(s, 0, most_length), draw(s, 0, 1)};
         for (ptrdiff_t k = 0; k < terms[t].length; k++) {
-            for (ptrdiff_t i = 0; i < m; i++)
+            for (ptrdiff_t i = first; i < rows; i++)
                 reach(&a_used, terms[t].a + a_row[i] + k * a_step, 1);
-            reach(&b_used, b_row[terms[t].b + k], width);
+            reach(&b_used, b_row[terms[t].b + k] + lane, width);
         }
     }
-    guard_case("%s f%d product_tile v %td m %td tall %d terms %td a_step %td start %d", isa,
-               8 * (int)sizeof(real), v, m, (int)tall, n_terms, a_step, (int)start);
+    guard_case("%s f%d product_tile v %td m %td tall %d row_tiles %td from %td lane_tiles %td from "
+               "%td terms %td a_step %td start %d one_row %d",
+               isa, 8 * (int)sizeof(real), v, m, (int)tall, row_tiles, first, lane_tiles, lane,
+               n_terms, a_step, (int)start, (int)one_row);
     CVL_NAME(array) a = CVL_NAME(make)(s, a_used), b = CVL_NAME(make)(s, b_used);
     CVL_NAME(array) c = CVL_NAME(make)(s, c_used);
     CVL_NAME(array) init = CVL_NAME(make)(s, init_used);
     for (ptrdiff_t t = 0; t < n_terms; t++)
         for (ptrdiff_t k = 0; k < terms[t].length; k++) {
-            for (ptrdiff_t i = 0; i < m; i++)
+            for (ptrdiff_t i = first; i < rows; i++)
                 CVL_NAME(set)(s, &a, terms[t].a + a_row[i] + k * a_step, 1);
-            CVL_NAME(set)(s, &b, b_row[terms[t].b + k], width);
+            CVL_NAME(set)(s, &b, b_row[terms[t].b + k] + lane, width);
         }
-    for (ptrdiff_t i = 0; i < m; i++)
+    for (ptrdiff_t i = first; i < rows; i++)
         if (start == C_ITSELF)
-            CVL_NAME(set)(s, &c, c_row[i], width);
+            CVL_NAME(set)(s, &c, c_row[i] + lane, width);
         else if (start != NOTHING)
-            CVL_NAME(set)(s, &init, init_row[i], start == ROWS ? width : 1);
+            CVL_NAME(set)(s, &init, init_row[i] + init_lane, start == ROWS ? width : 1);
 
-    for (ptrdiff_t i = 0; i < m; i++)
-        for (ptrdiff_t j = 0; j < width; j++) {
+    for (ptrdiff_t i = first; i < rows; i++)
+        for (ptrdiff_t j = lane; j < lane + width; j++) {
             real sum = start == NOTHING    ? 0
                        : start == C_ITSELF ? c.at[c_row[i] + j]
                        : start == ROWS     ? init.at[init_row[i] + j]
@@ -134,14 +142,17 @@ CVL_NAME(check_product_tile)(const CVL_NAME(table) *table, const char *isa, sour
     const ptrdiff_t *from_row = start == C_ITSELF ? c_row : init_row;
     const ptrdiff_t next = m > 1;
     const bool stream = draw(s, 0, 1);
+    const CVL_NAME(cvl_product) product = {c.at,           c_row, from,  one_row ? NULL : from_row,
+                                 start == SPLAT, a.at,  a_row, a_step,
+                                 b.at,           b_row, terms, n_terms,
+                                 stream};
     if (tall)
         table->tall_tile[m - 1](c.at + c_row[0], c_row[next] - c_row[0],
                                 from ? from + from_row[0] : NULL, from_row[next] - from_row[0],
                                 start == SPLAT, a.at + a_row[0], a_row[next] - a_row[0], a_step,
                                 b.at, b_row, terms, n_terms, stream);
     else
-        table->product_tile[v - 1][m - 1](c.at, c_row, from, from_row, start == SPLAT, a.at, a_row,
-                                          a_step, b.at, b_row, terms, n_terms, stream);
+        table->product_tile[v - 1][m - 1](&product, first, row_tiles, lane, lane_tiles);
     __sync_synchronize();
     CVL_NAME(compare)(&c);
     CVL_NAME(release)(&a), CVL_NAME(release)(&b), CVL_NAME(release)(&c), CVL_NAME(release)(&init);
