@@ -26,6 +26,7 @@ typedef struct channel_job {
     ptrdiff_t max_classes;
     ptrdiff_t cut;     /* channels of a pass, at most */
     bool weights_stay; /* whether rows of weights are read where they stand, if they fill vectors */
+    bool from_memory;  /* whether inputs come from there */
     bool stream;       /* whether results are written past the caches, if one pass makes them */
     char *workspace;
     ptrdiff_t workspace_bytes; /* per thread */
@@ -352,13 +353,17 @@ static channel_block nth_channel_block(const channel_job *job, const channel_tas
                            .c_row = in_place ? space->dst_row : space->out_row};
 }
 
-static void bring_bias(const channel_job *job, const channel_task *task, const channel_block *block,
-                       real *bias) {
+/* The bias of a block, or NULL where there is none. */
+static const real *bring_bias(const channel_job *job, const channel_task *task,
+                              const channel_block *block, real *room) {
     const cvl_gather *g = job->g;
     const ptrdiff_t channel = task->group * g->oc + block->first;
-    memset(bias, 0, (size_t)block->width * sizeof(real));
-    for (ptrdiff_t o = 0; o < block->lanes && g->bias; o++)
-        bias[o] = ((const real *)g->bias)[(channel + o) * g->bias_stride];
+    if (!g->bias)
+        return NULL;
+    memset(room, 0, (size_t)block->width * sizeof(real));
+    for (ptrdiff_t o = 0; o < block->lanes; o++)
+        room[o] = ((const real *)g->bias)[(channel + o) * g->bias_stride];
+    return room;
 }
 
 /* Packs the weights of a pass as rows of output channels, a block's pitch apart, or leaves them
@@ -464,8 +469,7 @@ static void add_pass(const channel_job *job, const channel_task *task, const cha
     const real *w = space->weights;
     if (pass->taps > 0 && pass->channels > 0)
         w = pack_pass(job, block, space, pass);
-    if (first)
-        bring_bias(job, task, block, space->bias);
+    const real *const init = first ? bring_bias(job, task, block, space->bias) : block->c;
     for (const position_class *own = classes; own < classes + n_classes; own++) {
         const ptrdiff_t n_terms =
             list_terms(job->g, all, &own->taps, space->tap_place, pass, space->terms);
@@ -474,7 +478,7 @@ static void add_pass(const channel_job *job, const channel_task *task, const cha
             continue;
         const product sums = {.c = block->c,
                               .c_row = c_row,
-                              .init = first ? space->bias : block->c,
+                              .init = init,
                               .init_row = first ? NULL : c_row,
                               .a = task->tile.base,
                               .a_row = space->a_row + own->first,
@@ -484,7 +488,7 @@ static void add_pass(const channel_job *job, const channel_task *task, const cha
                               .terms = space->terms,
                               .n_terms = n_terms,
                               .stream = job->stream && first && last && block->in_place};
-        const bool ask = task->in_place && block->begins && pass->taps > 1 &&
+        const bool ask = job->from_memory && task->in_place && block->begins && pass->taps > 1 &&
                          task->tile.position[2] >= line_channels;
         multiply(job->kernels, &sums, own->count, block->width, ask);
     }
@@ -652,7 +656,10 @@ static bool streams_weights(const cvl_gather *g) {
 
 static cvl_status gather_channels(const cvl_gather *g, const kernel_table *kernels, void *context) {
     (void)context;
-    channel_job job = {.g = g, .kernels = kernels, .stream = stream_results(g)};
+    channel_job job = {.g = g,
+                       .kernels = kernels,
+                       .from_memory = come_from_memory(source_count(g)),
+                       .stream = stream_results(g)};
     const ptrdiff_t lanes = kernels->lanes;
     job.vectors = (g->oc + lanes - 1) / lanes;
     job.n_blocks = cvl_ceil_div(job.vectors, kernels->panel_vectors);

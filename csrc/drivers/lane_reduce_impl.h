@@ -317,14 +317,12 @@ static bool reduce_in_place(const cvl_reduce *r, ptrdiff_t lanes) {
     return r->groups * r->ic >= lanes && r->x_strides.c == 1 && r->dy_strides.c == 1;
 }
 
-/* Whether x and dy are too large to be in a cache when they are read. */
-static bool come_from_memory(const cvl_reduce *r) {
-    const double many_bytes = 8 << 20;
+/* Elements of x and dy. */
+static double operand_count(const cvl_reduce *r) {
     double x = 1, dy = 1;
     for (int i = 0; i < CVL_AXES; i++)
         x *= (double)r->axis[i].in, dy *= (double)r->axis[i].out;
-    return (x + dy) * (double)r->n * (double)(r->groups * r->ic) * (double)sizeof(real) >
-           many_bytes;
+    return (x + dy) * (double)r->n * (double)(r->groups * r->ic);
 }
 
 /* Chunks for blocks of so many lanes, which fit the level-2 cache. */
@@ -377,7 +375,7 @@ cvl_status CVL_TYPED(cvl_reduce_lanes)(const cvl_reduce *r, const cvl_kernels *a
     const ptrdiff_t sums = cvl_scale_bytes(job.taps * r->ic, job.vectors * lanes);
     job.splits = cvl_reduce_splits(job.chunks.count, job.n_blocks,
                                    cvl_scale_bytes(sums, (ptrdiff_t)sizeof(real)));
-    job.asks = job.in_place && come_from_memory(r);
+    job.asks = job.in_place && come_from_memory(operand_count(r));
     lane_reduce_layout(&job, NULL, &job.workspace_bytes);
 
     const ptrdiff_t tasks = job.n_blocks * job.splits;

@@ -179,6 +179,19 @@ static void multiply(const kernel_table *kernels, const product *p, ptrdiff_t co
     }
 }
 
+/* Whether operands are so many that they have left the caches when they are read again. */
+static bool come_from_memory(double count) {
+    const double many_bytes = 8 << 20;
+    return count * (double)sizeof(real) > many_bytes;
+}
+
+static double source_count(const cvl_gather *g) {
+    double count = (double)g->n * (double)g->groups * (double)g->ic;
+    for (int i = 0; i < CVL_AXES; i++)
+        count *= (double)g->axis[i].in;
+    return count;
+}
+
 /* Whether an array begins at a cache line. */
 static bool begins_line(const void *array) {
     enum { line = 64 };
