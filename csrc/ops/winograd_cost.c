@@ -54,25 +54,41 @@ static bool count_filtering(const vectors_of *v, double ic, double oc, const cvl
 /* More is not to be taken by what a task needs at least. */
 static const double most_bytes = 3 << 20;
 
+/* How often inputs are transformed: for each lot of the transformed weights, which are to take no
+ * more memory than the weights do (plan_shared). */
+static double gather_lots(const cvl_gather *g, const filtering *f, double steps, double size) {
+    const double least_bytes = 2 << 20, most_bytes_at_once = 8 << 20;
+    double weights = (double)g->ic * (double)g->oc * size;
+    for (int i = 0; i < CVL_AXES; i++)
+        weights *= (double)g->axis[i].k;
+    const double budget = fmin(fmax((double)g->groups * weights, least_bytes), most_bytes_at_once);
+    return fmax(1, ceil(f->points * steps * (double)g->oc * size / budget));
+}
+
 double cvl_winograd_gather_cost(cvl_dtype dtype, const cvl_gather *g, double depths, double sources,
                                 const cvl_kernels *kernels) {
-    const double product = 1.12, input = 5.5, output = 9, weight = 9; /* of a point */
-    const double source = 6, moved = 15, scattered = 30;              /* to and from rows */
+    const double input = 5.5, output = 9;                /* of a point */
+    const double source = 8, moved = 15, scattered = 30; /* to and from rows */
     const double few_tiles = 16;
     const vectors_of v = vectors_in_use(dtype, kernels);
     const double ic = (double)g->ic, oc = (double)g->oc;
     filtering f;
     if (!count_filtering(&v, ic, oc, g->axis, &f))
         return INFINITY;
+    /* Of a point. The steps of several parts make longer products; but weights of parts or phases
+     * are moved, or met by few tiles. */
+    const bool phases = g->axis[1].n_phases > 1 || g->axis[2].n_phases > 1;
+    const double product = f.parts > 1 ? 1.05 : 1.12, weight = f.parts > 1 || phases ? 22 : 9;
     const double steps = ic * (double)g->axis[0].k * f.parts;
     if (f.points * few_tiles * (steps + oc) * v.size > most_bytes)
         return INFINITY;
-    const bool rows = g->dst_strides.s[2] == 1, phases = g->axis[2].n_phases > 1;
+    const bool rows = g->dst_strides.s[2] == 1;
+    const double lots = gather_lots(g, &f, steps, v.size);
     const double elements =
-        f.points * (input * ic * depths * f.tile_parts + output * oc * f.tiles) +
-        weight * f.points * f.filters * steps * oc / cvl_positions(g) +
-        (rows ? source * sources * ic * depths + moved * oc : 0) +
-        (rows && phases ? scattered * oc : 0);
+        lots * ic * depths * (f.points * input * f.tile_parts + source * sources) +
+        f.points * output * oc * f.tiles +
+        weight * f.points * f.filters * steps * oc / cvl_positions(g) + (rows ? moved * oc : 0) +
+        (rows && g->axis[2].n_phases > 1 ? scattered * oc : 0);
     return product * f.needed * depths * ic * ceil(oc / v.lanes) + elements / v.lanes;
 }
 
