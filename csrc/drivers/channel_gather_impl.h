@@ -603,14 +603,27 @@ static void channel_tasks(void *context, ptrdiff_t begin, ptrdiff_t end, int thr
 /* Positions of a task that repay the packing of the weights which meet them. */
 enum { enough_positions = 1024 };
 
+/* Whether a few rows of positions read most of the source: cut into tasks of few rows, it would be
+ * read again by each. */
+static bool taps_reach_far(const cvl_gather *g) {
+    const cvl_gather_axis *height = &g->axis[1];
+    const cvl_phase *phase = height->phases;
+    return phase->taps > 1 &&
+           (double)(phase->taps - 1) * (double)phase->tap_step >= (double)height->in / 2;
+}
+
 /* How much of the source a task's tile may be: half the level-2 cache, or what enough positions
  * read. That comes from the level-3 cache then, which takes less time than packing all weights for
  * every few positions. */
 static ptrdiff_t tile_budget(const cvl_gather *g, ptrdiff_t place_bytes) {
     const ptrdiff_t most = 3 << 20, least_bytes = cvl_l2_bytes() / 2;
-    ptrdiff_t bytes = cvl_scale_bytes(place_bytes, enough_positions);
-    for (int i = 0; i < CVL_AXES; i++)
+    ptrdiff_t bytes = cvl_scale_bytes(place_bytes, enough_positions), whole = place_bytes;
+    for (int i = 0; i < CVL_AXES; i++) {
         bytes = cvl_scale_bytes(bytes, cvl_least(g->axis[i].phases->in_step, g->axis[i].k));
+        whole = cvl_scale_bytes(whole, g->axis[i].in);
+    }
+    if (taps_reach_far(g) && whole > bytes)
+        bytes = whole;
     bytes = cvl_least(bytes, most);
     return bytes > least_bytes ? bytes : least_bytes;
 }
