@@ -9,6 +9,7 @@
 typedef struct filtering {
     double points, parts, filters;
     double tiles, tile_parts, products, needed;
+    bool apart; /* whether the columns of a tile stand further apart than every other one */
 } filtering;
 
 /* What the kernels in use offer for a dtype. */
@@ -34,12 +35,13 @@ static bool count_filtering(const vectors_of *v, double ic, double oc, const cvl
                             filtering *f) {
     if (!v->filter || ic < v->lanes || oc < v->lanes)
         return false;
-    *f = (filtering){1, 1, 1, 1, 1, 1, 1};
+    *f = (filtering){1, 1, 1, 1, 1, 1, 1, false};
     for (int i = 1; i < CVL_AXES; i++) {
         cvl_winograd_axis found;
         if (!cvl_find_winograd(&axis[i], &found))
             return false;
         const cvl_winograd_counts n = cvl_count_winograd(&axis[i], &found);
+        f->apart = found.dense > 2;
         f->points *= (double)found.points;
         f->parts *= (double)found.n_parts;
         f->filters *= (double)found.n_filters;
@@ -84,11 +86,12 @@ double cvl_winograd_gather_cost(cvl_dtype dtype, const cvl_gather *g, double dep
         return INFINITY;
     const bool rows = g->dst_strides.s[2] == 1;
     const double lots = gather_lots(g, &f, steps, v.size);
+    const double brought = source + (rows && f.apart ? scattered : 0);
+    const double taken = rows ? moved + (f.apart || g->axis[2].n_phases > 1 ? scattered : 0) : 0;
     const double elements =
-        lots * ic * depths * (f.points * input * f.tile_parts + source * sources) +
-        f.points * output * oc * f.tiles +
-        weight * f.points * f.filters * steps * oc / cvl_positions(g) + (rows ? moved * oc : 0) +
-        (rows && g->axis[2].n_phases > 1 ? scattered * oc : 0);
+        lots * ic * depths * (f.points * input * f.tile_parts + brought * sources) +
+        oc * (f.points * output * f.tiles + taken) +
+        weight * f.points * f.filters * steps * oc / cvl_positions(g);
     return product * f.needed * depths * ic * ceil(oc / v.lanes) + elements / v.lanes;
 }
 
