@@ -11,8 +11,13 @@ import sys
 
 from convlab import _core
 
-# These build or run programs of their own, on every instruction set or on the default one.
-IGNORED = ("tests/test_benchmarks.py", "tests/test_c.py", "tests/test_notebooks.py")
+# These run on every instruction set by themselves, or run programs on the default one.
+IGNORED = (
+    "tests/test_benchmarks.py",
+    "tests/test_c.py",
+    "tests/test_instruction_sets.py",
+    "tests/test_notebooks.py",
+)
 
 
 def main(arguments: list[str]) -> int:
