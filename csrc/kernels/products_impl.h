@@ -39,7 +39,7 @@ static inline CVL_INLINE void product_steps(const int m, const int v, const bool
 }
 
 /* One tile: the rows of A from `first` on are in row[], its columns begin at `lane`. What it does
- * besides its sums is as much as six steps of a small tile do, so that each instruction counts. */
+ * besides its sums takes as long as a few of its steps, so that each instruction counts. */
 static inline CVL_INLINE void product_tile(const int m, const int v, const bool scattered,
                                            const product *p, const real *const row[CVL_MAX_ROWS],
                                            ptrdiff_t first, ptrdiff_t lane) {
