@@ -661,10 +661,8 @@ static bool weights_may_stay(const cvl_gather *g) {
 /* Whether weights that stay come from memory, and take longer than their sums. */
 static bool streams_weights(const cvl_gather *g) {
     const double many_bytes = 16 << 20;
-    double weights = (double)g->groups * (double)g->ic * (double)g->oc;
-    for (int i = 0; i < CVL_AXES; i++)
-        weights *= (double)g->axis[i].k;
-    return cvl_positions(g) <= few_streams && weights * (double)sizeof(real) >= many_bytes;
+    return cvl_positions(g) <= few_streams &&
+           (double)g->groups * cvl_weights(g) * (double)sizeof(real) >= many_bytes;
 }
 
 static cvl_status gather_channels(const cvl_gather *g, const kernel_table *kernels, void *context) {

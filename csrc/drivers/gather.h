@@ -32,6 +32,14 @@ static inline double cvl_positions(const cvl_gather *g) {
     return positions;
 }
 
+/* Weights of a group, as a double. */
+static inline double cvl_weights(const cvl_gather *g) {
+    double weights = (double)g->ic * (double)g->oc;
+    for (int i = 0; i < CVL_AXES; i++)
+        weights *= (double)g->axis[i].k;
+    return weights;
+}
+
 /* Whether the kernel has one tap, which never meets padding. */
 static inline bool cvl_pointwise(const cvl_gather *g) {
     const cvl_gather_axis *axis = g->axis;

@@ -59,4 +59,13 @@ typedef struct cvl_winograd_counts {
 
 cvl_winograd_counts cvl_count_winograd(const cvl_gather_axis *axis, const cvl_winograd_axis *found);
 
+/* Bytes that transformed weights which tasks share may take at once: as many as the weights do,
+ * within bounds. */
+static inline double cvl_winograd_budget(double weight_bytes) {
+    const double least_bytes = 2 << 20, most_bytes = 8 << 20;
+    return weight_bytes < least_bytes  ? least_bytes
+           : weight_bytes < most_bytes ? weight_bytes
+                                       : most_bytes;
+}
+
 #endif

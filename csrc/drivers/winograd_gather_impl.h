@@ -584,12 +584,10 @@ static bool plan_own(winograd_job *job, ptrdiff_t filters, ptrdiff_t most_bytes,
  * at a time. */
 static ptrdiff_t plan_shared(winograd_job *job, ptrdiff_t filters, ptrdiff_t weight_bytes) {
     enum { least_tiles = 16, enough_bytes = 3 << 19 };
-    const ptrdiff_t least_bytes = 2 << 20, most_bytes = 8 << 20; /* of weights at once */
     job->weight_point = channel_room(job->steps * job->pitch);
     job->weight_block = job->view.points * job->weight_point;
     const ptrdiff_t block_bytes = job->weight_block * (ptrdiff_t)sizeof(real);
-    const ptrdiff_t budget =
-        weight_bytes < least_bytes ? least_bytes : cvl_least(weight_bytes, most_bytes);
+    const ptrdiff_t budget = (ptrdiff_t)cvl_winograd_budget((double)weight_bytes);
     const ptrdiff_t fitting = budget > block_bytes ? budget / block_bytes : 1;
     job->blocks = fitting < job->n_blocks ? cvl_even_size(job->n_blocks, fitting) : job->n_blocks;
     job->lots = cvl_ceil_div(job->n_blocks, job->blocks);

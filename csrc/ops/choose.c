@@ -228,10 +228,7 @@ static gather_fn *choose_gather(cvl_dtype dtype, const cvl_gather *g, const gath
 static double formula_cost(const cvl_gather *g, const gather_counts *n, ptrdiff_t lanes) {
     const double weight = 10, moved = 8, of_pixels = 1.2;
     const double filled = (double)g->oc / (double)lanes, vectors = ceil(filled);
-    double weights = (double)g->ic * (double)g->oc;
-    for (int i = 0; i < CVL_AXES; i++)
-        weights *= (double)g->axis[i].k;
-    const double elements = weight * weights / cvl_positions(g) +
+    const double elements = weight * cvl_weights(g) / cvl_positions(g) +
                             (g->dst_strides.s[2] == 1 ? moved * (double)g->oc : 0);
     return n->inside * (double)g->ic * fmin(vectors, of_pixels * filled) + elements / (double)lanes;
 }

@@ -41,7 +41,7 @@ static bool count_filtering(const vectors_of *v, double ic, double oc, const cvl
         if (!cvl_find_winograd(&axis[i], &found))
             return false;
         const cvl_winograd_counts n = cvl_count_winograd(&axis[i], &found);
-        f->apart = found.dense > 2;
+        f->apart = i == CVL_AXES - 1 && found.dense > 2;
         f->points *= (double)found.points;
         f->parts *= (double)found.n_parts;
         f->filters *= (double)found.n_filters;
@@ -56,14 +56,9 @@ static bool count_filtering(const vectors_of *v, double ic, double oc, const cvl
 /* More is not to be taken by what a task needs at least. */
 static const double most_bytes = 3 << 20;
 
-/* How often inputs are transformed: for each lot of the transformed weights, which are to take no
- * more memory than the weights do (plan_shared). */
-static double gather_lots(const cvl_gather *g, const filtering *f, double steps, double size) {
-    const double least_bytes = 2 << 20, most_bytes_at_once = 8 << 20;
-    double weights = (double)g->ic * (double)g->oc * size;
-    for (int i = 0; i < CVL_AXES; i++)
-        weights *= (double)g->axis[i].k;
-    const double budget = fmin(fmax((double)g->groups * weights, least_bytes), most_bytes_at_once);
+/* Lots of the transformed weights, for each of which inputs are transformed again. */
+static double weight_lots(const cvl_gather *g, const filtering *f, double steps, double size) {
+    const double budget = cvl_winograd_budget((double)g->groups * cvl_weights(g) * size);
     return fmax(1, ceil(f->points * steps * (double)g->oc * size / budget));
 }
 
@@ -85,7 +80,7 @@ double cvl_winograd_gather_cost(cvl_dtype dtype, const cvl_gather *g, double dep
     if (f.points * few_tiles * (steps + oc) * v.size > most_bytes)
         return INFINITY;
     const bool rows = g->dst_strides.s[2] == 1;
-    const double lots = gather_lots(g, &f, steps, v.size);
+    const double lots = weight_lots(g, &f, steps, v.size);
     const double brought = source + (rows && f.apart ? scattered : 0);
     const double taken = rows ? moved + (f.apart || g->axis[2].n_phases > 1 ? scattered : 0) : 0;
     const double elements =
