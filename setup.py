@@ -1,18 +1,20 @@
-"""Builds convlab._core: the C core as static libraries, one per instruction set, and its binding.
+"""Builds convlab._core: the C core as static libraries and its binding.
 
-Each instruction set is a library of its own, because its flags must reach its own kernels and
-nothing else; the one to run is chosen when the module loads. Nothing is built for the machine at
-hand.
+The kernels of each instruction set are libraries of their own, because their flags must reach them
+and nothing else; the one to run is chosen when the module loads. Nothing is built for the machine
+at hand.
 """
 
 import os
 import platform
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy
 from setuptools import Extension, setup
 from setuptools._distutils import ccompiler, errors, sysconfig
+from setuptools.command.build_clib import build_clib
 
 VERSION = "0.1.0"
 
@@ -65,6 +67,16 @@ def openmp_flags() -> list[str]:
     return ["-fopenmp"]
 
 
+class BuildLibraries(build_clib):
+    """Builds libraries side by side: kernels, all unrolled, take a compiler half a minute each."""
+
+    def build_libraries(self, libraries: list) -> None:
+        """Run a compiler for each core."""
+        build = super().build_libraries
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            list(pool.map(build, [[library] for library in libraries]))
+
+
 openmp = openmp_flags()
 instruction_sets = {
     name: flags for name, flags in INSTRUCTION_SETS.get(ARCHITECTURE, {}).items() if compiles(flags)
@@ -78,31 +90,29 @@ core_sources = sorted(
     for path in Path("csrc", folder).glob("*.c")
 )
 
-libraries = [
+core = {
+    "sources": core_sources,
+    "cflags": [*BASE_FLAGS, "-fPIC", *openmp, *EXTRA_FLAGS],
+    **common,
+}
+KERNEL_FLAGS = [*BASE_FLAGS, "-fPIC", "-ffp-contract=fast"]
+kernels = [
     (
-        "cvl_core",
+        f"cvl_kernels_{name}_{dtype}",
         {
-            "sources": core_sources,
-            "cflags": [*BASE_FLAGS, "-fPIC", *openmp, *EXTRA_FLAGS],
+            "sources": [f"csrc/kernels/kernels_{name}_{dtype}.c"],
+            "cflags": [*KERNEL_FLAGS, *flags, *KERNEL_EXTRA_FLAGS],
             **common,
         },
     )
+    for name, flags in {"generic": [], **instruction_sets}.items()
+    for dtype in ("f32", "f64")
 ]
-for name, flags in {"generic": [], **instruction_sets}.items():
-    libraries.append(
-        (
-            f"cvl_kernels_{name}",
-            {
-                "sources": [f"csrc/kernels/kernels_{name}_{dtype}.c" for dtype in ("f32", "f64")],
-                "cflags": [*BASE_FLAGS, "-fPIC", "-ffp-contract=fast", *flags, *KERNEL_EXTRA_FLAGS],
-                **common,
-            },
-        )
-    )
 
 setup(
     version=VERSION,
-    libraries=libraries,
+    libraries=[("cvl_core", core), *kernels],
+    cmdclass={"build_clib": BuildLibraries},
     ext_modules=[
         Extension(
             "convlab._core",

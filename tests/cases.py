@@ -490,6 +490,18 @@ NARROW = [
     Case("narrow", 48, 48, (11, 12), (1, 1), n=2, groups=6),
 ]
 
+# So many channels that, channels last, few neighbouring positions keep their lines in the level-1
+# cache: images are brought together, rows without others are summed in short strips, and taps far
+# apart are walked one by one.
+CROWDED = [
+    Case("crowded", 512, 512, (6, 7), (3, 3), n=2, groups=512, padding=1),
+    Case("crowded", 1024, 1024, (5, 6), (3, 3), groups=1024, stride=2, padding=1),
+    Case("crowded", 512, 512, (9, 8), (5, 3), groups=512, padding=(2, 0)),
+    Case("crowded", 512, 512, (3, 5, 4), (3, 3, 3), groups=512, padding=1),
+    Case("crowded", 512, 512, (90,), (4,), n=2, groups=512, padding=((3, 0),)),
+    Case("crowded", 1024, 1024, (160,), (3,), groups=1024, dilation=32, padding=32),
+]
+
 # Planes of one channel, whose rows are read where they stand: rows that leave lanes empty, and that
 # end within a vector; two filters to a channel; strides and dilations of the height; filters of
 # more rows or columns than are summed at once, as of dw; several depths; blocks of rows.
@@ -554,6 +566,7 @@ CONVOLUTIONS = _unique(
         *PATCHES,
         *FEW,
         *NARROW,
+        *CROWDED,
         *PLANES,
         *FILTERED,
     ]
@@ -564,7 +577,7 @@ TRANSPOSED = _unique(
         *_alone(True),
         *_pairs(True),
         *_boundaries(True),
-        *(case.reversed() for case in LARGE + PATCHES + FEW + NARROW + PLANES + FILTERED),
+        *(case.reversed() for case in LARGE + PATCHES + FEW + NARROW + CROWDED + PLANES + FILTERED),
     ]
 )
 CASES = CONVOLUTIONS + TRANSPOSED

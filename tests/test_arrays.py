@@ -154,6 +154,28 @@ def test_any_strides(call, view, dtype):
     assert_results(results, call, dtype)
 
 
+@pytest.mark.parametrize("channels", [8, 19, 37, 200])
+@pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_channels_of_a_wider_array(channels, stride, dtype):
+    """Some channels of an array with many more, one position a page from the next."""
+    generator = np.random.default_rng(20240229)
+
+    def few_of_many(*shape):
+        wide = np.full((*shape, 1024), np.nan, dtype)
+        wide[..., 3 : 3 + channels] = generator.integers(-3, 4, (*shape, channels))
+        return wide[..., 3 : 3 + channels]
+
+    x, out = few_of_many(2, 7, 6), -(-6 // stride)
+    dy, w = few_of_many(2, -(-7 // stride), out), few_of_many(3, 3, 1)
+    options = {"stride": stride, "padding": 1, "groups": channels, "layout": "channels_last"}
+    views = (convlab.conv2d(x, w, **options), *convlab.conv2d_backward(dy, x, w, **options))
+    x, dy, w = x.copy(), dy.copy(), w.copy()
+    copies = (convlab.conv2d(x, w, **options), *convlab.conv2d_backward(dy, x, w, **options))
+    for from_view, from_copy in zip(views, copies, strict=True):
+        assert np.array_equal(from_view, from_copy)
+
+
 @every_2d_call
 def test_broadcast_inputs(call):
     """Inputs with strides of zero are read like their copies, and stay as they are."""

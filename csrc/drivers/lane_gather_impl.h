@@ -15,7 +15,8 @@ enum { rows_in_place = 4 }; /* share their inputs in the level-1 cache */
 typedef struct lane_job {
     const cvl_gather *g;
     const kernel_table *kernels;
-    bool in_place;
+    bool in_place;             /* whether results are written where they stand, */
+    bool brings;               /* and inputs are brought together all the same */
     bool stream;               /* whether results are written past the caches, */
     bool staged;               /* a few rows at a time, which are brought together first */
     bool asks;                 /* whether tasks ask for what the next depth reads */
@@ -24,7 +25,7 @@ typedef struct lane_job {
     ptrdiff_t n_blocks, pitch; /* of channels; elements from tap to tap of the weights */
     ptrdiff_t rows, columns;   /* positions of a task, in every phase */
     ptrdiff_t n_depths, n_rows, n_columns; /* parts of the axes */
-    ptrdiff_t tile_places, out_places;
+    ptrdiff_t tile_places, tile_pitch, out_places;
     char *workspace;
     ptrdiff_t workspace_bytes; /* per thread */
 } lane_job;
@@ -95,7 +96,7 @@ static lane_space lane_layout(const lane_job *job, char *memory, ptrdiff_t *byte
     const ptrdiff_t taps = kernel_taps(job->g);
     lane_space space = {.block = -1};
     cvl_arena arena = {.memory = memory};
-    space.tile = cvl_take(&arena, cvl_scale_bytes(job->tile_places, job->pitch), sizeof(real));
+    space.tile = cvl_take(&arena, cvl_scale_bytes(job->tile_places, job->tile_pitch), sizeof(real));
     space.out = cvl_take(&arena, cvl_scale_bytes(job->out_places, job->pitch), sizeof(real));
     space.weights = cvl_take(&arena, cvl_scale_bytes(taps * job->g->ic, job->pitch), sizeof(real));
     space.bias = cvl_take(&arena, job->pitch, sizeof(real));
@@ -219,6 +220,12 @@ static cvl_map sources_inside(const cvl_phase *phases, ptrdiff_t n_phases, ptrdi
     return map;
 }
 
+/* Lanes from place to place of a tile for channels that stand together: an odd number of vectors,
+ * so that a channel's places are spread over all sets of the level-1 cache. */
+static ptrdiff_t odd_vectors(ptrdiff_t channels, ptrdiff_t lanes) {
+    return (cvl_ceil_div(channels, lanes) | 1) * lanes;
+}
+
 /* Brings what a task reads for one phase of depth and height together:
  * tile[depth][height][width][lane]. */
 static lane_view view_of_tile(const lane_job *job, const lane_task *task, const cvl_phase *depth,
@@ -226,7 +233,7 @@ static lane_view view_of_tile(const lane_job *job, const lane_task *task, const 
                               real *tile) {
     const cvl_gather *g = job->g;
     const cvl_data_strides *s = &g->src_strides;
-    const ptrdiff_t lanes = task->lanes;
+    const ptrdiff_t lanes = job->in_place ? job->tile_pitch : task->lanes;
     const cvl_map map[] = {sources_inside(depth, 1, task->depth, 1, g->axis[0].in),
                            sources_inside(height, 1, task->row, rows, g->axis[1].in),
                            sources_inside(g->axis[2].phases, g->axis[2].n_phases, task->column,
@@ -254,10 +261,21 @@ static lane_view view_of_tile(const lane_job *job, const lane_task *task, const 
     return view;
 }
 
-/* Decides how the taps of a width phase are walked: with neighbours sharing what they read, if they
- * do so often enough. The order of the sums depends on it, so it depends on the problem's shape
- * alone. */
-static lane_walk walk_taps(const cvl_phase *p) {
+/* Lines of the level-1 cache that elements `step` times `stride` apart share: its ways, of all sets
+ * into which they fall. */
+static ptrdiff_t lines_kept(ptrdiff_t stride, ptrdiff_t step) {
+    enum { ways = 8, way_bytes = 4096, line = 64 };
+    const size_t bytes =
+        (size_t)stride * (size_t)step * sizeof(real); /* of which low bits matter */
+    const size_t power = bytes & -bytes;
+    const size_t apart = power == 0 || power > way_bytes ? way_bytes : power < line ? line : power;
+    return ways * way_bytes / (ptrdiff_t)apart;
+}
+
+/* Decides how the taps of a width phase are walked, whose sources stand `stride` apart: with
+ * neighbours sharing what they read, if they do so often enough, and are not so far apart that
+ * their lines crowd in one set of the level-2 cache. */
+static lane_walk walk_taps(const cvl_phase *p, ptrdiff_t stride) {
     enum { few = 4 };
     const lane_walk apart = {.parts = 1, .classes = p->taps, .step = p->in_step};
     if (p->taps <= 1)
@@ -266,11 +284,17 @@ static lane_walk walk_taps(const cvl_phase *p) {
     const ptrdiff_t every = p->tap_step / common, classes = p->in_step / common;
     if (classes >= p->taps || every > p->count / few)
         return apart;
-    return (lane_walk){.parts = every, .classes = classes, .step = p->in_step * every};
+    const ptrdiff_t step = p->in_step * every;
+    if (cvl_scale_bytes(step, stride * (ptrdiff_t)sizeof(real)) >= cvl_l2_bytes() / 8)
+        return apart;
+    return (lane_walk){.parts = every, .classes = classes, .step = step};
 }
 
 static lane_line start_line(const lane_job *job, const cvl_phase *p) {
-    lane_line line = {.phase = p, .walk = walk_taps(p)};
+    const cvl_gather *g = job->g;
+    const ptrdiff_t in_place = g->axis[2].in > 1 ? g->src_strides.s[2] : 0;
+    const ptrdiff_t stride = job->brings ? job->tile_pitch : in_place;
+    lane_line line = {.phase = p, .walk = walk_taps(p, stride < 0 ? -stride : stride)};
     const ptrdiff_t *order = job->g->axis[2].tap_order + p->tap_first;
     if (line.walk.classes < p->taps)
         line.w_step = (order[line.walk.classes] - order[0]) * job->pitch;
@@ -426,8 +450,7 @@ static void run_lane_slab(const lane_job *job, lane_space *space, const lane_tas
         ptrdiff_t first, last;
         next = same_taps(height, g->axis[1].in, row, end, &first, &last);
         const bool meets = slab->first < slab->last && first < last;
-        const ptrdiff_t most =
-            cvl_even_size(next - row, job->in_place ? rows_in_place : next - row);
+        const ptrdiff_t most = cvl_even_size(next - row, job->brings ? next - row : rows_in_place);
         for (ptrdiff_t r = row, rows; r < next; r += rows) {
             rows = cvl_least(most, next - r);
             real *const dst = slab->dst + (r - task->row) * slab->dst_row;
@@ -480,11 +503,16 @@ static void run_lane_phases(const lane_job *job, lane_space *space, const lane_t
                       (height->out_first + height->out_step * task->row) * to->s[1] +
                       slab.dst_origin * to->s[2];
     const ptrdiff_t dst_row = height->out_step * to->s[1];
-    if (job->in_place) {
+    if (job->brings)
+        slab.view = view_of_tile(job, task, depth, height, rows,
+                                 cvl_least(job->columns, most_positions(width) - task->column),
+                                 space->tile);
+    else
         slab.view = view_in_place((const real *)g->src + task->n * g->src_strides.n +
                                       task->first * g->src_strides.c,
                                   &g->src_strides, g->axis);
-        slab.channels = task->lanes;
+    slab.channels = task->lanes;
+    if (job->in_place) {
         slab.dst = dst;
         slab.dst_row = dst_row;
         slab.dst_column = to->s[2];
@@ -492,10 +520,7 @@ static void run_lane_phases(const lane_job *job, lane_space *space, const lane_t
         run_lane_slab(job, space, task, &slab);
         return;
     }
-    slab.view =
-        view_of_tile(job, task, depth, height, rows,
-                     cvl_least(job->columns, most_positions(width) - task->column), space->tile);
-    slab.channels = slab.dst_column = task->lanes;
+    slab.dst_column = task->lanes;
     slab.dst = space->out;
     slab.dst_row = slab.tile_row = columns * slab.dst_column;
     run_lane_slab(job, space, task, &slab);
@@ -556,8 +581,8 @@ static void lane_tasks(void *context, ptrdiff_t begin, ptrdiff_t end, int thread
     const cvl_gather_axis *axis = job->g->axis;
     ptrdiff_t bytes;
     lane_space space = lane_layout(job, job->workspace + thread * job->workspace_bytes, &bytes);
-    if (job->tile_places)
-        memset(space.tile, 0, (size_t)(job->tile_places * job->pitch) * sizeof(real));
+    if (!job->in_place)
+        memset(space.tile, 0, (size_t)(job->tile_places * job->tile_pitch) * sizeof(real));
     for (ptrdiff_t i = 0; i < axis[2].n_phases; i++)
         space.lines[i] = start_line(job, &axis[2].phases[i]);
     for (ptrdiff_t i = begin; i < end; i++) {
@@ -620,7 +645,7 @@ static void cut_lanes(lane_job *job) {
     ptrdiff_t rows = all_rows, columns = all_columns;
     while (columns > least_columns && lane_bytes(g, job->pitch, 1, columns) > budget)
         columns = cvl_even_size(all_columns, columns - columns / 4);
-    while (rows > 1 && (!job->in_place || lane_places(&g->axis[0], 1, false) > 1) &&
+    while (rows > 1 && (job->brings || lane_places(&g->axis[0], 1, false) > 1) &&
            lane_bytes(g, job->pitch, rows, columns) > budget)
         rows = cvl_even_size(all_rows, rows - (rows + 7) / 8);
 
@@ -637,6 +662,24 @@ static void cut_lanes(lane_job *job) {
     job->n_depths = most_positions(&g->axis[0]);
     job->n_rows = cvl_ceil_div(all_rows, rows);
     job->n_columns = cvl_ceil_div(all_columns, columns);
+}
+
+/* Whether the level-1 cache keeps fewer places of one channel than a lane tile comes back to, for
+ * another row of taps or for the next vector of the same lines; while an image of a few vectors of
+ * channels, `bytes`, fits the level-2 cache, where it is brought together instead. */
+static bool crowded_inputs(const cvl_gather *g, ptrdiff_t lanes, ptrdiff_t bytes) {
+    enum { pixels = 6 };
+    const cvl_phase *depth = g->axis[0].phases, *height = g->axis[1].phases;
+    const cvl_phase *width = g->axis[2].phases;
+    const bool loaded_once = depth->taps == 1 && height->taps == CVL_SPREAD_TAPS &&
+                             width->taps == CVL_SPREAD_TAPS && lanes == line_channels;
+    const ptrdiff_t rows =
+        loaded_once ? 1 : depth->taps * cvl_ceil_div(height->taps, height->in_step);
+    const ptrdiff_t columns =
+        cvl_add_bytes(cvl_scale_bytes(pixels - 1, width->in_step), width->taps);
+    return g->axis[0].n_phases == 1 && g->axis[1].n_phases == 1 && height->taps > 1 &&
+           lines_kept(g->src_strides.s[2], 1) <= cvl_scale_bytes(rows, columns) &&
+           bytes <= cvl_l2_bytes() / 2;
 }
 
 static bool lanes_in_place(const cvl_gather *g, ptrdiff_t lanes) {
@@ -666,6 +709,7 @@ bool CVL_TYPED(cvl_lanes_fit)(const cvl_gather *g, const cvl_kernels *all_kernel
 cvl_status CVL_TYPED(cvl_gather_lanes)(const cvl_gather *g, const cvl_kernels *all_kernels) {
     enum {
         block_vectors = 32, /* read in place: wide, so that memory is read in long runs */
+        least_vectors = 4,  /* brought together: lines enough */
         tile_vectors = 8,
         tile_bytes = 32 * 1024, /* of small tiles, which are best several vectors wide */
     };
@@ -673,23 +717,30 @@ cvl_status CVL_TYPED(cvl_gather_lanes)(const cvl_gather *g, const cvl_kernels *a
     lane_job job = {.g = g, .kernels = kernels};
     const ptrdiff_t lanes = kernels->lanes, channels = lane_channels(g);
     job.in_place = lanes_in_place(g, lanes);
+    const ptrdiff_t plane_bytes =
+        lane_bytes(g, lanes, most_positions(&g->axis[1]), most_positions(&g->axis[2]));
+    job.brings =
+        !job.in_place || crowded_inputs(g, lanes, cvl_scale_bytes(least_vectors, plane_bytes));
     job.stream = stream_results(g);
     const ptrdiff_t vectors = job.in_place ? channels / lanes : cvl_ceil_div(channels, lanes);
+    const ptrdiff_t to_share = vectors * g->n / cvl_enough_tasks(g->work);
     ptrdiff_t most = block_vectors;
     if (!job.in_place)
-        most = cvl_least(cvl_least(tile_vectors, vectors * g->n / cvl_enough_tasks(g->work)),
-                         tile_bytes / lane_bytes(g, lanes, most_positions(&g->axis[1]),
-                                                 most_positions(&g->axis[2])));
+        most = cvl_least(cvl_least(tile_vectors, to_share), tile_bytes / plane_bytes);
+    else if (job.brings)
+        most = cvl_most(least_vectors, cvl_least(cvl_least(block_vectors, to_share),
+                                                 cvl_l2_bytes() / 2 / plane_bytes));
     job.n_blocks = cvl_ceil_div(vectors, most > 1 ? most : 1);
     job.pitch =
         (cvl_ceil_div(vectors, job.n_blocks) + (job.in_place && channels % lanes > 0)) * lanes;
     cut_lanes(&job);
-    if (!job.in_place) {
+    job.tile_pitch = job.in_place ? odd_vectors(job.pitch, lanes) : job.pitch;
+    if (job.brings)
         job.tile_places = lane_tile_places(g, job.rows, job.columns);
+    if (!job.in_place)
         job.out_places = lane_out_places(g, job.rows, job.columns);
-    }
-    job.asks = job.n_columns == 1 && lanes_follow(&job, &g->src_strides);
-    job.spreads = job.in_place && g->ic == 1 && cvl_one_tap_inside(&g->axis[0]) &&
+    job.asks = !job.brings && job.n_columns == 1 && lanes_follow(&job, &g->src_strides);
+    job.spreads = !job.brings && g->ic == 1 && cvl_one_tap_inside(&g->axis[0]) &&
                   axis_spreads(&g->axis[1], &job.shift[1]) &&
                   axis_spreads(&g->axis[2], &job.shift[2]);
     job.staged = stage_lanes(&job);

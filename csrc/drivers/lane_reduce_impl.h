@@ -11,14 +11,15 @@
 typedef struct lane_reduce_job {
     const cvl_reduce *r;
     const kernel_table *kernels;
-    bool in_place;
-    bool asks; /* for what the next rows read: it comes from memory */
+    bool together; /* whether channels stand together, */
+    bool in_place; /* and are read where they do */
+    bool asks;     /* for what the next rows read: it comes from memory */
     lane_walk walk;
     cvl_chunks chunks;
     ptrdiff_t channels; /* of all groups */
     ptrdiff_t taps, splits;
     ptrdiff_t vectors, n_blocks; /* of channels */
-    ptrdiff_t pitch;             /* lanes of the widest block */
+    ptrdiff_t pitch, tile_pitch; /* lanes of the widest block, and of its tiles */
     real *partial;               /* [split][channel of x in its group][tap][vector][lane] */
     char *workspace;
     ptrdiff_t workspace_bytes; /* per thread */
@@ -47,7 +48,7 @@ typedef struct lane_operands {
 static lane_reduce_space lane_reduce_layout(const lane_reduce_job *job, char *memory,
                                             ptrdiff_t *bytes) {
     const cvl_chunks *chunks = &job->chunks;
-    const ptrdiff_t lanes = job->in_place ? 0 : job->pitch;
+    const ptrdiff_t lanes = job->in_place ? 0 : job->tile_pitch;
     lane_reduce_space space;
     cvl_arena arena = {.memory = memory};
     space.x = cvl_take(&arena, cvl_scale_bytes(chunks->places, lanes), sizeof(real));
@@ -64,13 +65,20 @@ static ptrdiff_t vector_back(const lane_reduce_job *job) {
     return job->vectors > 1 ? over : 0;
 }
 
+/* Lanes from position to position of a task's tiles. */
+static ptrdiff_t reduce_tile_pitch(const lane_reduce_job *job, ptrdiff_t vectors) {
+    const ptrdiff_t lanes = job->kernels->lanes;
+    return job->together ? odd_vectors(vectors * lanes, lanes) : vectors * lanes;
+}
+
 /* Brings `count` positions of a task's channels together: to[position][lane]. */
 static void bring_lanes(const lane_reduce_job *job, const lane_reduce_task *task, real *to,
                         const real *from, ptrdiff_t step, ptrdiff_t channel_step, ptrdiff_t count) {
-    const ptrdiff_t lanes = job->kernels->lanes, pitch = (task->last - task->first) * lanes;
+    const ptrdiff_t lanes = job->kernels->lanes, width = (task->last - task->first) * lanes;
+    const ptrdiff_t pitch = reduce_tile_pitch(job, task->last - task->first);
     const ptrdiff_t first = task->first * lanes, left = job->channels - first;
     const ptrdiff_t back = task->last == job->vectors ? vector_back(job) : 0;
-    const ptrdiff_t together = back > 0 ? pitch - lanes : cvl_least(left, pitch);
+    const ptrdiff_t together = back > 0 ? width - lanes : cvl_least(left, width);
     copy_kernel *const copy = job->kernels->copy;
     if (together > 0)
         copy(to, pitch, 1, from + first * channel_step, step, channel_step, count, together);
@@ -84,7 +92,7 @@ static void bring_lanes(const lane_reduce_job *job, const lane_reduce_task *task
 static void bring_lane_rows(const lane_reduce_job *job, const lane_reduce_task *task, real *to,
                             const real *from, ptrdiff_t row, ptrdiff_t step, ptrdiff_t channel_step,
                             ptrdiff_t rows, ptrdiff_t columns) {
-    const ptrdiff_t pitch = (task->last - task->first) * job->kernels->lanes;
+    const ptrdiff_t pitch = reduce_tile_pitch(job, task->last - task->first);
     if (row == columns * step)
         columns *= rows, rows = 1;
     for (ptrdiff_t i = 0; i < rows; i++)
@@ -101,7 +109,7 @@ static lane_view reduce_tile(const lane_reduce_job *job, const lane_reduce_task 
         sources_inside(r->axis[1].phases, 1, chunk->row, chunk->rows, r->axis[1].in),
         sources_inside(r->axis[2].phases, 1, chunk->column, chunk->columns, r->axis[2].in)};
     lane_view view = {.base = tile};
-    ptrdiff_t stride = (task->last - task->first) * job->kernels->lanes, from[CVL_AXES];
+    ptrdiff_t stride = reduce_tile_pitch(job, task->last - task->first), from[CVL_AXES];
     for (int i = CVL_AXES - 1; i >= 0; i--) {
         view.first[i] = map[i].first;
         view.step[i] = map[i].step;
@@ -131,7 +139,7 @@ static lane_operands bring_lane_operands(const lane_reduce_job *job, const lane_
                                .dy_row = s->s[1],
                                .dy_step = s->s[2],
                                .back = task->last == job->vectors ? vector_back(job) : 0};
-    const ptrdiff_t pitch = (task->last - task->first) * lanes;
+    const ptrdiff_t pitch = reduce_tile_pitch(job, task->last - task->first);
     bring_lane_rows(job, task, space->dy, dy, s->s[1], s->s[2], s->c, chunk->rows, chunk->columns);
     return (lane_operands){.x = reduce_tile(job, task, chunk, x, space->x),
                            .dy = space->dy,
@@ -169,12 +177,25 @@ static ptrdiff_t list_reduce_runs(const lane_reduce_job *job, const lane_view *v
     return run - runs;
 }
 
+enum { few_columns = 16, least_in_tile = 4 };
+
+/* Whether a strip meets more places of one channel than the level-1 cache keeps. */
+static bool crowded(ptrdiff_t stride, ptrdiff_t step) {
+    return lines_kept(stride, step) <= few_columns;
+}
+
 /* Columns that are summed before the others of their rows. Few, with all channels before the next
- * ones, read memory as a stream; but where taps are many, it is their sums that take the time, and
- * rows are best long. */
-static ptrdiff_t strip_columns(const cvl_phase *width) {
-    enum { few_taps = 3, few_columns = 16 };
-    return width->taps > few_taps ? longest_cut : few_columns;
+ * ones, read memory as a stream, fewer where the level-1 cache would not keep them; but where taps
+ * are many, it is their sums that take the time, and rows are best long. */
+static ptrdiff_t strip_columns(const lane_reduce_job *job) {
+    enum { few_taps = 4 };
+    const cvl_reduce *r = job->r;
+    if (r->axis[2].phases->taps > few_taps)
+        return longest_cut;
+    return job->in_place && (crowded(r->x_strides.s[2], job->walk.step) ||
+                             crowded(r->dy_strides.s[2], job->walk.parts))
+               ? few_columns / 2
+               : few_columns;
 }
 
 /* Some rows of a chunk that meet the same taps. x is where the sources of the first row, at tap 0,
@@ -187,8 +208,9 @@ static void reduce_lane_rows(const lane_reduce_job *job, const lane_reduce_task 
     const lane_view *view = &operands->x;
     const lane_walk *walk = &job->walk;
     const ptrdiff_t in = job->r->axis[2].in, lanes = job->kernels->lanes;
-    const ptrdiff_t widest = longest_cut / rows;
+    const ptrdiff_t widest = cvl_least(longest_cut / rows, strip_columns(job));
     const ptrdiff_t padded = job->vectors * lanes;
+    const ptrdiff_t even = task->last - (operands->back > 0); /* vectors end to end */
     const cvl_lane_weights weights = {job->r->ic, job->taps * padded, walk->classes * padded};
     lane_sums_kernel *const sum =
         job->r->ic > 1 ? job->kernels->group_sums : job->kernels->lane_sums;
@@ -207,12 +229,12 @@ static void reduce_lane_rows(const lane_reduce_job *job, const lane_reduce_task 
             const cvl_places places = {first + at * walk->step, walk->step, in};
             const real *xp = x + lane_distance(view, 2, places.first - view->first[2]);
             const real *dp = dy + (part + at * walk->parts) * operands->dy_step;
-            for (ptrdiff_t v = task->first; v < task->last; v++) {
-                const ptrdiff_t back = v + 1 == job->vectors ? operands->back : 0;
-                const ptrdiff_t lane = (v - task->first) * lanes - back;
+            for (ptrdiff_t v = task->first, lane = 0, next; v < task->last; v = next) {
+                next = v < even ? even : task->last;
                 sum(task->sums + v * lanes, &weights, dp + lane, operands->dy_row,
                     walk->parts * operands->dy_step, xp + lane, x_row, x_step, runs, n_runs,
-                    &places, rows, pixels, job->asks && rows > 1);
+                    &places, rows, pixels, next - v, job->asks);
+                lane += (next - v) * lanes - operands->back;
             }
         }
     }
@@ -226,7 +248,7 @@ static void reduce_lane_class(const lane_reduce_job *job, const lane_reduce_task
     const cvl_phase *depth = job->r->axis[0].phases, *height = job->r->axis[1].phases;
     const lane_view *view = &operands->x;
     const ptrdiff_t pixels = cvl_ceil_div(chunk->columns, job->walk.parts);
-    const ptrdiff_t strip = strip_columns(job->r->axis[2].phases);
+    const ptrdiff_t strip = strip_columns(job);
     const ptrdiff_t most = longest_cut / cvl_even_size(pixels, strip);
     const real *x =
         view->base +
@@ -313,7 +335,7 @@ static void lane_reduce_finish(const lane_reduce_job *job) {
                                 to->k[2], from, phase[2]->taps);
 }
 
-static bool reduce_in_place(const cvl_reduce *r, ptrdiff_t lanes) {
+static bool reduce_together(const cvl_reduce *r, ptrdiff_t lanes) {
     return r->groups * r->ic >= lanes && r->x_strides.c == 1 && r->dy_strides.c == 1;
 }
 
@@ -333,29 +355,43 @@ static cvl_chunks cut_lane_chunks(const lane_reduce_job *job, ptrdiff_t lanes) {
                           enough_positions, false);
 }
 
+/* Whether rows share inputs that the level-1 cache would not keep from one to the next, though an
+ * image of a few vectors of channels fits the level-2 cache: it is brought together there. */
+static bool worth_bringing(const lane_reduce_job *job) {
+    const cvl_reduce *r = job->r;
+    const cvl_gather_axis *height = &r->axis[1], *width = &r->axis[2];
+    const ptrdiff_t bytes = least_in_tile * job->kernels->lanes * (ptrdiff_t)sizeof(real);
+    const ptrdiff_t places = cvl_add_bytes(cvl_scale_bytes(height->in, width->in),
+                                           cvl_scale_bytes(height->out, width->out));
+    return height->phases->taps > 1 && cvl_scale_bytes(places, bytes) <= cvl_l2_bytes() / 2 &&
+           (crowded(r->x_strides.s[2], job->walk.step) || crowded(r->dy_strides.s[2], 1));
+}
+
 /* Blocks of channels: where they are read in place, wide, so that memory is read in long runs; in
  * tiles, a vector, or as many as small tiles leave room for; and enough of them to share out. */
 static ptrdiff_t count_lane_blocks(const lane_reduce_job *job) {
     enum { most_in_place = 32, least_in_place = 8, most_in_tile = 8 };
-    enum { small_tile_bytes = 32 * 1024, enough_tasks = 8 };
+    enum { tile_bytes = 256 * 1024, small_tile_bytes = 32 * 1024, enough_tasks = 8 };
     const ptrdiff_t lanes = job->kernels->lanes, bytes = lanes * (ptrdiff_t)sizeof(real);
     ptrdiff_t most = most_in_place;
     if (!job->in_place) {
         const cvl_chunks chunks = cut_lane_chunks(job, lanes);
         const ptrdiff_t places = cvl_add_bytes(chunks.places, chunks.rows * chunks.columns);
-        most = cvl_least(most_in_tile, small_tile_bytes / cvl_scale_bytes(places, bytes));
+        most = job->together
+                   ? cvl_least(most_in_place, tile_bytes / cvl_scale_bytes(places, bytes))
+                   : cvl_least(most_in_tile, small_tile_bytes / cvl_scale_bytes(places, bytes));
     }
     most = cvl_least(most, job->vectors);
     const cvl_chunks chunks = cut_lane_chunks(job, most * lanes);
     most = cvl_least(most, job->vectors * chunks.count / enough_tasks);
-    const ptrdiff_t fewest = job->in_place ? least_in_place : 1;
+    const ptrdiff_t fewest = job->in_place ? least_in_place : job->together ? least_in_tile : 1;
     return cvl_ceil_div(job->vectors, most > fewest ? most : fewest);
 }
 
 bool CVL_TYPED(cvl_reduce_lanes_fit)(const cvl_reduce *r, const cvl_kernels *all_kernels) {
     const ptrdiff_t lanes = all_kernels->CVL_DTYPE->lanes;
     const lane_reduce_job job = {.r = r};
-    return reduce_in_place(r, lanes) ||
+    return reduce_together(r, lanes) ||
            cvl_scale_bytes(cut_lane_chunks(&job, lanes).places, lanes * (ptrdiff_t)sizeof(real)) <=
                cvl_l2_bytes();
 }
@@ -365,12 +401,14 @@ cvl_status CVL_TYPED(cvl_reduce_lanes)(const cvl_reduce *r, const cvl_kernels *a
     lane_reduce_job job = {.r = r, .kernels = kernels};
     const ptrdiff_t lanes = kernels->lanes;
     job.taps = reduce_taps(r);
-    job.walk = walk_taps(r->axis[2].phases);
-    job.in_place = reduce_in_place(r, lanes);
+    job.walk = walk_taps(r->axis[2].phases, 0);
+    job.together = reduce_together(r, lanes);
+    job.in_place = job.together && !worth_bringing(&job);
     job.channels = r->groups * r->ic;
     job.vectors = cvl_ceil_div(job.channels, lanes);
     job.n_blocks = count_lane_blocks(&job);
     job.pitch = cvl_ceil_div(job.vectors, job.n_blocks) * lanes;
+    job.tile_pitch = reduce_tile_pitch(&job, cvl_ceil_div(job.vectors, job.n_blocks));
     job.chunks = cut_lane_chunks(&job, job.pitch);
     const ptrdiff_t sums = cvl_scale_bytes(job.taps * r->ic, job.vectors * lanes);
     job.splits = cvl_reduce_splits(job.chunks.count, job.n_blocks,

@@ -124,7 +124,7 @@ typedef struct cvl_plane_taps {
         real *c, const cvl_lane_weights *weights, const real *dy, ptrdiff_t dy_row,                \
         ptrdiff_t dy_step, const real *x, ptrdiff_t x_row, ptrdiff_t x_step,                       \
         const cvl_lane_run *runs, ptrdiff_t n_runs, const cvl_places *places, ptrdiff_t rows,      \
-        ptrdiff_t pixels, bool ask);                                                               \
+        ptrdiff_t pixels, ptrdiff_t vectors, bool ask);                                            \
     typedef void cvl_dots_##suffix(real *c, ptrdiff_t c_row, ptrdiff_t c_column, const real *init, \
                                    const real *a, ptrdiff_t a_row, ptrdiff_t rows, const real *b,  \
                                    ptrdiff_t b_row, ptrdiff_t columns, ptrdiff_t length);          \
@@ -279,17 +279,17 @@ CVL_DECLARE_KERNELS(double, f64)
  * X being to x as plane_tile's B is to b; what lies outside takes no part. There are 1 to
  * CVL_PLANE_SUMS rows of as many taps.
  *
- * lane_sums: the gradient of one vector of channels, its groups, weights, runs and places as
+ * lane_sums: the gradient of some vectors of channels, their groups, weights, runs and places as
  * lane_tile's.
  *
  *     c[r.w + k*step + h*channel + j] +=
  *         sum over i < rows, p < pixels of
  *         dy[i*dy_row + p*dy_step + j] * x[i*x_row + r.x + (p + k)*x_step + j - j % width + h],
- *         r a run, k < r.taps, h < width, j < L.
+ *         r a run, k < r.taps, h < width, j < vectors*L.
  *
  * A place that does not exist adds dy times zero. Runs of the same taps and place are best
  * together. lane_sums is for groups of one channel, group_sums for those of up to sums_width. With
- * `ask` what as many rows after these read may be asked for.
+ * `ask` what as many rows after these read may be asked for, or as many pixels of a single row.
  *
  * dots: lanes are neighbouring steps of the reduction.
  *

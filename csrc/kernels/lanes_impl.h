@@ -123,6 +123,7 @@ lane_body(const int m, const bool inside, const bool grouped, real *c, ptrdiff_t
 #define LANE_PIXELS(one) one(1) one(2) one(3) one(4) one(5) one(6) one(7) one(8)
 enum {
     lane_pixels = 8, /* their sums, the weights of a run and a place fit 16 registers */
+    lone_pixels = 4, /* that share weights alone: few, each of which reads as many places as taps */
     lane_strip = 8 * CVL_VECTOR_BYTES / CVL_REAL_BYTES,
 };
 
@@ -342,13 +343,16 @@ static void lane_tile(real *c, ptrdiff_t c_row, ptrdiff_t c_step, const real *in
                                   .weights = weights,
                                   .places = places,
                                   .stream = stream};
-    const ptrdiff_t most = stride ? DESCENT_PIXELS(stride) : lane_pixels, step = places->step;
+    const ptrdiff_t step = places->step;
     ptrdiff_t least = 0, reach = 0; /* of the places of all runs, for the first pixel */
+    bool share = n_runs == 1;       /* whether pixels share what they read */
     for (ptrdiff_t r = 0; r < n_runs; r++) {
         const ptrdiff_t last = runs[r].place + (runs[r].taps - 1) * step;
+        share = share || runs[r].taps > 1;
         least = r == 0 || runs[r].place < least ? runs[r].place : least;
         reach = r == 0 || last > reach ? last : reach;
     }
+    const ptrdiff_t most = stride ? DESCENT_PIXELS(stride) : share ? lane_pixels : lone_pixels;
     for (ptrdiff_t done = 0, left = (pixels + most - 1) / most, m; left > 0; left--, done += m) {
         m = (pixels - done) / left;
         const ptrdiff_t first = places->first + done * step;

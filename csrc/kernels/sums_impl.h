@@ -52,57 +52,60 @@ static void tap_sums(real *c, const real *dy, ptrdiff_t dy_row, const real *x, p
 #define LANE_RUNS(n) ((n) == 1 ? 7 : (n) == 2 ? 3 : (n) == 3 ? 2 : 1)
 #endif
 
-/* t runs of n taps. The n places that a pixel meets stay in registers, and one of them is new to
- * it. With `ask`, what the next rows read is asked for: dy, and the inputs of run r where bit r of
- * `asks` is set. */
-static inline CVL_INLINE void lane_sums_body(const int t, const int n, const bool ask, real *c,
-                                             ptrdiff_t c_step, const real *dy, ptrdiff_t dy_row,
-                                             ptrdiff_t dy_step, const real *x, ptrdiff_t x_row,
-                                             ptrdiff_t x_step, const cvl_lane_run *runs,
-                                             const cvl_places *places, ptrdiff_t rows,
-                                             ptrdiff_t pixels, unsigned asks) {
-    vec sum[8][CVL_MAX_RUN], at[8][CVL_MAX_RUN];
-    CVL_UNROLL for (int r = 0; r < t; r++)
-        CVL_UNROLL for (int k = 0; k < n; k++) sum[r][k] = at[r][k] = (vec){0};
-    for (ptrdiff_t i = 0; i < rows; i++) {
-        const real *d = dy + i * dy_row, *xs = x + i * x_row;
-        ptrdiff_t place = places->first + runs->place, p = 0;
+/* t runs of n taps, for some vectors of channels. The n places that a pixel meets stay in
+ * registers, and one of them is new to it. With `ask`, what stands ahead is asked for: dy, and the
+ * inputs of run r where bit r of `asks` is set. */
+static inline CVL_INLINE void
+lane_sums_body(const int t, const int n, const bool ask, real *c, ptrdiff_t c_step, const real *dy,
+               ptrdiff_t dy_row, ptrdiff_t dy_step, ptrdiff_t dy_ahead, const real *x,
+               ptrdiff_t x_row, ptrdiff_t x_step, ptrdiff_t x_ahead, const cvl_lane_run *runs,
+               const cvl_places *places, ptrdiff_t rows, ptrdiff_t pixels, ptrdiff_t vectors,
+               unsigned asks) {
+    for (ptrdiff_t v = 0; v < vectors; v++, c += L, dy += L, x += L) {
+        vec sum[8][CVL_MAX_RUN], at[8][CVL_MAX_RUN];
+        CVL_UNROLL for (int r = 0; r < t; r++)
+            CVL_UNROLL for (int k = 0; k < n; k++) sum[r][k] = at[r][k] = (vec){0};
+        const unsigned now = ask && first_in_line(x) ? asks : 0;
+        for (ptrdiff_t i = 0; i < rows; i++) {
+            const real *d = dy + i * dy_row, *xs = x + i * x_row;
+            ptrdiff_t place = places->first + runs->place, p = 0;
 #define LANE_PLACE(k)                                                                              \
     do {                                                                                           \
         if ((size_t)place < (size_t)places->count)                                                 \
             CVL_UNROLL for (int r = 0; r < t; r++) {                                               \
                 at[r][k] = load_once(xs + runs[r].x);                                              \
-                if (ask && asks >> r & 1)                                                          \
-                    __builtin_prefetch(xs + runs[r].x + rows * x_row, 0, 2);                       \
+                if (ask && now >> r & 1)                                                           \
+                    __builtin_prefetch(xs + runs[r].x + x_ahead, 0, 2);                            \
             }                                                                                      \
         else                                                                                       \
             CVL_UNROLL for (int r = 0; r < t; r++) at[r][k] = (vec){0};                            \
         place += places->step;                                                                     \
         xs += x_step;                                                                              \
     } while (0)
-        CVL_UNROLL for (int k = 0; k < n - 1; k++) LANE_PLACE(k);
-        for (; p + n <= pixels; p += n)
-            CVL_UNROLL for (int q = 0; q < n; q++, d += dy_step) {
-                const vec dv = load_once(d);
-                if (ask)
-                    __builtin_prefetch(d + rows * dy_row, 0, 2);
-                LANE_PLACE((q + n - 1) % n);
-                CVL_UNROLL for (int r = 0; r < t; r++)
-                    CVL_UNROLL for (int k = 0; k < n; k++) sum[r][k] += dv * at[r][(q + k) % n];
-            }
-        CVL_UNROLL for (int q = 0; q < n - 1; q++, p++, d += dy_step)
-            if (p < pixels) {
-                const vec dv = load_once(d);
-                LANE_PLACE((q + n - 1) % n);
-                CVL_UNROLL for (int r = 0; r < t; r++)
-                    CVL_UNROLL for (int k = 0; k < n; k++) sum[r][k] += dv * at[r][(q + k) % n];
-            }
+#define LANE_PIXEL(q)                                                                              \
+    do {                                                                                           \
+        const vec dv = load_once(d);                                                               \
+        LANE_PLACE((q + n - 1) % n);                                                               \
+        CVL_UNROLL for (int r = 0; r < t; r++)                                                     \
+            CVL_UNROLL for (int k = 0; k < n; k++) sum[r][k] += dv * at[r][(q + k) % n];           \
+    } while (0)
+            CVL_UNROLL for (int k = 0; k < n - 1; k++) LANE_PLACE(k);
+            for (; p + n <= pixels; p += n)
+                CVL_UNROLL for (int q = 0; q < n; q++, d += dy_step) {
+                    if (ask && now)
+                        __builtin_prefetch(d + dy_ahead, 0, 2);
+                    LANE_PIXEL(q);
+                }
+            CVL_UNROLL for (int q = 0; q < n - 1; q++, p++, d += dy_step)
+                if (p < pixels)
+                    LANE_PIXEL(q);
+#undef LANE_PIXEL
 #undef LANE_PLACE
-    }
-    CVL_UNROLL for (int r = 0; r < t; r++) {
-        real *to = c + runs[r].w;
-        CVL_UNROLL for (int k = 0; k < n; k++)
-            store(to + k * c_step, load(to + k * c_step) + sum[r][k]);
+        }
+        CVL_UNROLL for (int r = 0; r < t; r++) {
+            real *to = c + runs[r].w;
+            CVL_UNROLL for (int k = 0; k < n; k++, to += c_step) store(to, load(to) + sum[r][k]);
+        }
     }
 }
 
@@ -190,11 +193,12 @@ static void group_run_sums(real *c, const cvl_lane_weights *weights, const real 
 static void group_sums(real *c, const cvl_lane_weights *weights, const real *dy, ptrdiff_t dy_row,
                        ptrdiff_t dy_step, const real *x, ptrdiff_t x_row, ptrdiff_t x_step,
                        const cvl_lane_run *runs, ptrdiff_t n_runs, const cvl_places *places,
-                       ptrdiff_t rows, ptrdiff_t pixels, bool ask) {
+                       ptrdiff_t rows, ptrdiff_t pixels, ptrdiff_t vectors, bool ask) {
     (void)ask; /* these are bound by their sums */
-    for (ptrdiff_t r = 0; r < n_runs && pixels > 0; r++)
-        group_run_sums(c, weights, dy, dy_row, dy_step, x, x_row, x_step, runs + r, places, rows,
-                       pixels);
+    for (ptrdiff_t v = 0; v < vectors; v++, c += L, dy += L, x += L)
+        for (ptrdiff_t r = 0; r < n_runs && pixels > 0; r++)
+            group_run_sums(c, weights, dy, dy_row, dy_step, x, x_row, x_step, runs + r, places,
+                           rows, pixels);
 }
 #endif
 
@@ -212,29 +216,41 @@ static unsigned fresh_runs(const cvl_lane_run *runs, ptrdiff_t t, ptrdiff_t alik
     return fresh;
 }
 
+/* Where all runs are summed at once, and few taps, so are all vectors; else runs follow one another
+ * for each vector, whose operands stay in the level-1 cache. */
 static void lane_sums(real *c, const cvl_lane_weights *weights, const real *dy, ptrdiff_t dy_row,
                       ptrdiff_t dy_step, const real *x, ptrdiff_t x_row, ptrdiff_t x_step,
                       const cvl_lane_run *runs, ptrdiff_t n_runs, const cvl_places *places,
-                      ptrdiff_t rows, ptrdiff_t pixels, bool ask) {
+                      ptrdiff_t rows, ptrdiff_t pixels, ptrdiff_t vectors, bool ask) {
     enum { few_taps = 3 }; /* of more, it is the sums that take the time */
     static const int most[] = {0,           LANE_RUNS(1), LANE_RUNS(2), LANE_RUNS(3),
                                LANE_RUNS(4), LANE_RUNS(5), LANE_RUNS(6), LANE_RUNS(7)};
-    while (n_runs > 0 && pixels > 0) {
-        const ptrdiff_t taps = runs->taps;
-        ptrdiff_t alike = 1;
-        while (alike < n_runs && runs[alike].taps == taps && runs[alike].place == runs->place)
-            alike++;
-        const ptrdiff_t groups = (alike + most[taps] - 1) / most[taps];
-        const ptrdiff_t t = (alike + groups - 1) / groups;
-        const unsigned asks = ask && first_in_line(x) ? fresh_runs(runs, t, alike, x_row) : 0;
-#define LANE_SUMS_ARGUMENTS                                                                        \
-    c, weights->step, dy, dy_row, dy_step, x, x_row, x_step, runs, places, rows, pixels, asks
+    const ptrdiff_t x_ahead = rows > 1 ? rows * x_row : pixels * x_step;
+    const ptrdiff_t dy_ahead = rows > 1 ? rows * dy_row : pixels * dy_step;
+    if (n_runs == 0 || pixels <= 0)
+        return;
+    for (ptrdiff_t now; vectors > 0; vectors -= now, c += now * L, dy += now * L, x += now * L) {
+        now = 1;
+        for (ptrdiff_t r = 0, t; r < n_runs; r += t) {
+            const ptrdiff_t taps = runs[r].taps;
+            ptrdiff_t alike = 1;
+            while (r + alike < n_runs && runs[r + alike].taps == taps &&
+                   runs[r + alike].place == runs[r].place)
+                alike++;
+            const ptrdiff_t groups = (alike + most[taps] - 1) / most[taps];
+            t = (alike + groups - 1) / groups;
+            if (t == n_runs && taps <= few_taps)
+                now = vectors;
+            const unsigned asks = ask ? fresh_runs(runs + r, t, alike, x_row) : 0;
+#define LANE_SUMMED(n)                                                                             \
+    c, weights->step, dy, dy_row, dy_step, dy_ahead, x, x_row, x_step, x_ahead, runs + r, places,  \
+        rows, pixels, n <= few_taps ? now : 1, asks
 #define LANE_SUMS_CASE(t, n)                                                                       \
     case 8 * n + t - 1:                                                                            \
         if (t <= LANE_RUNS(n) && n <= few_taps && asks)                                            \
-            lane_sums_body(t, n, true, LANE_SUMS_ARGUMENTS);                                       \
+            lane_sums_body(t, n, true, LANE_SUMMED(n));                                            \
         else if (t <= LANE_RUNS(n))                                                                \
-            lane_sums_body(t, n, false, LANE_SUMS_ARGUMENTS);                                      \
+            lane_sums_body(t, n, false, LANE_SUMMED(n));                                           \
         break;
 #define LANE_SUMS_CASES(n)                                                                         \
     LANE_SUMS_CASE(1, n)                                                                           \
@@ -245,21 +261,20 @@ static void lane_sums(real *c, const cvl_lane_weights *weights, const real *dy, 
     LANE_SUMS_CASE(6, n)                                                                           \
     LANE_SUMS_CASE(7, n)                                                                           \
     LANE_SUMS_CASE(8, n)
-        switch (8 * taps + t - 1) {
-            LANE_SUMS_CASES(1)
-            LANE_SUMS_CASES(2)
-            LANE_SUMS_CASES(3)
-            LANE_SUMS_CASES(4)
-            LANE_SUMS_CASES(5)
-            LANE_SUMS_CASES(6)
-            LANE_SUMS_CASES(7)
-        default: break;
-        }
+            switch (8 * taps + t - 1) {
+                LANE_SUMS_CASES(1)
+                LANE_SUMS_CASES(2)
+                LANE_SUMS_CASES(3)
+                LANE_SUMS_CASES(4)
+                LANE_SUMS_CASES(5)
+                LANE_SUMS_CASES(6)
+                LANE_SUMS_CASES(7)
+            default: break;
+            }
 #undef LANE_SUMS_CASES
 #undef LANE_SUMS_CASE
-#undef LANE_SUMS_ARGUMENTS
-        runs += t;
-        n_runs -= t;
+#undef LANE_SUMMED
+        }
     }
 }
 

@@ -568,7 +568,8 @@ static void CVL_NAME(check_tap_sums)(const CVL_NAME(table) *table, const char *i
 
 static void CVL_NAME(check_lane_sums)(const CVL_NAME(table) *table, const char *isa, source *s) {
     enum { most_runs = 12 };
-    const ptrdiff_t lanes = table->lanes, rows = draw(s, 0, 3), pixels = draw(s, 0, 20);
+    const ptrdiff_t vectors = draw(s, 1, 3), lanes = vectors * table->lanes;
+    const ptrdiff_t rows = draw(s, 0, 3), pixels = draw(s, 0, 20);
     const ptrdiff_t width = CVL_NAME(draw_width)(table->sums_width, s);
     const ptrdiff_t n_runs = draw(s, 0, most_runs), c_channel = draw_stride(s, lanes);
     const ptrdiff_t c_step = draw_stride(s, width * (c_channel < 0 ? -c_channel : c_channel));
@@ -601,10 +602,10 @@ static void CVL_NAME(check_lane_sums)(const CVL_NAME(table) *table, const char *
         for (ptrdiff_t p = 0; p < pixels; p++)
             reach(&dy_used, i * dy_row + p * dy_step, lanes);
     guard_case(
-        "%s f%d lane_sums width %td runs %td rows %td pixels %td c %td %td dy %td %td x %td %td "
-        "places %td %td %td",
-        isa, 8 * (int)sizeof(real), width, n_runs, rows, pixels, c_step, c_channel, dy_row, dy_step,
-        x_row, x_step, places.first, places.step, places.count);
+        "%s f%d lane_sums width %td runs %td rows %td pixels %td vectors %td c %td %td dy %td %td "
+        "x %td %td places %td %td %td",
+        isa, 8 * (int)sizeof(real), width, n_runs, rows, pixels, vectors, c_step, c_channel, dy_row,
+        dy_step, x_row, x_step, places.first, places.step, places.count);
     CVL_NAME(array) dy = CVL_NAME(make)(s, dy_used), x = CVL_NAME(make)(s, x_used);
     CVL_NAME(array) c = CVL_NAME(make)(s, c_used);
     for (ptrdiff_t r = 0; r < n_runs; r++)
@@ -623,7 +624,7 @@ static void CVL_NAME(check_lane_sums)(const CVL_NAME(table) *table, const char *
 #undef EACH_PRODUCT
     (width > 1 ? table->group_sums : table->lane_sums)(
         c.at, &(cvl_lane_weights){width, c_channel, c_step}, dy.at, dy_row, dy_step, x.at, x_row,
-        x_step, runs, n_runs, &places, rows, pixels, draw(s, 0, 1));
+        x_step, runs, n_runs, &places, rows, pixels, vectors, draw(s, 0, 1));
     CVL_NAME(compare)(&c);
     CVL_NAME(release)(&dy), CVL_NAME(release)(&x), CVL_NAME(release)(&c);
 }
