@@ -668,11 +668,11 @@ static void cut_lanes(lane_job *job) {
  * another row of taps or for the next vector of the same lines; while an image of a few vectors of
  * channels, `bytes`, fits the level-2 cache, where it is brought together instead. */
 static bool crowded_inputs(const cvl_gather *g, ptrdiff_t lanes, ptrdiff_t bytes) {
-    enum { pixels = 6 };
     const cvl_phase *depth = g->axis[0].phases, *height = g->axis[1].phases;
     const cvl_phase *width = g->axis[2].phases;
     const bool loaded_once = depth->taps == 1 && height->taps == CVL_SPREAD_TAPS &&
                              width->taps == CVL_SPREAD_TAPS && lanes == line_channels;
+    const ptrdiff_t pixels = loaded_once ? 8 : 6; /* of a tile, at most */
     const ptrdiff_t rows =
         loaded_once ? 1 : depth->taps * cvl_ceil_div(height->taps, height->in_step);
     const ptrdiff_t columns =

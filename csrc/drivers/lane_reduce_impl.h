@@ -179,9 +179,10 @@ static ptrdiff_t list_reduce_runs(const lane_reduce_job *job, const lane_view *v
 
 enum { few_columns = 16, least_in_tile = 4 };
 
-/* Whether a strip meets more places of one channel than the level-1 cache keeps. */
-static bool crowded(ptrdiff_t stride, ptrdiff_t step) {
-    return lines_kept(stride, step) <= few_columns;
+/* Lines that the level-1 cache keeps of neighbouring positions of one channel. */
+static ptrdiff_t positions_kept(const lane_reduce_job *job) {
+    return cvl_least(lines_kept(job->r->x_strides.s[2], job->walk.step),
+                     lines_kept(job->r->dy_strides.s[2], job->walk.parts));
 }
 
 /* Columns that are summed before the others of their rows. Few, with all channels before the next
@@ -189,13 +190,9 @@ static bool crowded(ptrdiff_t stride, ptrdiff_t step) {
  * are many, it is their sums that take the time, and rows are best long. */
 static ptrdiff_t strip_columns(const lane_reduce_job *job) {
     enum { few_taps = 4 };
-    const cvl_reduce *r = job->r;
-    if (r->axis[2].phases->taps > few_taps)
+    if (job->r->axis[2].phases->taps > few_taps)
         return longest_cut;
-    return job->in_place && (crowded(r->x_strides.s[2], job->walk.step) ||
-                             crowded(r->dy_strides.s[2], job->walk.parts))
-               ? few_columns / 2
-               : few_columns;
+    return job->in_place && positions_kept(job) <= few_columns ? few_columns / 2 : few_columns;
 }
 
 /* Some rows of a chunk that meet the same taps. x is where the sources of the first row, at tap 0,
@@ -355,16 +352,17 @@ static cvl_chunks cut_lane_chunks(const lane_reduce_job *job, ptrdiff_t lanes) {
                           enough_positions, false);
 }
 
-/* Whether rows share inputs that the level-1 cache would not keep from one to the next, though an
- * image of a few vectors of channels fits the level-2 cache: it is brought together there. */
+/* Whether rows share inputs that the level-1 cache would not keep from one to the next, by far, or
+ * though an image of a few vectors of channels fits the level-2 cache: it is brought together. */
 static bool worth_bringing(const lane_reduce_job *job) {
-    const cvl_reduce *r = job->r;
-    const cvl_gather_axis *height = &r->axis[1], *width = &r->axis[2];
+    const cvl_gather_axis *height = &job->r->axis[1], *width = &job->r->axis[2];
     const ptrdiff_t bytes = least_in_tile * job->kernels->lanes * (ptrdiff_t)sizeof(real);
     const ptrdiff_t places = cvl_add_bytes(cvl_scale_bytes(height->in, width->in),
                                            cvl_scale_bytes(height->out, width->out));
-    return height->phases->taps > 1 && cvl_scale_bytes(places, bytes) <= cvl_l2_bytes() / 2 &&
-           (crowded(r->x_strides.s[2], job->walk.step) || crowded(r->dy_strides.s[2], 1));
+    const ptrdiff_t kept = positions_kept(job);
+    return height->phases->taps > 1 &&
+           (kept <= few_columns / 2 ||
+            (kept <= few_columns && cvl_scale_bytes(places, bytes) <= cvl_l2_bytes()));
 }
 
 /* Blocks of channels: where they are read in place, wide, so that memory is read in long runs; in

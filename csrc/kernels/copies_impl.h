@@ -425,6 +425,11 @@ static void copy_rows(real *dst, ptrdiff_t dst_row, const real *src, ptrdiff_t s
     else if (columns == L)
         for (ptrdiff_t r = 0; r < rows; r++)
             store(dst + r * dst_row, load(src + r * src_row));
+    else if (columns == 2 * L)
+        for (ptrdiff_t r = 0; r < rows; r++) {
+            store(dst + r * dst_row, load(src + r * src_row));
+            store(dst + r * dst_row + L, load(src + r * src_row + L));
+        }
     else if (columns > L)
         for (ptrdiff_t r = 0; r < rows; r++)
             copy_row(dst + r * dst_row, src + r * src_row, columns);
