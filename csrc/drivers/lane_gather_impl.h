@@ -665,9 +665,10 @@ static void cut_lanes(lane_job *job) {
 }
 
 /* Whether the level-1 cache keeps fewer places of one channel than a lane tile comes back to, for
- * another row of taps or for the next vector of the same lines; while an image of a few vectors of
- * channels, `bytes`, fits the level-2 cache, where it is brought together instead. */
+ * another row of taps or for the next vector of the same lines: by far, or while an image of a few
+ * vectors of channels, `bytes`, fits the level-2 cache, where it is brought together instead. */
 static bool crowded_inputs(const cvl_gather *g, ptrdiff_t lanes, ptrdiff_t bytes) {
+    enum { few = 4 }; /* times as many are met */
     const cvl_phase *depth = g->axis[0].phases, *height = g->axis[1].phases;
     const cvl_phase *width = g->axis[2].phases;
     const bool loaded_once = depth->taps == 1 && height->taps == CVL_SPREAD_TAPS &&
@@ -677,9 +678,10 @@ static bool crowded_inputs(const cvl_gather *g, ptrdiff_t lanes, ptrdiff_t bytes
         loaded_once ? 1 : depth->taps * cvl_ceil_div(height->taps, height->in_step);
     const ptrdiff_t columns =
         cvl_add_bytes(cvl_scale_bytes(pixels - 1, width->in_step), width->taps);
+    const ptrdiff_t met = cvl_scale_bytes(rows, columns);
+    const ptrdiff_t kept = lines_kept(g->src_strides.s[2], 1);
     return g->axis[0].n_phases == 1 && g->axis[1].n_phases == 1 && height->taps > 1 &&
-           lines_kept(g->src_strides.s[2], 1) <= cvl_scale_bytes(rows, columns) &&
-           bytes <= cvl_l2_bytes() / 2;
+           (few * kept <= met || (kept <= met && bytes <= cvl_l2_bytes() / 2));
 }
 
 static bool lanes_in_place(const cvl_gather *g, ptrdiff_t lanes) {
