@@ -681,7 +681,7 @@ static bool crowded_inputs(const cvl_gather *g, ptrdiff_t lanes, ptrdiff_t bytes
     const ptrdiff_t met = cvl_scale_bytes(rows, columns);
     const ptrdiff_t kept = lines_kept(g->src_strides.s[2], 1);
     return g->axis[0].n_phases == 1 && g->axis[1].n_phases == 1 && height->taps > 1 &&
-           (few * kept <= met || (kept <= met && bytes <= cvl_l2_bytes() / 2));
+           ((loaded_once ? few : 1) * kept <= met || (kept <= met && bytes <= cvl_l2_bytes() / 2));
 }
 
 static bool lanes_in_place(const cvl_gather *g, ptrdiff_t lanes) {
