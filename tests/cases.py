@@ -500,6 +500,8 @@ CROWDED = [
     Case("crowded", 512, 512, (3, 5, 4), (3, 3, 3), groups=512, padding=1),
     Case("crowded", 512, 512, (90,), (4,), n=2, groups=512, padding=((3, 0),)),
     Case("crowded", 1024, 1024, (160,), (3,), groups=1024, dilation=32, padding=32),
+    # So many results that they are written past the caches, a few rows at a time.
+    Case("crowded", 128, 128, (14, 14), (7, 7), n=84, groups=128, padding=3),
 ]
 
 # Planes of one channel, whose rows are read where they stand: rows that leave lanes empty, and that

@@ -450,7 +450,8 @@ static void run_lane_slab(const lane_job *job, lane_space *space, const lane_tas
         ptrdiff_t first, last;
         next = same_taps(height, g->axis[1].in, row, end, &first, &last);
         const bool meets = slab->first < slab->last && first < last;
-        const ptrdiff_t most = cvl_even_size(next - row, job->brings ? next - row : rows_in_place);
+        const bool all = job->brings && !job->staged;
+        const ptrdiff_t most = cvl_even_size(next - row, all ? next - row : rows_in_place);
         for (ptrdiff_t r = row, rows; r < next; r += rows) {
             rows = cvl_least(most, next - r);
             real *const dst = slab->dst + (r - task->row) * slab->dst_row;
