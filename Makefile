@@ -61,7 +61,7 @@ package: build/package/checked ## build as users do, sdist then wheel, and check
 	@ls build/package/dist
 
 # libstdc++ must be there before ASan looks for its throw, or PyTorch's exceptions end the process.
-# Errors of rounding, measured on every instruction set, are the same and would take half of the time.
+# Left out are errors of rounding, which are the same and take long to measure, and types.
 sanitize: build/sanitize/built $(VENV)/test ## run the tests with the C core under ASan and UBSan
 	LD_PRELOAD="$$($(SANITIZE_CC) -print-file-name=libasan.so) \
 $$($(SANITIZE_CC) -print-file-name=libstdc++.so.6)" \

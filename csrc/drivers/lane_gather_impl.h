@@ -2,9 +2,10 @@
  * out: of one, which is depthwise convolution, or of a few. Included by drivers_impl.h.
  *
  * A task takes a block of rows and columns of one image, of all phases, and a block of channels.
- * Channels that stand together are read and written where they do. Else a vector of them, or a few,
- * is brought together in a tile, and the results are parted again: so planes too small to fill
- * vectors with positions fill them.
+ * Channels that stand together are read and written where they do; but inputs whose lines would not
+ * stay in the level-1 cache are brought together before. Else a vector of them, or a few, is
+ * brought together in a tile, and the results are parted again: so planes too small to fill vectors
+ * with positions fill them.
  *
  * No padding is stored. A row is summed over the taps whose rows lie inside the source, and the
  * lane tile is told where a row ends.
@@ -16,7 +17,7 @@ typedef struct lane_job {
     const cvl_gather *g;
     const kernel_table *kernels;
     bool in_place;             /* whether results are written where they stand, */
-    bool brings;               /* and inputs are brought together all the same */
+    bool brings;               /* and whether inputs are brought together */
     bool stream;               /* whether results are written past the caches, */
     bool staged;               /* a few rows at a time, which are brought together first */
     bool asks;                 /* whether tasks ask for what the next depth reads */
@@ -265,9 +266,8 @@ static lane_view view_of_tile(const lane_job *job, const lane_task *task, const 
  * into which they fall. */
 static ptrdiff_t lines_kept(ptrdiff_t stride, ptrdiff_t step) {
     enum { ways = 8, way_bytes = 4096, line = 64 };
-    const size_t bytes =
-        (size_t)stride * (size_t)step * sizeof(real); /* of which low bits matter */
-    const size_t power = bytes & -bytes;
+    const size_t bytes = (size_t)stride * (size_t)step * sizeof(real);
+    const size_t power = bytes & -bytes; /* of two that divides them; what is above may be lost */
     const size_t apart = power == 0 || power > way_bytes ? way_bytes : power < line ? line : power;
     return ways * way_bytes / (ptrdiff_t)apart;
 }
@@ -295,7 +295,7 @@ static lane_line start_line(const lane_job *job, const cvl_phase *p) {
     const ptrdiff_t in_place = g->axis[2].in > 1 ? g->src_strides.s[2] : 0;
     const ptrdiff_t stride = job->brings ? job->tile_pitch : in_place;
     lane_line line = {.phase = p, .walk = walk_taps(p, stride < 0 ? -stride : stride)};
-    const ptrdiff_t *order = job->g->axis[2].tap_order + p->tap_first;
+    const ptrdiff_t *order = g->axis[2].tap_order + p->tap_first;
     if (line.walk.classes < p->taps)
         line.w_step = (order[line.walk.classes] - order[0]) * job->pitch;
     return line;
@@ -666,10 +666,10 @@ static void cut_lanes(lane_job *job) {
 }
 
 /* Whether the level-1 cache keeps fewer places of one channel than a lane tile comes back to, for
- * another row of taps or for the next vector of the same lines: by far, or while an image of a few
- * vectors of channels, `bytes`, fits the level-2 cache, where it is brought together instead. */
+ * another row of taps or for the next vector of the same lines. Where each is loaded once, to bring
+ * them together pays while an image of a few vectors of channels, `bytes`, fits the level-2 cache.
+ */
 static bool crowded_inputs(const cvl_gather *g, ptrdiff_t lanes, ptrdiff_t bytes) {
-    enum { few = 4 }; /* times as many are met */
     const cvl_phase *depth = g->axis[0].phases, *height = g->axis[1].phases;
     const cvl_phase *width = g->axis[2].phases;
     const bool loaded_once = depth->taps == 1 && height->taps == CVL_SPREAD_TAPS &&
@@ -679,10 +679,9 @@ static bool crowded_inputs(const cvl_gather *g, ptrdiff_t lanes, ptrdiff_t bytes
         loaded_once ? 1 : depth->taps * cvl_ceil_div(height->taps, height->in_step);
     const ptrdiff_t columns =
         cvl_add_bytes(cvl_scale_bytes(pixels - 1, width->in_step), width->taps);
-    const ptrdiff_t met = cvl_scale_bytes(rows, columns);
-    const ptrdiff_t kept = lines_kept(g->src_strides.s[2], 1);
     return g->axis[0].n_phases == 1 && g->axis[1].n_phases == 1 && height->taps > 1 &&
-           ((loaded_once ? few : 1) * kept <= met || (kept <= met && bytes <= cvl_l2_bytes() / 2));
+           lines_kept(g->src_strides.s[2], 1) <= cvl_scale_bytes(rows, columns) &&
+           (!loaded_once || bytes <= cvl_l2_bytes() / 2);
 }
 
 static bool lanes_in_place(const cvl_gather *g, ptrdiff_t lanes) {

@@ -1,11 +1,11 @@
 /* Weight gradient with channels of several groups along the lanes, of groups as many channels wide
  * in as out: of one, which is depthwise convolution, or of a few. Included by drivers_impl.h.
  *
- * As in the gather, channels that stand together are read where they do, others are brought
- * together in tiles of x and dy; no padding is stored. Rows that meet the same taps are summed
- * together, a strip of a few columns at a time, for all channels: so many positions that storing
- * the sums costs little, so few that x and dy stay in the level-1 cache and the rounding error of
- * long sums stays low.
+ * As in the gather, channels that stand together are read where they do, unless their lines would
+ * not stay in the level-1 cache; others are brought together in tiles of x and dy; no padding is
+ * stored. Rows that meet the same taps are summed together, a strip of a few columns at a time, for
+ * all channels: so many positions that storing the sums costs little, so few that x and dy stay in
+ * the level-1 cache and the rounding error of long sums stays low.
  */
 
 typedef struct lane_reduce_job {
@@ -19,7 +19,8 @@ typedef struct lane_reduce_job {
     ptrdiff_t channels; /* of all groups */
     ptrdiff_t taps, splits;
     ptrdiff_t vectors, n_blocks; /* of channels */
-    ptrdiff_t pitch, tile_pitch; /* lanes of the widest block, and of its tiles */
+    ptrdiff_t pitch;             /* of tiles: lanes from place to place */
+    ptrdiff_t strip;             /* columns that are summed before the others of their rows */
     real *partial;               /* [split][channel of x in its group][tap][vector][lane] */
     char *workspace;
     ptrdiff_t workspace_bytes; /* per thread */
@@ -48,7 +49,7 @@ typedef struct lane_operands {
 static lane_reduce_space lane_reduce_layout(const lane_reduce_job *job, char *memory,
                                             ptrdiff_t *bytes) {
     const cvl_chunks *chunks = &job->chunks;
-    const ptrdiff_t lanes = job->in_place ? 0 : job->tile_pitch;
+    const ptrdiff_t lanes = job->in_place ? 0 : job->pitch;
     lane_reduce_space space;
     cvl_arena arena = {.memory = memory};
     space.x = cvl_take(&arena, cvl_scale_bytes(chunks->places, lanes), sizeof(real));
@@ -65,17 +66,11 @@ static ptrdiff_t vector_back(const lane_reduce_job *job) {
     return job->vectors > 1 ? over : 0;
 }
 
-/* Lanes from position to position of a task's tiles. */
-static ptrdiff_t reduce_tile_pitch(const lane_reduce_job *job, ptrdiff_t vectors) {
-    const ptrdiff_t lanes = job->kernels->lanes;
-    return job->together ? odd_vectors(vectors * lanes, lanes) : vectors * lanes;
-}
-
 /* Brings `count` positions of a task's channels together: to[position][lane]. */
 static void bring_lanes(const lane_reduce_job *job, const lane_reduce_task *task, real *to,
                         const real *from, ptrdiff_t step, ptrdiff_t channel_step, ptrdiff_t count) {
     const ptrdiff_t lanes = job->kernels->lanes, width = (task->last - task->first) * lanes;
-    const ptrdiff_t pitch = reduce_tile_pitch(job, task->last - task->first);
+    const ptrdiff_t pitch = job->pitch;
     const ptrdiff_t first = task->first * lanes, left = job->channels - first;
     const ptrdiff_t back = task->last == job->vectors ? vector_back(job) : 0;
     const ptrdiff_t together = back > 0 ? width - lanes : cvl_least(left, width);
@@ -92,11 +87,10 @@ static void bring_lanes(const lane_reduce_job *job, const lane_reduce_task *task
 static void bring_lane_rows(const lane_reduce_job *job, const lane_reduce_task *task, real *to,
                             const real *from, ptrdiff_t row, ptrdiff_t step, ptrdiff_t channel_step,
                             ptrdiff_t rows, ptrdiff_t columns) {
-    const ptrdiff_t pitch = reduce_tile_pitch(job, task->last - task->first);
     if (row == columns * step)
         columns *= rows, rows = 1;
     for (ptrdiff_t i = 0; i < rows; i++)
-        bring_lanes(job, task, to + i * columns * pitch, from + i * row, step, channel_step,
+        bring_lanes(job, task, to + i * columns * job->pitch, from + i * row, step, channel_step,
                     columns);
 }
 
@@ -109,7 +103,7 @@ static lane_view reduce_tile(const lane_reduce_job *job, const lane_reduce_task 
         sources_inside(r->axis[1].phases, 1, chunk->row, chunk->rows, r->axis[1].in),
         sources_inside(r->axis[2].phases, 1, chunk->column, chunk->columns, r->axis[2].in)};
     lane_view view = {.base = tile};
-    ptrdiff_t stride = reduce_tile_pitch(job, task->last - task->first), from[CVL_AXES];
+    ptrdiff_t stride = job->pitch, from[CVL_AXES];
     for (int i = CVL_AXES - 1; i >= 0; i--) {
         view.first[i] = map[i].first;
         view.step[i] = map[i].step;
@@ -139,12 +133,11 @@ static lane_operands bring_lane_operands(const lane_reduce_job *job, const lane_
                                .dy_row = s->s[1],
                                .dy_step = s->s[2],
                                .back = task->last == job->vectors ? vector_back(job) : 0};
-    const ptrdiff_t pitch = reduce_tile_pitch(job, task->last - task->first);
     bring_lane_rows(job, task, space->dy, dy, s->s[1], s->s[2], s->c, chunk->rows, chunk->columns);
     return (lane_operands){.x = reduce_tile(job, task, chunk, x, space->x),
                            .dy = space->dy,
-                           .dy_row = chunk->columns * pitch,
-                           .dy_step = pitch};
+                           .dy_row = chunk->columns * job->pitch,
+                           .dy_step = job->pitch};
 }
 
 /* Lists the taps in depth and height [first, last) of each, those of the same place along the width
@@ -185,7 +178,7 @@ static ptrdiff_t positions_kept(const lane_reduce_job *job) {
                      lines_kept(job->r->dy_strides.s[2], job->walk.parts));
 }
 
-/* Columns that are summed before the others of their rows. Few, with all channels before the next
+/* Columns of a strip. Few, with all channels before the next
  * ones, read memory as a stream, fewer where the level-1 cache would not keep them; but where taps
  * are many, it is their sums that take the time, and rows are best long. */
 static ptrdiff_t strip_columns(const lane_reduce_job *job) {
@@ -205,7 +198,7 @@ static void reduce_lane_rows(const lane_reduce_job *job, const lane_reduce_task 
     const lane_view *view = &operands->x;
     const lane_walk *walk = &job->walk;
     const ptrdiff_t in = job->r->axis[2].in, lanes = job->kernels->lanes;
-    const ptrdiff_t widest = cvl_least(longest_cut / rows, strip_columns(job));
+    const ptrdiff_t widest = cvl_least(longest_cut / rows, job->strip);
     const ptrdiff_t padded = job->vectors * lanes;
     const ptrdiff_t even = task->last - (operands->back > 0); /* vectors end to end */
     const cvl_lane_weights weights = {job->r->ic, job->taps * padded, walk->classes * padded};
@@ -226,12 +219,13 @@ static void reduce_lane_rows(const lane_reduce_job *job, const lane_reduce_task 
             const cvl_places places = {first + at * walk->step, walk->step, in};
             const real *xp = x + lane_distance(view, 2, places.first - view->first[2]);
             const real *dp = dy + (part + at * walk->parts) * operands->dy_step;
-            for (ptrdiff_t v = task->first, lane = 0, next; v < task->last; v = next) {
+            for (ptrdiff_t v = task->first, next; v < task->last; v = next) {
+                const ptrdiff_t back = v < even ? 0 : operands->back;
+                const ptrdiff_t lane = (v - task->first) * lanes - back;
                 next = v < even ? even : task->last;
                 sum(task->sums + v * lanes, &weights, dp + lane, operands->dy_row,
                     walk->parts * operands->dy_step, xp + lane, x_row, x_step, runs, n_runs,
                     &places, rows, pixels, next - v, job->asks);
-                lane += (next - v) * lanes - operands->back;
             }
         }
     }
@@ -245,8 +239,7 @@ static void reduce_lane_class(const lane_reduce_job *job, const lane_reduce_task
     const cvl_phase *depth = job->r->axis[0].phases, *height = job->r->axis[1].phases;
     const lane_view *view = &operands->x;
     const ptrdiff_t pixels = cvl_ceil_div(chunk->columns, job->walk.parts);
-    const ptrdiff_t strip = strip_columns(job);
-    const ptrdiff_t most = longest_cut / cvl_even_size(pixels, strip);
+    const ptrdiff_t most = longest_cut / cvl_even_size(pixels, job->strip);
     const real *x =
         view->base +
         lane_distance(view, 0, depth->in_first + chunk->depth * depth->in_step - view->first[0]);
@@ -375,9 +368,9 @@ static ptrdiff_t count_lane_blocks(const lane_reduce_job *job) {
     if (!job->in_place) {
         const cvl_chunks chunks = cut_lane_chunks(job, lanes);
         const ptrdiff_t places = cvl_add_bytes(chunks.places, chunks.rows * chunks.columns);
-        most = job->together
-                   ? cvl_least(most_in_place, tile_bytes / cvl_scale_bytes(places, bytes))
-                   : cvl_least(most_in_tile, small_tile_bytes / cvl_scale_bytes(places, bytes));
+        const ptrdiff_t room = job->together ? tile_bytes : small_tile_bytes;
+        most = cvl_least(job->together ? most_in_place : most_in_tile,
+                         room / cvl_scale_bytes(places, bytes));
     }
     most = cvl_least(most, job->vectors);
     const cvl_chunks chunks = cut_lane_chunks(job, most * lanes);
@@ -399,15 +392,16 @@ cvl_status CVL_TYPED(cvl_reduce_lanes)(const cvl_reduce *r, const cvl_kernels *a
     lane_reduce_job job = {.r = r, .kernels = kernels};
     const ptrdiff_t lanes = kernels->lanes;
     job.taps = reduce_taps(r);
-    job.walk = walk_taps(r->axis[2].phases, 0);
+    job.walk = walk_taps(r->axis[2].phases, 0); /* the order of sums depends on the shape alone */
     job.together = reduce_together(r, lanes);
     job.in_place = job.together && !worth_bringing(&job);
     job.channels = r->groups * r->ic;
     job.vectors = cvl_ceil_div(job.channels, lanes);
     job.n_blocks = count_lane_blocks(&job);
-    job.pitch = cvl_ceil_div(job.vectors, job.n_blocks) * lanes;
-    job.tile_pitch = reduce_tile_pitch(&job, cvl_ceil_div(job.vectors, job.n_blocks));
-    job.chunks = cut_lane_chunks(&job, job.pitch);
+    const ptrdiff_t widest = cvl_ceil_div(job.vectors, job.n_blocks) * lanes;
+    job.pitch = job.together ? odd_vectors(widest, lanes) : widest;
+    job.strip = strip_columns(&job);
+    job.chunks = cut_lane_chunks(&job, widest);
     const ptrdiff_t sums = cvl_scale_bytes(job.taps * r->ic, job.vectors * lanes);
     job.splits = cvl_reduce_splits(job.chunks.count, job.n_blocks,
                                    cvl_scale_bytes(sums, (ptrdiff_t)sizeof(real)));
