@@ -18,30 +18,52 @@ static inline CVL_INLINE void product_start(const int m, const int v,
     }
 }
 
+/* Rows of A: where the first begins, and how far from it each other does. */
+typedef struct tile_rows {
+    const real *first;
+    ptrdiff_t apart[CVL_MAX_ROWS];
+} tile_rows;
+
+static inline CVL_INLINE tile_rows find_rows(const int m, const real *a, const ptrdiff_t *a_row) {
+    tile_rows rows = {.first = a + a_row[0], .apart = {0}};
+    CVL_UNROLL for (int i = 1; i < m; i++) {
+        rows.apart[i] = a_row[i] - a_row[0];
+        __asm__("" : "+r"(rows.apart[i]));
+    }
+    return rows;
+}
+
 /* The steps of one term. Where they are scattered, each reads a cache line of its own: the lines
- * beside them are the next tile's, and no prefetcher of the processor sees those coming. */
+ * beside them are the next tile's, and no prefetcher of the processor sees those coming.
+ *
+ * One pointer moves along A, and registers hold how far from it the rows are. Left alone, the
+ * compiler makes it more: a second pointer to B, sums of pointers in every step, and a loop for
+ * steps of one beside another whose addresses wait in memory. */
 static inline CVL_INLINE void product_steps(const int m, const int v, const bool scattered,
                                             vec sum[CVL_MAX_ROWS][CVL_MAX_VECTORS],
-                                            const real *const row[CVL_MAX_ROWS], ptrdiff_t a_step,
+                                            const tile_rows *rows, ptrdiff_t a, ptrdiff_t a_step,
                                             const real *b, const ptrdiff_t *step,
-                                            ptrdiff_t k, ptrdiff_t length) {
-    for (const ptrdiff_t *const end = step + length; step < end; k += a_step) {
+                                            ptrdiff_t length) {
+    const real *ak = rows->first + a;
+    __asm__("" : "+r"(b));
+    for (const ptrdiff_t *const end = step + length; step < end; ak += a_step) {
         const real *bk = b + *step++;
+        __asm__("" : "+r"(a_step));
         vec bv[CVL_MAX_VECTORS];
         if (scattered)
-            __builtin_prefetch(row[m - 1] + k + line_reals);
+            __builtin_prefetch(ak + rows->apart[m - 1] + line_reals);
         CVL_UNROLL for (int j = 0; j < v; j++) bv[j] = load(bk + j * L);
         CVL_UNROLL for (int i = 0; i < m; i++) {
-            const vec av = splat(row[i][k]);
+            const vec av = splat(ak[rows->apart[i]]);
             CVL_UNROLL for (int j = 0; j < v; j++) sum[i][j] += av * bv[j];
         }
     }
 }
 
-/* One tile: the rows of A from `first` on are in row[], its columns begin at `lane`. What it does
- * besides its sums takes as long as a few of its steps, so that each instruction counts. */
+/* One tile, whose rows begin at `first` and its columns at `lane`. What it does besides its sums
+ * takes as long as a few of its steps, so that each instruction counts. */
 static inline CVL_INLINE void product_tile(const int m, const int v, const bool scattered,
-                                           const product *p, const real *const row[CVL_MAX_ROWS],
+                                           const product *p, const tile_rows *rows,
                                            ptrdiff_t first, ptrdiff_t lane) {
     static const ptrdiff_t one_row[CVL_MAX_ROWS];
     const cvl_term *term = p->terms, *const end = term + p->n_terms;
@@ -53,8 +75,8 @@ static inline CVL_INLINE void product_tile(const int m, const int v, const bool 
     CVL_UNROLL for (int i = 0; i < m; i++)
             CVL_UNROLL for (int j = 0; j < v; j++) sum[i][j] = (vec){0};
         for (bool more = term < end; more; term++) {
-            product_steps(m, v, scattered, sum, row, p->a_step, p->b + lane, p->b_row + term->b,
-                          term->a, term->length);
+            product_steps(m, v, scattered, sum, rows, term->a, p->a_step, p->b + lane,
+                          p->b_row + term->b, term->length);
             more = !term->flush && term + 1 < end;
         }
 
@@ -80,10 +102,9 @@ static inline CVL_INLINE void product_tiles(const int m, const int v, const bool
                                             const product *p, ptrdiff_t first, ptrdiff_t row_tiles,
                                             ptrdiff_t lane, ptrdiff_t lane_tiles) {
     for (ptrdiff_t tile = 0; tile < row_tiles; tile++, first += m) {
-        const real *row[CVL_MAX_ROWS];
-        CVL_UNROLL for (int i = 0; i < m; i++) row[i] = p->a + p->a_row[first + i];
+        const tile_rows rows = find_rows(m, p->a, p->a_row + first);
         for (ptrdiff_t column = 0; column < lane_tiles; column++)
-            product_tile(m, v, scattered, p, row, first, lane + column * v * L);
+            product_tile(m, v, scattered, p, &rows, first, lane + column * v * L);
     }
 }
 
