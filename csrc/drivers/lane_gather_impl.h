@@ -634,20 +634,22 @@ static ptrdiff_t lane_bytes(const cvl_gather *g, ptrdiff_t lanes, ptrdiff_t rows
         lanes * (ptrdiff_t)sizeof(real));
 }
 
-/* Cuts rows and columns so that what a task holds in the cache fits it, and so that there are tasks
- * enough. Where rows are read in place, one after another, a row's neighbours are all that must
- * stay there, unless the next task's depth meets the same rows. */
+/* Cuts rows and columns so that what a task holds in half of the level-2 cache fits it, and so that
+ * there are tasks enough. That is all that it reads where inputs are brought together, or where the
+ * next task's depth meets the same rows. Else it is a few rows in place, and the other half is for
+ * the next few, which are asked for meanwhile. */
 static void cut_lanes(lane_job *job) {
     enum { least_columns = 16 };
     const cvl_gather *g = job->g;
     const ptrdiff_t all_rows = most_positions(&g->axis[1]);
     const ptrdiff_t all_columns = most_positions(&g->axis[2]);
     const ptrdiff_t budget = cvl_l2_bytes() / 2;
+    const bool all_stay = job->brings || lane_places(&g->axis[0], 1, false) > 1;
+    const ptrdiff_t least_rows = all_stay ? 1 : cvl_least(all_rows, rows_in_place);
     ptrdiff_t rows = all_rows, columns = all_columns;
-    while (columns > least_columns && lane_bytes(g, job->pitch, 1, columns) > budget)
+    while (columns > least_columns && lane_bytes(g, job->pitch, least_rows, columns) > budget)
         columns = cvl_even_size(all_columns, columns - columns / 4);
-    while (rows > 1 && (job->brings || lane_places(&g->axis[0], 1, false) > 1) &&
-           lane_bytes(g, job->pitch, rows, columns) > budget)
+    while (all_stay && rows > 1 && lane_bytes(g, job->pitch, rows, columns) > budget)
         rows = cvl_even_size(all_rows, rows - (rows + 7) / 8);
 
     const ptrdiff_t repeats = g->n * job->n_blocks * most_positions(&g->axis[0]);
