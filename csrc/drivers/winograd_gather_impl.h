@@ -580,8 +580,8 @@ static bool plan_own(winograd_job *job, ptrdiff_t filters, ptrdiff_t most_bytes,
 
 /* Weights that tasks share: as much as the weights themselves, since every lot is one more wait of
  * the threads for each other. So many tiles together that the weights, which all of them meet, are
- * not most of what is read, and that what they need stays near. Returns how many lots are at work
- * at a time. */
+ * not most of what is read, and that what they need stays near: as much for level-2 caches of
+ * 512 KiB as of 1 MiB. Returns how many lots are at work at a time. */
 static ptrdiff_t plan_shared(winograd_job *job, ptrdiff_t filters, ptrdiff_t weight_bytes) {
     enum { least_tiles = 16, enough_bytes = 3 << 19 };
     job->weight_point = channel_room(job->steps * job->pitch);
@@ -594,7 +594,7 @@ static ptrdiff_t plan_shared(winograd_job *job, ptrdiff_t filters, ptrdiff_t wei
 
     const ptrdiff_t tasks_wanted = cvl_enough_tasks(job->g->work);
     const ptrdiff_t tiles = all_tiles(&job->view) * job->g->axis[0].out;
-    ptrdiff_t most = cvl_least(3 * cvl_l2_bytes() / 2, enough_bytes) / tile_bytes(job);
+    ptrdiff_t most = enough_bytes / tile_bytes(job);
     if (tasks_wanted > 1)
         most = cvl_least(most, cvl_ceil_div(tiles, tasks_wanted));
     cut_winograd(job, most > least_tiles ? most : least_tiles);
