@@ -8,6 +8,7 @@ from typing import Any
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # glibc's <malloc.h>
 SMALLEST_MAPPING = 64 * 1024
+PR_SET_THP_DISABLE = 41  # Linux's <sys/prctl.h>
 
 
 def kilobytes() -> dict[str, int]:
@@ -18,8 +19,13 @@ def kilobytes() -> dict[str, int]:
 
 
 def return_freed_memory() -> None:
-    """Give freed memory back to the system at once, so that the next call must ask for its own."""
+    """Give freed memory back to the system at once, so that the next call must ask for its own.
+
+    In small pages: of huge ones, which memory that NumPy freed may get, 2 MiB would count at the
+    first touch.
+    """
     libc = ctypes.CDLL(None)
+    libc.prctl(PR_SET_THP_DISABLE, 1, 0, 0, 0)
     libc.mallopt(M_MMAP_THRESHOLD, SMALLEST_MAPPING)
     libc.mallopt(M_TRIM_THRESHOLD, 0)
     libc.malloc_trim(0)
