@@ -19,16 +19,16 @@ def kilobytes() -> dict[str, int]:
 
 
 def return_freed_memory() -> None:
-    """Give freed memory back to the system at once, so that the next call must ask for its own.
-
-    In small pages: of huge ones, which memory that NumPy freed may get, 2 MiB would count at the
-    first touch.
-    """
+    """Give freed memory back to the system at once, so that the next call must ask for its own."""
     libc = ctypes.CDLL(None)
-    libc.prctl(PR_SET_THP_DISABLE, 1, 0, 0, 0)
     libc.mallopt(M_MMAP_THRESHOLD, SMALLEST_MAPPING)
     libc.mallopt(M_TRIM_THRESHOLD, 0)
     libc.malloc_trim(0)
+
+
+def use_small_pages() -> None:
+    """Keep the system from huge pages, of which 2 MiB would count at the first touch."""
+    ctypes.CDLL(None).prctl(PR_SET_THP_DISABLE, 1, 0, 0, 0)
 
 
 def peak_above(call: Callable[[], Any], result_bytes: int) -> int:
@@ -42,6 +42,7 @@ def peak_above(call: Callable[[], Any], result_bytes: int) -> int:
         Where the system does not keep or reset the figures (it is not Linux).
     """
     return_freed_memory()
+    use_small_pages()
     Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # peak = now
     before = kilobytes()
     result = call()
