@@ -23,19 +23,20 @@ static inline CVL_INLINE void pixel_body(const int m, const int v, real *c, ptrd
 
     for (ptrdiff_t k = 0; k < length; k++) {
         const real *bk = b + b_offset[k];
-        vec av[CVL_MAX_ROWS], bv[8];
         if (m < v) { /* what is less stays in registers, the other passes through one */
+            vec av[CVL_MAX_ROWS];
             CVL_UNROLL for (int i = 0; i < m; i++) av[i] = splat(a[i * a_row + k]);
             CVL_UNROLL for (int j = 0; j < v; j++) {
-                bv[j] = load(bk + j * L);
-                CVL_UNROLL for (int i = 0; i < m; i++) sum[i][j] += av[i] * bv[j];
+                const vec bv = load(bk + j * L);
+                CVL_UNROLL for (int i = 0; i < m; i++) sum[i][j] += av[i] * bv;
             }
-            continue;
-        }
-        CVL_UNROLL for (int j = 0; j < v; j++) bv[j] = load(bk + j * L);
-        CVL_UNROLL for (int i = 0; i < m; i++) {
-            av[i] = splat(a[i * a_row + k]);
-            CVL_UNROLL for (int j = 0; j < v; j++) sum[i][j] += av[i] * bv[j];
+        } else {
+            vec bv[8];
+            CVL_UNROLL for (int j = 0; j < v; j++) bv[j] = load(bk + j * L);
+            CVL_UNROLL for (int i = 0; i < m; i++) {
+                const vec av = splat(a[i * a_row + k]);
+                CVL_UNROLL for (int j = 0; j < v; j++) sum[i][j] += av * bv[j];
+            }
         }
     }
 
