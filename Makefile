@@ -150,9 +150,9 @@ pytest_on = PYTHONSAFEPATH=1 PYTHONPATH=$(abspath build/$(1)/lib) $(BIN)/pytest 
 SMALL := -O1 -fexpensive-optimizations
 SANITIZE_CC := gcc
 SANITIZE_FLAGS := -fsanitize=address,undefined -fno-sanitize-recover=undefined
-# Lines are all that reports tell, and registers are given out once for a whole function: half of a
-# compiler's time. Checks by calls, as in tests/c/Makefile, would cost the tests more than that.
-QUICKLY := -g1 -fira-region=one
+# Registers are given out once for a whole function: two thirds of a compiler's time. Checks by calls,
+# as in tests/c/Makefile, would be a quarter, but cost these tests more than that.
+QUICKLY := -fira-region=one
 build/sanitize/built: flags = CC=$(SANITIZE_CC) CONVLAB_LDFLAGS="$(SANITIZE_FLAGS)" \
 	CONVLAB_CFLAGS="$(SANITIZE_FLAGS) $(SMALL) $(QUICKLY) -fno-omit-frame-pointer"
 

@@ -504,6 +504,19 @@ CROWDED = [
     Case("crowded", 128, 128, (14, 14), (7, 7), n=84, groups=128, padding=3),
 ]
 
+# Several depths of taps whose rows are walked down together, channels last: every number of them,
+# fewer where the padding begins, one again; a stride and a dilation of the depth; two strides; so
+# many taps that a walk would end within them.
+DEPTHS = [
+    Case("depths", 36, 36, (5, 11, 9), (2, 3, 3), n=2, groups=36, stride=2, padding=1),
+    Case("depths", 40, 40, (7, 9, 12), (5, 3, 3), groups=40, padding=(4, 1, 1), dilation=(2, 1, 1)),
+    Case("depths", 33, 33, (6, 10, 13), (3, 3, 3), groups=33, stride=(1, 2, 2), padding=(0, 1, 1)),
+    Case("depths", 24, 24, (1, 12, 10), (3, 3, 3), groups=24, padding=1),
+    Case("depths", 17, 17, (9, 8, 9), (8, 3, 3), groups=17, padding=(1, 1, 1)),
+    # Images that would not fit the cache if they were brought together.
+    Case("depths", 256, 256, (2, 40, 41), (3, 3, 3), groups=256, padding=1),
+]
+
 # Planes of one channel, whose rows are read where they stand: rows that leave lanes empty, and that
 # end within a vector; two filters to a channel; strides and dilations of the height; filters of
 # more rows or columns than are summed at once, as of dw; several depths; blocks of rows.
@@ -569,6 +582,7 @@ CONVOLUTIONS = _unique(
         *FEW,
         *NARROW,
         *CROWDED,
+        *DEPTHS,
         *PLANES,
         *FILTERED,
     ]
@@ -579,7 +593,10 @@ TRANSPOSED = _unique(
         *_alone(True),
         *_pairs(True),
         *_boundaries(True),
-        *(case.reversed() for case in LARGE + PATCHES + FEW + NARROW + CROWDED + PLANES + FILTERED),
+        *(
+            case.reversed()
+            for case in LARGE + PATCHES + FEW + NARROW + CROWDED + DEPTHS + PLANES + FILTERED
+        ),
     ]
 )
 CASES = CONVOLUTIONS + TRANSPOSED

@@ -20,7 +20,7 @@ typedef struct lane_job {
     bool brings;               /* and whether inputs are brought together */
     bool stream;               /* whether results are written past the caches, */
     bool staged;               /* a few rows at a time, which are brought together first */
-    bool asks;                 /* whether tasks ask for what the next depth reads */
+    bool asks;                 /* whether tasks ask for what the next depth reads, not the tiles */
     bool spreads;              /* whether all phases are computed at once, and where in all that */
     ptrdiff_t shift[CVL_AXES]; /* the inputs reach the first output stands */
     ptrdiff_t n_blocks, pitch; /* of channels; elements from tap to tap of the weights */
@@ -379,6 +379,9 @@ static void run_lane_line(const lane_job *job, const lane_space *space, const la
     const ptrdiff_t n_runs = (last_tap - first_tap) * line->row_runs;
     const ptrdiff_t x_row =
         rows > 1 && n_runs > 0 ? lane_distance(view, 1, slab->height->in_step) : 0;
+    const ptrdiff_t ahead = job->brings             ? 0
+                            : slab->depth->taps > 1 ? lane_distance(view, 0, slab->depth->in_step)
+                                                    : rows * x_row;
     for (ptrdiff_t part = 0; part < line->walk.parts && part < count; part++) {
         const ptrdiff_t pixels =
             line->walk.parts == 1 ? count : (count - part - 1) / line->walk.parts + 1;
@@ -400,7 +403,7 @@ static void run_lane_line(const lane_job *job, const lane_space *space, const la
                 p->out_step * line->walk.parts * slab->dst_column, space->bias,
                 meets ? x + lane_distance(view, 2, places.first - view->first[2]) : x,
                 meets ? x_row : 0, meets && steps ? lane_distance(view, 2, line->walk.step) : 0,
-                space->weights, &weights, runs, meets ? n_runs : 0, &places, rows,
+                space->weights, &weights, runs, meets ? n_runs : 0, &places, ahead, rows,
                 cut[i + 1] - cut[i], slab->channels, job->stream && job->in_place && !job->staged);
         }
     }
@@ -455,7 +458,7 @@ static void run_lane_slab(const lane_job *job, lane_space *space, const lane_tas
         for (ptrdiff_t r = row, rows; r < next; r += rows) {
             rows = cvl_least(most, next - r);
             real *const dst = slab->dst + (r - task->row) * slab->dst_row;
-            if (job->asks && depth->taps > 1)
+            if (job->asks)
                 ask_next_depth(job, task, slab, r, rows);
             const real *x = view->base;
             if (meets)
@@ -667,15 +670,27 @@ static void cut_lanes(lane_job *job) {
     job->n_columns = cvl_ceil_div(all_columns, columns);
 }
 
+/* Whether lane tiles walk down rows: the stride of either axis, in steps of a tap, is one or is
+ * two. */
+static bool walks_down(const cvl_gather *g) {
+    const cvl_phase *height = g->axis[1].phases, *width = g->axis[2].phases;
+    for (ptrdiff_t stride = 1; stride <= 2; stride++)
+        if (height->in_step == stride * height->tap_step &&
+            width->in_step == stride * width->tap_step)
+            return g->ic == 1 && g->axis[1].n_phases == 1 && g->axis[2].n_phases == 1 &&
+                   height->taps == CVL_DESCENT_TAPS && width->taps == CVL_DESCENT_TAPS;
+    return false;
+}
+
 /* Whether the level-1 cache keeps fewer places of one channel than a lane tile comes back to, for
- * another row of taps or for the next vector of the same lines. Where each is loaded once, to bring
- * them together pays while an image of a few vectors of channels, `bytes`, fits the level-2 cache.
- */
+ * another row of taps or for the next vector of the same lines. Where each is loaded once, or would
+ * be brought once for each tap of the depth, to bring them together pays while an image of a few
+ * vectors of channels, `bytes`, fits the level-2 cache. */
 static bool crowded_inputs(const cvl_gather *g, ptrdiff_t lanes, ptrdiff_t bytes) {
     const cvl_phase *depth = g->axis[0].phases, *height = g->axis[1].phases;
     const cvl_phase *width = g->axis[2].phases;
-    const bool loaded_once = depth->taps == 1 && height->taps == CVL_SPREAD_TAPS &&
-                             width->taps == CVL_SPREAD_TAPS && lanes == line_channels;
+    const bool walks = walks_down(g), loaded_once = walks && lanes == line_channels;
+    const bool fits = bytes <= cvl_l2_bytes() / 2;
     const ptrdiff_t pixels = loaded_once ? 8 : 6; /* of a tile, at most */
     const ptrdiff_t rows =
         loaded_once ? 1 : depth->taps * cvl_ceil_div(height->taps, height->in_step);
@@ -683,7 +698,7 @@ static bool crowded_inputs(const cvl_gather *g, ptrdiff_t lanes, ptrdiff_t bytes
         cvl_add_bytes(cvl_scale_bytes(pixels - 1, width->in_step), width->taps);
     return g->axis[0].n_phases == 1 && g->axis[1].n_phases == 1 && height->taps > 1 &&
            lines_kept(g->src_strides.s[2], 1) <= cvl_scale_bytes(rows, columns) &&
-           (!loaded_once || bytes <= cvl_l2_bytes() / 2);
+           (fits || !(loaded_once || (walks && depth->taps > 1)));
 }
 
 static bool lanes_in_place(const cvl_gather *g, ptrdiff_t lanes) {
@@ -743,7 +758,8 @@ cvl_status CVL_TYPED(cvl_gather_lanes)(const cvl_gather *g, const cvl_kernels *a
         job.tile_places = lane_tile_places(g, job.rows, job.columns);
     if (!job.in_place)
         job.out_places = lane_out_places(g, job.rows, job.columns);
-    job.asks = !job.brings && job.n_columns == 1 && lanes_follow(&job, &g->src_strides);
+    job.asks = !job.brings && !walks_down(g) && g->axis[0].phases->taps > 1 && job.n_columns == 1 &&
+               lanes_follow(&job, &g->src_strides);
     job.spreads = !job.brings && g->ic == 1 && cvl_one_tap_inside(&g->axis[0]) &&
                   axis_spreads(&g->axis[1], &job.shift[1]) &&
                   axis_spreads(&g->axis[2], &job.shift[2]);

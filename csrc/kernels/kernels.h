@@ -20,6 +20,7 @@ enum {
     CVL_MAX_LANES = 16,     /* the most lanes any vector has */
     CVL_ROW_TILE = 4,       /* output rows that a row tile holds at once */
     CVL_MAX_RUN = 7,        /* the most taps of a run of a lane tile, and rows of a plane tile's */
+    CVL_DESCENT_TAPS = 3,   /* taps of a row and of a column where a lane tile walks down rows */
     CVL_PLANE_COLUMNS = 16, /* the most taps of one of these rows */
     CVL_PLANE_SUMS = 3,     /* the most rows, and taps of a row, of sums over planes */
     CVL_SPREAD_TAPS = 3,    /* taps of a row and of a column of a spread tile's filter, */
@@ -107,8 +108,8 @@ typedef struct cvl_plane_taps {
     typedef void cvl_lane_tile_##suffix(                                                           \
         real *c, ptrdiff_t c_row, ptrdiff_t c_step, const real *init, const real *x,               \
         ptrdiff_t x_row, ptrdiff_t x_step, const real *w, const cvl_lane_weights *weights,         \
-        const cvl_lane_run *runs, ptrdiff_t n_runs, const cvl_places *places, ptrdiff_t rows,      \
-        ptrdiff_t pixels, ptrdiff_t channels, bool stream);                                        \
+        const cvl_lane_run *runs, ptrdiff_t n_runs, const cvl_places *places, ptrdiff_t ahead,     \
+        ptrdiff_t rows, ptrdiff_t pixels, ptrdiff_t channels, bool stream);                        \
     typedef void cvl_spread_tile_##suffix(                                                         \
         real *c, ptrdiff_t c_row, ptrdiff_t c_step, const real *init, const real *x,               \
         ptrdiff_t x_row, ptrdiff_t x_step, const real *w, ptrdiff_t w_step,                        \
@@ -246,6 +247,10 @@ CVL_DECLARE_KERNELS(double, f64)
  * is stored at c[i*c_row + p*c_step + j], where only places 0 <= places.first + r.place + (p +
  * k)*places.step < places.count take part. A run has 1 to CVL_MAX_RUN taps. There are at least L
  * channels; the last vector of them overlaps its neighbour. The width divides L and the channels.
+ * Several rows of a filter of CVL_DESCENT_TAPS in both directions, of one depth, or of several
+ * whose runs follow one another in each row of taps, are walked down together, with a stride of one
+ * or two. Then, with `ahead` not 0, what stands so much further than the inputs of the last depth
+ * is asked for meanwhile; with 0, inputs are at hand, and several depths are not walked down.
  * `stream` is product_tile's.
  *
  * spread_tile: the same for groups of one channel, seen from the inputs, to each of which there are

@@ -156,15 +156,17 @@ LANE_PIXELS(LANE_TILE)
 
 /* ---- lane tile: rows that share inputs ------------------------------------------------------- */
 
-/* Filters of 3x3, with a stride of one or two in both directions: a strip of pixels is walked down
- * row by row, and what stands in a row of inputs is loaded once, for all rows of outputs that it
- * feeds. For loads are what bounds a lane tile: one of a vector that crosses cache lines is two. */
+/* Filters of 3x3, of any depth, with a stride of one or two in both directions: a strip of pixels
+ * is walked down row by row, and what stands in a row of inputs is loaded once, for all rows of
+ * outputs that it feeds. For loads are what bounds a lane tile: one of a vector that crosses cache
+ * lines is two. */
 enum {
-    descent_taps = 3, /* of a row and of a column, */
-    most_fed = 3,     /* and the most rows of outputs that a row of inputs feeds */
+    descent_taps = CVL_DESCENT_TAPS, /* of a row and of a column, */
+    most_fed = descent_taps,         /* and the most rows of outputs that a row of inputs feeds */
 };
 
-/* Pixels whose sums, of all these rows, fit the registers; the weights, too, where there are 32. */
+/* Pixels whose sums, of all these rows, fit the registers; a depth's weights, too, where there are
+ * 32. */
 #if CVL_REGISTERS >= 32
 #define DESCENT_PIXELS(stride) ((stride) == 1 ? 7 : 8)
 #else
@@ -177,10 +179,11 @@ enum {
 typedef vec descent_sums[most_fed][CVL_MAX_ROWS];
 typedef vec descent_weights[descent_taps][descent_taps];
 
-/* What all strips share. Run h*stride + c has the taps c, c + stride, ... of their row h. */
+/* What all strips share. Run (h*depths + d)*stride + c has, of depth d, the taps c, c + stride, ...
+ * of their row h. */
 typedef struct lane_descent {
-    ptrdiff_t stride, rows, c_row, c_step;
-    ptrdiff_t x_line, x_step, ahead; /* to the next row of inputs, pixel, strip below */
+    ptrdiff_t stride, depths, rows, c_row, c_step;
+    ptrdiff_t x_line, x_step, ahead; /* to the next row of inputs, pixel, what is asked for */
     const cvl_lane_run *runs;
     const cvl_lane_weights *weights;
     const cvl_places *places;
@@ -194,24 +197,38 @@ static inline const real *anew(const real *p) {
     return p;
 }
 
-/* Adds a row of inputs to sum[j], of the row of outputs that began j before the last, for j in
- * [from, to): these meet it with row q + j*stride of their taps. */
+/* Loads the weights of the depth whose runs begin with these, where registers keep them. */
+static inline CVL_INLINE void descent_filter(const int stride, descent_weights wv,
+                                             const lane_descent *d, const cvl_lane_run *runs,
+                                             ptrdiff_t row_runs, const real *w) {
+    if (CVL_REGISTERS < 32)
+        return;
+    CVL_UNROLL for (int h = 0; h < descent_taps; h++)
+        CVL_UNROLL for (int k = 0; k < descent_taps; k++)
+            wv[h][k] = load_once(w + runs[h * row_runs + k % stride].w +
+                                 k / stride * d->weights->step);
+}
+
+/* Adds a row of inputs, of the depth whose runs begin with these, to sum[j], of the row of outputs
+ * that began j before the last, for j in [from, to): these meet it with row q + j*stride of their
+ * taps. With `ahead` not 0, asks for what stands so much further. */
 static inline CVL_INLINE void descent_line(const int m, const int stride, const bool inside,
                                            const int q, const int from, const int to,
                                            descent_sums sum, descent_weights wv,
-                                           const lane_descent *d, const real *x, const real *w,
-                                           ptrdiff_t first) {
+                                           const lane_descent *d, const cvl_lane_run *runs,
+                                           ptrdiff_t row_runs, ptrdiff_t ahead, const real *x,
+                                           const real *w, ptrdiff_t first) {
     CVL_UNROLL for (int c = 0; c < stride; c++) {
-        const cvl_lane_run *const run = d->runs + c;
+        const cvl_lane_run *const run = runs + c;
         const int n = DESCENT_TAPS(stride, c);
         const real *xr = x + run->x;
         ptrdiff_t place = first + run->place;
-        const bool asks = first_in_line(xr);
+        const bool asks = ahead && first_in_line(xr);
 #if CVL_REGISTERS >= 32
-        (void)w;
+        (void)row_runs, (void)w;
         CVL_UNROLL for (int i = 0; i < m + n - 1; i++) {
             if (asks && i < m)
-                __builtin_prefetch(xr + d->ahead, 0, 2);
+                __builtin_prefetch(xr + ahead, 0, 2);
             if (inside || (size_t)place < (size_t)d->places->count) {
                 const vec xv = load_once(xr);
                 CVL_UNROLL for (int j = from; j < to; j++)
@@ -226,50 +243,55 @@ static inline CVL_INLINE void descent_line(const int m, const int stride, const 
         (void)wv;
         if (asks)
             CVL_UNROLL for (int i = 0; i < m; i++)
-                __builtin_prefetch(xr + i * d->x_step + d->ahead, 0, 2);
+                __builtin_prefetch(xr + i * d->x_step + ahead, 0, 2);
         CVL_UNROLL for (int j = from; j < to; j++)
             lane_run(m, n, inside, sum[j], anew(xr), d->x_step, NULL,
-                     w + run[(q + j * stride) * stride].w, d->weights->step, place, d->places);
+                     w + run[(q + j * stride) * row_runs].w, d->weights->step, place, d->places);
 #endif
     }
 }
 
-/* Begins a row of outputs: adds the rows of inputs down to where the next will begin to the rows
- * [from, to) of outputs, counted backwards. Returns where it will. */
-static inline CVL_INLINE const real *descent_row(const int m, const int stride, const bool inside,
-                                                 const int from, const int to, descent_sums sum,
-                                                 descent_weights wv, const lane_descent *d,
-                                                 const real *x, const real *w, ptrdiff_t first) {
+/* Begins a row of outputs: adds the rows of inputs, of all depths, down to where the next will
+ * begin to the rows [from, to) of outputs, counted backwards. Returns where it will. */
+static inline CVL_INLINE const real *
+descent_row(const int m, const int stride, const bool inside, const bool deep, const int from,
+            const int to, descent_sums sum, descent_weights wv, const lane_descent *d,
+            const real *x, const real *w, ptrdiff_t first) {
+    const ptrdiff_t depths = deep ? d->depths : 1, row_runs = depths * stride;
     CVL_UNROLL for (int i = 0; i < m; i++) {
         CVL_UNROLL for (int j = most_fed - 1; j > 0; j--) sum[j][i] = sum[j - 1][i];
         sum[0][i] = (vec){0};
     }
     CVL_UNROLL for (int q = 0; q < stride; q++, x += d->x_line) {
         const int reach = DESCENT_TAPS(stride, q);
-        if (from < reach)
-            descent_line(m, stride, inside, q, from, to < reach ? to : reach, sum, wv, d, x, w,
-                         first);
+        if (from >= reach)
+            continue;
+        for (ptrdiff_t i = 0; i < depths; i++) {
+            const cvl_lane_run *const runs = d->runs + i * stride;
+            if (deep)
+                descent_filter(stride, wv, d, runs, row_runs, w);
+            descent_line(m, stride, inside, q, from, to < reach ? to : reach, sum, wv, d, runs,
+                         row_runs, i + 1 < depths ? 0 : d->ahead, x, w, first);
+        }
     }
     return x;
 }
 
 /* All rows of a strip of m pixels, one vector of channels. */
 static inline CVL_INLINE void descent_body(const int m, const int stride, const bool inside,
-                                           const lane_descent *shared, real *c, const real *init,
-                                           const real *x, const real *w, ptrdiff_t first) {
+                                           const bool deep, const lane_descent *shared, real *c,
+                                           const real *init, const real *x, const real *w,
+                                           ptrdiff_t first) {
     const int last = DESCENT_TAPS(stride, 0) - 1; /* of the rows of outputs that are fed */
     const lane_descent copy = *shared, *const d = &copy; /* which no store to c can change */
     const bool past = d->stream && whole_lines((uintptr_t)c | (uintptr_t)(c + d->c_step) |
                                                    (uintptr_t)(c + d->c_row), 1);
     descent_sums sum = {{{0}}};
     descent_weights wv;
-#if CVL_REGISTERS >= 32
-    CVL_UNROLL for (int h = 0; h < descent_taps; h++)
-        CVL_UNROLL for (int k = 0; k < descent_taps; k++)
-            wv[h][k] = load_once(w + d->runs[h * stride + k % stride].w +
-                                 k / stride * d->weights->step);
-#endif
-#define DESCENT_ROW(from, to) x = descent_row(m, stride, inside, from, to, sum, wv, d, x, w, first)
+    if (!deep)
+        descent_filter(stride, wv, d, d->runs, stride, w);
+#define DESCENT_ROW(from, to)                                                                      \
+    x = descent_row(m, stride, inside, deep, from, to, sum, wv, d, x, w, first)
 #define DESCENT_STORE()                                                                            \
     do {                                                                                           \
         real *to = c;                                                                              \
@@ -290,59 +312,70 @@ static inline CVL_INLINE void descent_body(const int m, const int stride, const 
 #undef DESCENT_STORE
 }
 
-/* A strip of m pixels, all channels. */
-#define DESCENT_TILE(m)                                                                            \
-    static void descent_##m(const lane_descent *d, real *c, const real *init, const real *x,       \
-                            const real *w, ptrdiff_t first, bool inside, ptrdiff_t channels) {     \
+/* A strip of m pixels, all channels, of one depth or of several: functions of their own, for a
+ * compiler gives registers out worse in long ones. */
+#define DESCENT_TILE(name, m, deep)                                                                \
+    static void name##_##m(const lane_descent *d, real *c, const real *init, const real *x,        \
+                           const real *w, ptrdiff_t first, bool inside, ptrdiff_t channels) {      \
         for (ptrdiff_t j = 0; j < channels; j = next_vector(j, channels))                          \
             if (d->stride == 1 && m <= DESCENT_PIXELS(1) && inside)                                \
-                descent_body(m, 1, true, DESCENT_ARGUMENTS);                                       \
+                descent_body(m, 1, true, deep, DESCENT_ARGUMENTS);                                 \
             else if (d->stride == 1 && m <= DESCENT_PIXELS(1))                                     \
-                descent_body(m, 1, false, DESCENT_ARGUMENTS);                                      \
+                descent_body(m, 1, false, deep, DESCENT_ARGUMENTS);                                \
             else if (d->stride == 2 && m <= DESCENT_PIXELS(2) && inside)                           \
-                descent_body(m, 2, true, DESCENT_ARGUMENTS);                                       \
+                descent_body(m, 2, true, deep, DESCENT_ARGUMENTS);                                 \
             else if (d->stride == 2 && m <= DESCENT_PIXELS(2))                                     \
-                descent_body(m, 2, false, DESCENT_ARGUMENTS);                                      \
+                descent_body(m, 2, false, deep, DESCENT_ARGUMENTS);                                \
     }
 #define DESCENT_ARGUMENTS d, c + j, init + j, x + j, w + j, first
-LANE_PIXELS(DESCENT_TILE)
+#define DESCENT_TILES(m) DESCENT_TILE(descent, m, false) DESCENT_TILE(deep_descent, m, true)
+LANE_PIXELS(DESCENT_TILES)
+#undef DESCENT_TILES
 #undef DESCENT_TILE
 #undef DESCENT_ARGUMENTS
 
-/* The stride, if these runs are a filter of 3x3 whose next row of outputs reads as many rows of
- * inputs further down as there are runs to a row of taps; else 0. */
-static int descent_stride(const cvl_lane_run *runs, ptrdiff_t n_runs, ptrdiff_t width,
-                          ptrdiff_t x_row, ptrdiff_t rows) {
-    const int stride = n_runs == 3 ? 1 : n_runs == 6 ? 2 : 0;
-    if (stride == 0 || width > 1 || rows < 2)
-        return 0;
-    const ptrdiff_t line = runs[stride].x - runs->x;
-    for (int r = 0; r < n_runs; r++) {
-        const cvl_lane_run *const above = runs + r % stride;
-        if (runs[r].taps != DESCENT_TAPS(stride, r % stride) || runs[r].place != above->place ||
-            runs[r].x != above->x + r / stride * line || (runs[r].flush && r + 1 < n_runs))
-            return 0;
+/* Sets the stride and the number of depths, if these runs are a filter of 3x3 whose next row of
+ * outputs reads as many rows of inputs further down as there are runs to a row of one depth's taps;
+ * else a stride of 0. */
+static void find_descent(lane_descent *d, ptrdiff_t n_runs, ptrdiff_t x_row) {
+    const cvl_lane_run *const runs = d->runs;
+    if (n_runs == 0 || d->weights->width > 1 || d->rows < 2)
+        return;
+    const ptrdiff_t stride = runs->taps == DESCENT_TAPS(1, 0) ? 1 : 2;
+    const ptrdiff_t depths = n_runs / (descent_taps * stride);
+    if (n_runs != depths * descent_taps * stride || (depths > 1 && d->ahead == 0))
+        return;
+    const ptrdiff_t line = runs[depths * stride].x - runs->x;
+    for (ptrdiff_t r = 0; r < n_runs; r++) {
+        const ptrdiff_t h = r / (depths * stride), c = r % stride;
+        if (runs[r].taps != DESCENT_TAPS(stride, c) || runs[r].place != runs[c].place ||
+            runs[r].x != runs[r % (depths * stride)].x + h * line ||
+            (runs[r].flush && r + 1 < n_runs))
+            return;
     }
-    return stride * line == x_row ? stride : 0;
+    if (stride * line != x_row)
+        return;
+    d->stride = stride;
+    d->depths = depths;
+    d->x_line = line;
 }
 
 static void lane_tile(real *c, ptrdiff_t c_row, ptrdiff_t c_step, const real *init, const real *x,
                       ptrdiff_t x_row, ptrdiff_t x_step, const real *w,
                       const cvl_lane_weights *weights, const cvl_lane_run *runs, ptrdiff_t n_runs,
-                      const cvl_places *places, ptrdiff_t rows, ptrdiff_t pixels,
+                      const cvl_places *places, ptrdiff_t ahead, ptrdiff_t rows, ptrdiff_t pixels,
                       ptrdiff_t channels, bool stream) {
-    const int stride = descent_stride(runs, n_runs, weights->width, x_row, rows);
-    const lane_descent descent = {.stride = stride,
-                                  .rows = rows,
-                                  .c_row = c_row,
-                                  .c_step = c_step,
-                                  .x_line = stride ? x_row / stride : 0,
-                                  .x_step = x_step,
-                                  .ahead = rows * x_row,
-                                  .runs = runs,
-                                  .weights = weights,
-                                  .places = places,
-                                  .stream = stream};
+    lane_descent descent = {.rows = rows,
+                            .c_row = c_row,
+                            .c_step = c_step,
+                            .x_step = x_step,
+                            .ahead = ahead,
+                            .runs = runs,
+                            .weights = weights,
+                            .places = places,
+                            .stream = stream};
+    find_descent(&descent, n_runs, x_row);
+    const ptrdiff_t stride = descent.stride;
     const ptrdiff_t step = places->step;
     ptrdiff_t least = 0, reach = 0; /* of the places of all runs, for the first pixel */
     bool share = n_runs == 1;       /* whether pixels share what they read */
@@ -363,7 +396,9 @@ static void lane_tile(real *c, ptrdiff_t c_row, ptrdiff_t c_step, const real *in
             next = stride || channels - j < lane_strip + L ? channels : j + lane_strip;
 #define LANE_CASE(m)                                                                               \
     case m:                                                                                        \
-        if (stride)                                                                                \
+        if (descent.depths > 1)                                                                    \
+            deep_descent_##m(&descent, cp, init, xp, w, first, inside, channels);                  \
+        else if (stride)                                                                           \
             descent_##m(&descent, cp, init, xp, w, first, inside, channels);                       \
         else                                                                                       \
             lane_##m(cp, c_row, c_step, init, xp, x_row, x_step, w, weights, runs, runs + n_runs,  \
