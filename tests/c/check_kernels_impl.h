@@ -402,12 +402,14 @@ static ptrdiff_t CVL_NAME(draw_width)(ptrdiff_t most, source *s) {
 }
 
 static void CVL_NAME(check_lane_tile)(const CVL_NAME(table) *table, const char *isa, source *s) {
-    enum { most_runs = 6, taps = 3 };
-    const ptrdiff_t stride = draw(s, 0, 2); /* of a filter of 3x3; 0 for any runs */
+    enum { taps = CVL_DESCENT_TAPS, most_stride = 2, most_depths = 3 };
+    enum { few_runs = 6, most_runs = taps * most_stride * most_depths };
+    const ptrdiff_t stride = draw(s, 0, most_stride); /* of a filter of 3x3; 0 for any runs */
+    const ptrdiff_t depths = draw(s, 1, most_depths), row_runs = depths * stride;
     const ptrdiff_t lanes = table->lanes, rows = draw(s, 0, 7), pixels = draw(s, 0, 20);
     const ptrdiff_t width = stride ? 1 : CVL_NAME(draw_width)(table->group_width, s);
     const ptrdiff_t channels = draw(s, lanes / width, 10 * lanes / width) * width;
-    const ptrdiff_t n_runs = stride ? taps * stride : draw(s, 0, most_runs);
+    const ptrdiff_t n_runs = stride ? taps * row_runs : draw(s, 0, few_runs);
     const ptrdiff_t w_channel = draw_stride(s, channels);
     const bool stream = draw(s, 0, 1);
     const ptrdiff_t c_step = draw_stride(s, channels),
@@ -415,6 +417,7 @@ static void CVL_NAME(check_lane_tile)(const CVL_NAME(table) *table, const char *
     const ptrdiff_t c_row = draw_stride(s, channels + pixels * (c_step < 0 ? -c_step : c_step));
     const ptrdiff_t w_step = draw_stride(s, draw(s, 0, channels)), line = draw(s, -60, 60);
     const ptrdiff_t x_row = stride ? stride * line : line;
+    const ptrdiff_t ahead = draw(s, 0, 1) * draw(s, -60, 60);
     const cvl_places places = {draw(s, -9, 9), draw(s, 1, 3), draw(s, 0, 60)};
     cvl_lane_run runs[most_runs];
     span x_used = {0}, w_used = {0}, c_used = {0};
@@ -423,10 +426,10 @@ static void CVL_NAME(check_lane_tile)(const CVL_NAME(table) *table, const char *
                                  draw(s, -9, 9), draw(s, 0, 1)};
         if (stride)
             runs[r].taps = (taps - 1 - r % stride) / stride + 1;
-        if (stride && r >= stride) {
-            runs[r].x = runs[r % stride].x + r / stride * line;
+        if (stride)
             runs[r].place = runs[r % stride].place;
-        }
+        if (stride && r >= row_runs)
+            runs[r].x = runs[r % row_runs].x + r / row_runs * line;
         if (stride && r + 1 < n_runs)
             runs[r].flush = draw(s, 0, 19) == 0;
     }
@@ -446,12 +449,11 @@ static void CVL_NAME(check_lane_tile)(const CVL_NAME(table) *table, const char *
     for (ptrdiff_t i = 0; i < rows; i++)
         for (ptrdiff_t p = 0; p < pixels; p++)
             reach(&c_used, i * c_row + p * c_step, channels);
-    guard_case("%s f%d lane_tile stride %td width %td runs %td rows %td pixels %td channels %td c "
-               "%td %td x %td %td "
-               "w %td %td places %td %td %td stream %d",
-               isa, 8 * (int)sizeof(real), stride, width, n_runs, rows, pixels, channels, c_row,
-               c_step, x_row, x_step, w_step, w_channel, places.first, places.step, places.count,
-               stream);
+    guard_case("%s f%d lane_tile stride %td depths %td width %td runs %td rows %td pixels %td "
+               "channels %td c %td %td x %td %td ahead %td w %td %td places %td %td %td stream %d",
+               isa, 8 * (int)sizeof(real), stride, depths, width, n_runs, rows, pixels, channels,
+               c_row, c_step, x_row, x_step, ahead, w_step, w_channel, places.first, places.step,
+               places.count, stream);
     CVL_NAME(array) x = CVL_NAME(make)(s, x_used), w = CVL_NAME(make)(s, w_used);
     CVL_NAME(array) c = CVL_NAME(make)(s, c_used), init = CVL_NAME(make)(s, (span){0, channels});
     CVL_NAME(set)(s, &init, 0, channels);
@@ -469,8 +471,8 @@ static void CVL_NAME(check_lane_tile)(const CVL_NAME(table) *table, const char *
 #undef EACH_PRODUCT
 #undef EACH_WEIGHT
     table->lane_tile(c.at, c_row, c_step, init.at, x.at, x_row, x_step, w.at,
-                     &(cvl_lane_weights){width, w_channel, w_step}, runs, n_runs, &places, rows,
-                     pixels, channels, stream);
+                     &(cvl_lane_weights){width, w_channel, w_step}, runs, n_runs, &places, ahead,
+                     rows, pixels, channels, stream);
     CVL_NAME(compare)(&c);
     CVL_NAME(release)(&x), CVL_NAME(release)(&w), CVL_NAME(release)(&c), CVL_NAME(release)(&init);
 }
