@@ -514,7 +514,7 @@ DEPTHS = [
     Case("depths", 24, 24, (1, 12, 10), (3, 3, 3), groups=24, padding=1),
     Case("depths", 17, 17, (9, 8, 9), (8, 3, 3), groups=17, padding=(1, 1, 1)),
     # Images that would not fit the cache if they were brought together.
-    Case("depths", 256, 256, (2, 40, 41), (3, 3, 3), groups=256, padding=1),
+    Case("depths", 128, 128, (2, 40, 41), (3, 3, 3), groups=128, padding=1),
 ]
 
 # Planes of one channel, whose rows are read where they stand: rows that leave lanes empty, and that
