@@ -18,8 +18,8 @@ from setuptools.command.build_clib import build_clib
 
 VERSION = "0.1.0"
 
-# Python's own flags ask for all that a debugger wants to know: half of a compiler's time, and most of
-# a library. Lines are enough.
+# Python's own flags ask for all that a debugger wants to know: half of a compiler's time, and most
+# of a library. Lines are enough.
 BASE_FLAGS = ["-std=gnu11", "-O3", "-g1", "-fvisibility=hidden", "-Wall", "-Wextra"]
 if os.environ.get("CONVLAB_WERROR"):
     BASE_FLAGS.append("-Werror")
