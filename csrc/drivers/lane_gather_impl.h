@@ -670,27 +670,28 @@ static void cut_lanes(lane_job *job) {
     job->n_columns = cvl_ceil_div(all_columns, columns);
 }
 
-/* Whether lane tiles walk down rows: the stride of either axis, in steps of a tap, is one or is
- * two. */
+/* Whether an axis has the taps that a lane tile walks down, and this stride, in steps of a tap. */
+static bool axis_walks(const cvl_gather_axis *axis, ptrdiff_t stride) {
+    const cvl_phase *p = axis->phases;
+    return axis->n_phases == 1 && p->taps == CVL_DESCENT_TAPS && p->in_step == stride * p->tap_step;
+}
+
+/* Whether lane tiles walk down rows: then they ask for what comes next, too. */
 static bool walks_down(const cvl_gather *g) {
-    const cvl_phase *height = g->axis[1].phases, *width = g->axis[2].phases;
-    for (ptrdiff_t stride = 1; stride <= 2; stride++)
-        if (height->in_step == stride * height->tap_step &&
-            width->in_step == stride * width->tap_step)
-            return g->ic == 1 && g->axis[1].n_phases == 1 && g->axis[2].n_phases == 1 &&
-                   height->taps == CVL_DESCENT_TAPS && width->taps == CVL_DESCENT_TAPS;
-    return false;
+    const cvl_gather_axis *height = &g->axis[1], *width = &g->axis[2];
+    return g->ic == 1 && ((axis_walks(height, 1) && axis_walks(width, 1)) ||
+                          (axis_walks(height, 2) && axis_walks(width, 2)));
 }
 
 /* Whether the level-1 cache keeps fewer places of one channel than a lane tile comes back to, for
  * another row of taps or for the next vector of the same lines. Where each is loaded once, or would
  * be brought once for each tap of the depth, to bring them together pays while an image of a few
  * vectors of channels, `bytes`, fits the level-2 cache. */
-static bool crowded_inputs(const cvl_gather *g, ptrdiff_t lanes, ptrdiff_t bytes) {
+static bool crowded_inputs(const cvl_gather *g, bool walks, ptrdiff_t lanes, ptrdiff_t bytes) {
     const cvl_phase *depth = g->axis[0].phases, *height = g->axis[1].phases;
     const cvl_phase *width = g->axis[2].phases;
-    const bool walks = walks_down(g), loaded_once = walks && lanes == line_channels;
-    const bool fits = bytes <= cvl_l2_bytes() / 2;
+    const bool loaded_once = walks && lanes == line_channels;
+    const bool must_fit = loaded_once || (walks && depth->taps > 1);
     const ptrdiff_t pixels = loaded_once ? 8 : 6; /* of a tile, at most */
     const ptrdiff_t rows =
         loaded_once ? 1 : depth->taps * cvl_ceil_div(height->taps, height->in_step);
@@ -698,7 +699,7 @@ static bool crowded_inputs(const cvl_gather *g, ptrdiff_t lanes, ptrdiff_t bytes
         cvl_add_bytes(cvl_scale_bytes(pixels - 1, width->in_step), width->taps);
     return g->axis[0].n_phases == 1 && g->axis[1].n_phases == 1 && height->taps > 1 &&
            lines_kept(g->src_strides.s[2], 1) <= cvl_scale_bytes(rows, columns) &&
-           (fits || !(loaded_once || (walks && depth->taps > 1)));
+           (!must_fit || bytes <= cvl_l2_bytes() / 2);
 }
 
 static bool lanes_in_place(const cvl_gather *g, ptrdiff_t lanes) {
@@ -738,8 +739,9 @@ cvl_status CVL_TYPED(cvl_gather_lanes)(const cvl_gather *g, const cvl_kernels *a
     job.in_place = lanes_in_place(g, lanes);
     const ptrdiff_t plane_bytes =
         lane_bytes(g, lanes, most_positions(&g->axis[1]), most_positions(&g->axis[2]));
-    job.brings =
-        !job.in_place || crowded_inputs(g, lanes, cvl_scale_bytes(least_vectors, plane_bytes));
+    const bool walks = walks_down(g);
+    job.brings = !job.in_place ||
+                 crowded_inputs(g, walks, lanes, cvl_scale_bytes(least_vectors, plane_bytes));
     job.stream = stream_results(g);
     const ptrdiff_t vectors = job.in_place ? channels / lanes : cvl_ceil_div(channels, lanes);
     const ptrdiff_t to_share = vectors * g->n / cvl_enough_tasks(g->work);
@@ -758,7 +760,7 @@ cvl_status CVL_TYPED(cvl_gather_lanes)(const cvl_gather *g, const cvl_kernels *a
         job.tile_places = lane_tile_places(g, job.rows, job.columns);
     if (!job.in_place)
         job.out_places = lane_out_places(g, job.rows, job.columns);
-    job.asks = !job.brings && !walks_down(g) && g->axis[0].phases->taps > 1 && job.n_columns == 1 &&
+    job.asks = !job.brings && !walks && g->axis[0].phases->taps > 1 && job.n_columns == 1 &&
                lanes_follow(&job, &g->src_strides);
     job.spreads = !job.brings && g->ic == 1 && cvl_one_tap_inside(&g->axis[0]) &&
                   axis_spreads(&g->axis[1], &job.shift[1]) &&
