@@ -164,6 +164,9 @@ build/threads/built: flags = CONVLAB_CFLAGS=-O2 \
 	CONVLAB_LDFLAGS="-Wl,--wrap=cvl_threads_for $(EAGER)"
 build/threads/built: $(EAGER)
 build/serial/built: flags = CONVLAB_OPENMP=0 CONVLAB_CFLAGS=-O2
+# Kernels know nothing of threads: a compiler's minutes are spent once.
+build/serial/built: private kernels = build/threads/objects/csrc/kernels
+build/serial/built: build/threads/built
 
 $(EAGER): tests/c/eager_threads.c csrc/support/threads.h
 	@mkdir -p $(@D)
@@ -171,6 +174,7 @@ $(EAGER): tests/c/eager_threads.c csrc/support/threads.h
 
 build/%/built: $(VENV)/created $(PACKAGE_INPUTS)
 	rm -rf build/$*/lib build/$*/objects
+	$(if $(kernels),mkdir -p build/$*/objects/csrc && cp -rp $(kernels) build/$*/objects/csrc)
 	$(flags) $(BIN)/python setup.py --quiet build --build-lib build/$*/lib \
 		--build-temp build/$*/objects
 	@touch $@

@@ -18,7 +18,9 @@
 #include "kernels/vector.h"
 
 #define CVL_INLINE __attribute__((always_inline))
-#if defined(__clang__)
+#if !defined(__OPTIMIZE__)
+#define CVL_UNROLL
+#elif defined(__clang__)
 #define CVL_UNROLL _Pragma("clang loop unroll(full)")
 #else
 #define CVL_UNROLL _Pragma("GCC unroll 16")
