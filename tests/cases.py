@@ -517,6 +517,15 @@ DEPTHS = [
     Case("depths", 128, 128, (2, 40, 41), (3, 3, 3), groups=128, padding=1),
 ]
 
+# Images larger than 4 MiB, whose rows are swept, channels last: a stride, padding that taps reach on
+# one side only; classes of rows that a dilation parts; fewer rows of taps; channels that are whole
+# cache lines, and others.
+SWEPT = [
+    Case("swept", 48, 48, (149, 150), (3, 3), groups=48, stride=2, padding=1),
+    Case("swept", 32, 32, (130, 129), (3, 3), n=2, groups=32, padding=(2, 3), dilation=(2, 3)),
+    Case("swept", 37, 37, (171, 173), (2, 3), groups=37, padding=1),
+]
+
 # Planes of one channel, whose rows are read where they stand: rows that leave lanes empty, and that
 # end within a vector; two filters to a channel; strides and dilations of the height; filters of
 # more rows or columns than are summed at once, as of dw; several depths; blocks of rows.
@@ -566,6 +575,9 @@ FILTERED = [
 ]
 
 
+LAYERS = LARGE + PATCHES + FEW + NARROW + CROWDED + DEPTHS + SWEPT + PLANES + FILTERED
+
+
 def _unique(cases: Iterable[Case]) -> list[Case]:
     """Keep the valid ones, each once, in a fixed order."""
     return sorted({str(case): case for case in cases if case.valid}.values(), key=str)
@@ -577,14 +589,7 @@ CONVOLUTIONS = _unique(
         *_alone(False),
         *_pairs(False),
         *_boundaries(False),
-        *LARGE,
-        *PATCHES,
-        *FEW,
-        *NARROW,
-        *CROWDED,
-        *DEPTHS,
-        *PLANES,
-        *FILTERED,
+        *LAYERS,
     ]
 )
 TRANSPOSED = _unique(
@@ -593,10 +598,7 @@ TRANSPOSED = _unique(
         *_alone(True),
         *_pairs(True),
         *_boundaries(True),
-        *(
-            case.reversed()
-            for case in LARGE + PATCHES + FEW + NARROW + CROWDED + DEPTHS + PLANES + FILTERED
-        ),
+        *(case.reversed() for case in LAYERS),
     ]
 )
 CASES = CONVOLUTIONS + TRANSPOSED

@@ -21,6 +21,7 @@ typedef struct lane_job {
     bool stream;               /* whether results are written past the caches, */
     bool staged;               /* a few rows at a time, which are brought together first */
     bool asks;                 /* whether tasks ask for what the next depth reads, not the tiles */
+    bool sweeps;               /* whether sweep tiles are used for lane tiles */
     bool spreads;              /* whether all phases are computed at once, and where in all that */
     ptrdiff_t shift[CVL_AXES]; /* the inputs reach the first output stands */
     ptrdiff_t n_blocks, pitch; /* of channels; elements from tap to tap of the weights */
@@ -295,6 +296,8 @@ static lane_line start_line(const lane_job *job, const cvl_phase *p) {
     const ptrdiff_t in_place = g->axis[2].in > 1 ? g->src_strides.s[2] : 0;
     const ptrdiff_t stride = job->brings ? job->tile_pitch : in_place;
     lane_line line = {.phase = p, .walk = walk_taps(p, stride < 0 ? -stride : stride)};
+    if (job->sweeps)
+        line.walk = (lane_walk){.parts = 1, .classes = p->taps, .step = p->in_step};
     const ptrdiff_t *order = g->axis[2].tap_order + p->tap_first;
     if (line.walk.classes < p->taps)
         line.w_step = (order[line.walk.classes] - order[0]) * job->pitch;
@@ -365,6 +368,32 @@ static void bring_lane_runs(const lane_job *job, lane_space *space, const lane_s
     space->held = *slab;
 }
 
+/* How far beyond the inputs of a pixel those stand that a sweep asks for: about a page. */
+static ptrdiff_t sweep_ahead(const lane_job *job) {
+    enum { bytes = 4096 };
+    const ptrdiff_t pixels = cvl_ceil_div(bytes, job->pitch * (ptrdiff_t)sizeof(real));
+    return pixels * job->g->src_strides.s[2];
+}
+
+/* The filter of rows [first, last) of taps at one depth, for a sweep tile. */
+static cvl_sweep sweep_of(const lane_job *job, const lane_slab *slab, const cvl_phase *width,
+                          ptrdiff_t first, ptrdiff_t last) {
+    const cvl_gather_axis *const axis = job->g->axis;
+    const cvl_phase *height = slab->height;
+    cvl_sweep sweep = {.rows = last - first,
+                       .row = lane_distance(&slab->view, 1, height->tap_step),
+                       .column = lane_distance(&slab->view, 2, width->tap_step),
+                       .place = width->tap_step};
+    for (ptrdiff_t h = 0; h < sweep.rows; h++)
+        for (ptrdiff_t k = 0; k < CVL_SWEEP_TAPS; k++) {
+            const ptrdiff_t row = axis[0].tap_order[slab->depth->tap_first] * axis[1].k +
+                                  axis[1].tap_order[height->tap_first + first + h];
+            const ptrdiff_t tap = axis[2].tap_order[width->tap_first + k];
+            sweep.weight[h][k] = (row * axis[2].k + tap) * job->pitch;
+        }
+    return sweep;
+}
+
 /* The positions of a line in some rows that meet rows [first, last) of its taps. x is where the
  * sources of the first row, at tap 0, begin in the view; c, where the row's results do. */
 static void run_lane_line(const lane_job *job, const lane_space *space, const lane_task *task,
@@ -380,8 +409,12 @@ static void run_lane_line(const lane_job *job, const lane_space *space, const la
     const ptrdiff_t x_row =
         rows > 1 && n_runs > 0 ? lane_distance(view, 1, slab->height->in_step) : 0;
     const ptrdiff_t ahead = job->brings             ? 0
+                            : job->sweeps           ? sweep_ahead(job)
                             : slab->depth->taps > 1 ? lane_distance(view, 0, slab->depth->in_step)
                                                     : rows * x_row;
+    cvl_sweep sweep = {0};
+    if (job->sweeps && n_runs > 0)
+        sweep = sweep_of(job, slab, p, first_tap, last_tap);
     for (ptrdiff_t part = 0; part < line->walk.parts && part < count; part++) {
         const ptrdiff_t pixels =
             line->walk.parts == 1 ? count : (count - part - 1) / line->walk.parts + 1;
@@ -398,13 +431,22 @@ static void run_lane_line(const lane_job *job, const lane_space *space, const la
             const ptrdiff_t column =
                 p->out_first + (task->column + part + cut[i] * line->walk.parts) * p->out_step -
                 slab->dst_origin;
-            job->kernels->lane_tile(
-                c + column * slab->dst_column, slab->tile_row,
-                p->out_step * line->walk.parts * slab->dst_column, space->bias,
-                meets ? x + lane_distance(view, 2, places.first - view->first[2]) : x,
-                meets ? x_row : 0, meets && steps ? lane_distance(view, 2, line->walk.step) : 0,
-                space->weights, &weights, runs, meets ? n_runs : 0, &places, ahead, rows,
-                cut[i + 1] - cut[i], slab->channels, job->stream && job->in_place && !job->staged);
+            const ptrdiff_t c_step = p->out_step * line->walk.parts * slab->dst_column;
+            const ptrdiff_t x_step = meets && steps ? lane_distance(view, 2, line->walk.step) : 0;
+            const bool past = job->stream && job->in_place && !job->staged;
+            const real *from = x;
+            if (meets)
+                from += lane_distance(view, 2, places.first - view->first[2]);
+            if (meets && job->sweeps)
+                job->kernels->sweep_tile(c + column * slab->dst_column, slab->tile_row, c_step,
+                                         space->bias, from + first_tap * sweep.row, x_row, x_step,
+                                         space->weights, &sweep, &places, ahead, rows,
+                                         cut[i + 1] - cut[i], slab->channels, past);
+            else
+                job->kernels->lane_tile(c + column * slab->dst_column, slab->tile_row, c_step,
+                                        space->bias, from, meets ? x_row : 0, x_step,
+                                        space->weights, &weights, runs, meets ? n_runs : 0, &places,
+                                        ahead, rows, cut[i + 1] - cut[i], slab->channels, past);
         }
     }
 }
@@ -639,8 +681,8 @@ static ptrdiff_t lane_bytes(const cvl_gather *g, ptrdiff_t lanes, ptrdiff_t rows
 
 /* Cuts rows and columns so that what a task holds in half of the level-2 cache fits it, and so that
  * there are tasks enough. That is all that it reads where inputs are brought together, or where the
- * next task's depth meets the same rows. Else it is a few rows in place, and the other half is for
- * the next few, which are asked for meanwhile. */
+ * next task's depth meets the same rows. Else it is a few rows in place, or one that is swept, and
+ * the other half is for what comes next, which is asked for meanwhile. */
 static void cut_lanes(lane_job *job) {
     enum { least_columns = 16 };
     const cvl_gather *g = job->g;
@@ -648,7 +690,7 @@ static void cut_lanes(lane_job *job) {
     const ptrdiff_t all_columns = most_positions(&g->axis[2]);
     const ptrdiff_t budget = cvl_l2_bytes() / 2;
     const bool all_stay = job->brings || lane_places(&g->axis[0], 1, false) > 1;
-    const ptrdiff_t least_rows = all_stay ? 1 : cvl_least(all_rows, rows_in_place);
+    const ptrdiff_t least_rows = all_stay || job->sweeps ? 1 : cvl_least(all_rows, rows_in_place);
     ptrdiff_t rows = all_rows, columns = all_columns;
     while (columns > least_columns && lane_bytes(g, job->pitch, least_rows, columns) > budget)
         columns = cvl_even_size(all_columns, columns - columns / 4);
@@ -683,6 +725,25 @@ static bool walks_down(const cvl_gather *g) {
                           (axis_walks(height, 2) && axis_walks(width, 2)));
 }
 
+/* Whether a sweep tile has the taps of all phases of an axis, from `least` on. */
+static bool axis_sweeps(const cvl_gather_axis *axis, ptrdiff_t least) {
+    for (ptrdiff_t i = 0; i < axis->n_phases; i++) {
+        const cvl_phase *p = &axis->phases[i];
+        if (p->taps < least || p->taps > CVL_SWEEP_TAPS || p->tap_step >= axis->in)
+            return false;
+    }
+    return true;
+}
+
+/* Whether inputs come from memory and sweep tiles have their filter. */
+static bool sweeps_rows(const cvl_gather *g) {
+    const cvl_gather_axis *a = g->axis;
+    const double count =
+        (double)g->n * (double)g->groups * (double)a[0].in * (double)a[1].in * (double)a[2].in;
+    return leaves_cache(count) && g->ic == 1 && cvl_one_tap_inside(&a[0]) &&
+           axis_sweeps(&a[1], 2) && a[2].n_phases == 1 && axis_sweeps(&a[2], CVL_SWEEP_TAPS);
+}
+
 /* Whether the level-1 cache keeps fewer places of one channel than a lane tile comes back to, for
  * another row of taps or for the next vector of the same lines. Where each is loaded once, or would
  * be brought once for each tap of the depth, to bring them together pays while an image of a few
@@ -712,10 +773,11 @@ static bool lanes_follow(const lane_job *job, const cvl_data_strides *strides) {
 }
 
 /* Whether results that are written past the caches are brought together first: tiles would write
- * them in parts of cache lines. */
+ * them in parts of cache lines, but for sweep tiles. */
 static bool stage_lanes(const lane_job *job) {
     return !job->spreads && stream_copies(job->g) && lanes_follow(job, &job->g->dst_strides) &&
-           (lane_channels(job->g) % line_channels > 0 || job->kernels->lanes < line_channels);
+           (lane_channels(job->g) % line_channels > 0 ||
+            (job->kernels->lanes < line_channels && !job->sweeps));
 }
 
 bool CVL_TYPED(cvl_lanes_fit)(const cvl_gather *g, const cvl_kernels *all_kernels) {
@@ -742,6 +804,7 @@ cvl_status CVL_TYPED(cvl_gather_lanes)(const cvl_gather *g, const cvl_kernels *a
     const bool walks = walks_down(g);
     job.brings = !job.in_place ||
                  crowded_inputs(g, walks, lanes, cvl_scale_bytes(least_vectors, plane_bytes));
+    job.sweeps = !job.brings && kernels->sweep_tile && sweeps_rows(g);
     job.stream = stream_results(g);
     const ptrdiff_t vectors = job.in_place ? channels / lanes : cvl_ceil_div(channels, lanes);
     const ptrdiff_t to_share = vectors * g->n / cvl_enough_tasks(g->work);

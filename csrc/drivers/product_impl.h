@@ -198,11 +198,16 @@ static bool begins_line(const void *array) {
     return (uintptr_t)array % line == 0;
 }
 
+/* Whether so many elements are more than a cache keeps until they are read again. */
+static bool leaves_cache(double count) {
+    const double many_bytes = 4 << 20;
+    return count * (double)sizeof(real) > many_bytes;
+}
+
 /* Whether results are so many that they will have left the cache when they are read: then they are
  * written past it, for else every line is read from memory before it is written. */
 static bool stream_past(const void *results, double count) {
-    const double many_bytes = 4 << 20;
-    return count * (double)sizeof(real) > many_bytes && begins_line(results);
+    return leaves_cache(count) && begins_line(results);
 }
 
 static bool stream_results(const cvl_gather *g) {

@@ -20,6 +20,7 @@ enum {
     CVL_MAX_LANES = 16,     /* the most lanes any vector has */
     CVL_ROW_TILE = 4,       /* output rows that a row tile holds at once */
     CVL_MAX_RUN = 7,        /* the most taps of a run of a lane tile, and rows of a plane tile's */
+    CVL_SWEEP_TAPS = 3,     /* of a row that a sweep tile has, and the most rows of them */
     CVL_DESCENT_TAPS = 3,   /* taps of a row and of a column where a lane tile walks down rows */
     CVL_PLANE_COLUMNS = 16, /* the most taps of one of these rows */
     CVL_PLANE_SUMS = 3,     /* the most rows, and taps of a row, of sums over planes */
@@ -70,6 +71,13 @@ typedef struct cvl_plane_taps {
     const ptrdiff_t *column;
 } cvl_plane_taps;
 
+/* The filter of a sweep tile: tap k of row h reads h*row + k*column further than the first of all,
+ * from a place k*place further, and has the weight at weight[h][k]. */
+typedef struct cvl_sweep {
+    ptrdiff_t rows, row, column, place;
+    ptrdiff_t weight[CVL_SWEEP_TAPS][CVL_SWEEP_TAPS];
+} cvl_sweep;
+
 /* clang-format off: one declaration per dtype, made from one text. */
 #define CVL_DECLARE_KERNELS(real, suffix)                                                          \
     typedef struct cvl_product_##suffix {                                                          \
@@ -110,6 +118,11 @@ typedef struct cvl_plane_taps {
         ptrdiff_t x_row, ptrdiff_t x_step, const real *w, const cvl_lane_weights *weights,         \
         const cvl_lane_run *runs, ptrdiff_t n_runs, const cvl_places *places, ptrdiff_t ahead,     \
         ptrdiff_t rows, ptrdiff_t pixels, ptrdiff_t channels, bool stream);                        \
+    typedef void cvl_sweep_tile_##suffix(                                                          \
+        real *c, ptrdiff_t c_row, ptrdiff_t c_step, const real *init, const real *x,               \
+        ptrdiff_t x_row, ptrdiff_t x_step, const real *w, const cvl_sweep *sweep,                  \
+        const cvl_places *places, ptrdiff_t ahead, ptrdiff_t rows, ptrdiff_t pixels,               \
+        ptrdiff_t channels, bool stream);                                                          \
     typedef void cvl_spread_tile_##suffix(                                                         \
         real *c, ptrdiff_t c_row, ptrdiff_t c_step, const real *init, const real *x,               \
         ptrdiff_t x_row, ptrdiff_t x_step, const real *w, ptrdiff_t w_step,                        \
@@ -170,6 +183,7 @@ typedef struct cvl_plane_taps {
         cvl_plane_tile_##suffix *plane_tile;                                                       \
         int group_width, sums_width;                                                               \
         cvl_lane_tile_##suffix *lane_tile;                                                         \
+        cvl_sweep_tile_##suffix *sweep_tile; /* NULL: lane_tile is as good */                      \
         cvl_spread_tile_##suffix *spread_tile;                                                     \
         cvl_tap_sums_##suffix *tap_sums;                                                           \
         cvl_plane_sums_##suffix *plane_sums;                                                       \
@@ -252,6 +266,16 @@ CVL_DECLARE_KERNELS(double, f64)
  * or two. Then, with `ahead` not 0, what stands so much further than the inputs of the last depth
  * is asked for meanwhile; with 0, inputs are at hand, and several depths are not walked down.
  * `stream` is product_tile's.
+ *
+ * sweep_tile: the same for groups of one channel and a filter of 1 to CVL_SWEEP_TAPS rows of
+ * CVL_SWEEP_TAPS taps, row after row.
+ *
+ *     C[i][p][j] = init[j] + sum over h < rows of taps, k < CVL_SWEEP_TAPS of
+ *                  x[i*x_row + h*row + p*x_step + k*column + j] * w[weight[h][k] + j],
+ *
+ * where only places 0 <= places.first + p*places.step + k*place < places.count take part, and
+ * `place` is positive. What stands `ahead` of what a pixel reads is asked for, so that `ahead` of
+ * the last row's inputs those of the next should follow.
  *
  * spread_tile: the same for groups of one channel, seen from the inputs, to each of which there are
  * two rows and two columns of outputs: it is spread over a filter of CVL_SPREAD_TAPS in both

@@ -63,6 +63,7 @@ static inline ptrdiff_t next_vector(ptrdiff_t i, ptrdiff_t length) {
 #include "kernels/products_impl.h"
 #include "kernels/spread_impl.h"
 #include "kernels/sums_impl.h"
+#include "kernels/sweeps_impl.h"
 #include "kernels/transforms_impl.h"
 
 /* Four cache lines to a step, or a tile. */
@@ -111,6 +112,9 @@ const CVL_TYPED(cvl_kernels) CVL_TABLE = {
     .sums_width = 1,
 #endif
     .lane_tile = lane_tile,
+#if CVL_REGISTERS < 32
+    .sweep_tile = sweep_tile,
+#endif
     .spread_tile = spread_tile,
     .tap_sums = tap_sums,
     .plane_sums = plane_sums,

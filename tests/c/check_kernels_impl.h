@@ -532,6 +532,65 @@ static void CVL_NAME(check_spread_tile)(const CVL_NAME(table) *table, const char
     CVL_NAME(release)(&x), CVL_NAME(release)(&w), CVL_NAME(release)(&c), CVL_NAME(release)(&init);
 }
 
+static void CVL_NAME(check_sweep_tile)(const CVL_NAME(table) *table, const char *isa, source *s) {
+    enum { taps = CVL_SWEEP_TAPS, line = 64 / sizeof(real) };
+    const ptrdiff_t lanes = table->lanes, rows = draw(s, 0, 5), pixels = draw(s, 0, 30);
+    const bool stream = draw(s, 0, 1), lines = draw(s, 0, 1); /* whether results are whole ones */
+    const ptrdiff_t channels = lines ? draw(s, 1, 5) * line : draw(s, lanes, 10 * lanes);
+    const ptrdiff_t c_step = lines ? channels : draw_stride(s, channels);
+    const ptrdiff_t x_step = draw_stride(s, draw(s, 0, channels)), x_row = draw(s, -60, 60);
+    const ptrdiff_t width = pixels * (c_step < 0 ? -c_step : c_step);
+    const ptrdiff_t c_row = lines ? width : draw_stride(s, channels + width);
+    const ptrdiff_t ahead = draw(s, -60, 60);
+    const cvl_places places = {draw(s, -9, 9), draw(s, 1, 3), draw(s, 0, 60)};
+    cvl_sweep sweep = {draw(s, 1, taps),
+                       draw(s, -60, 60),
+                       draw(s, 0, 1) ? x_step : draw(s, -60, 60),
+                       draw(s, 1, 5),
+                       {{0}}};
+    for (ptrdiff_t k = 0; k < taps * taps; k++)
+        sweep.weight[k / taps][k % taps] = draw(s, -60, 60);
+    span x_used = {0}, w_used = {0}, c_used = {0};
+#define EACH_PRODUCT                                                                               \
+    for (ptrdiff_t i = 0; i < rows; i++)                                                           \
+        for (ptrdiff_t p = 0; p < pixels; p++)                                                     \
+            for (ptrdiff_t h = 0; h < sweep.rows; h++)                                             \
+                for (ptrdiff_t k = 0, x_at, place; k < taps; k++)                                  \
+                    if (x_at = i * x_row + h * sweep.row + p * x_step + k * sweep.column,          \
+                        place = places.first + p * places.step + k * sweep.place,                  \
+                        place >= 0 && place < places.count)
+    EACH_PRODUCT reach(&x_used, x_at, channels);
+    for (ptrdiff_t k = 0; k < sweep.rows * taps; k++)
+        reach(&w_used, sweep.weight[k / taps][k % taps], channels);
+    for (ptrdiff_t i = 0; i < rows; i++)
+        for (ptrdiff_t p = 0; p < pixels; p++)
+            reach(&c_used, i * c_row + p * c_step, channels);
+    guard_case(
+        "%s f%d sweep_tile taps %td rows %td %td pixels %td channels %td c %td %td x %td %td "
+        "ahead %td column %td place %td places %td %td %td stream %d",
+        isa, 8 * (int)sizeof(real), sweep.rows, rows, sweep.row, pixels, channels, c_row, c_step,
+        x_row, x_step, ahead, sweep.column, sweep.place, places.first, places.step, places.count,
+        stream);
+    CVL_NAME(array) x = CVL_NAME(make)(s, x_used), w = CVL_NAME(make)(s, w_used);
+    CVL_NAME(array) c = CVL_NAME(make)(s, c_used), init = CVL_NAME(make)(s, (span){0, channels});
+    CVL_NAME(set)(s, &init, 0, channels);
+    for (ptrdiff_t k = 0; k < sweep.rows * taps; k++)
+        CVL_NAME(set)(s, &w, sweep.weight[k / taps][k % taps], channels);
+    EACH_PRODUCT CVL_NAME(set)(s, &x, x_at, channels);
+
+    for (ptrdiff_t i = 0; i < rows; i++)
+        for (ptrdiff_t p = 0; p < pixels; p++)
+            for (ptrdiff_t j = 0; j < channels; j++)
+                c.copy_at[i * c_row + p * c_step + j] = init.at[j];
+    EACH_PRODUCT for (ptrdiff_t j = 0; j < channels; j++) c.copy_at[i * c_row + p * c_step + j] +=
+        x.at[x_at + j] * w.at[sweep.weight[h][k] + j];
+#undef EACH_PRODUCT
+    table->sweep_tile(c.at, c_row, c_step, init.at, x.at, x_row, x_step, w.at, &sweep, &places,
+                      ahead, rows, pixels, channels, stream);
+    CVL_NAME(compare)(&c);
+    CVL_NAME(release)(&x), CVL_NAME(release)(&w), CVL_NAME(release)(&c), CVL_NAME(release)(&init);
+}
+
 static void CVL_NAME(check_tap_sums)(const CVL_NAME(table) *table, const char *isa, source *s) {
     enum { most_taps = 25 };
     const ptrdiff_t lanes = table->lanes, taps = draw(s, 0, most_taps), rows = draw(s, 0, 5);
@@ -887,6 +946,8 @@ CVL_NAME(check_all)(const CVL_NAME(table) *table, const char *isa, source *s, in
             CVL_NAME(check_add_parts)(table, isa, s);
             CVL_NAME(check_lane_tile)(table, isa, s);
             CVL_NAME(check_spread_tile)(table, isa, s);
+            if (table->sweep_tile)
+                CVL_NAME(check_sweep_tile)(table, isa, s);
             CVL_NAME(check_tap_sums)(table, isa, s);
             CVL_NAME(check_lane_sums)(table, isa, s);
             CVL_NAME(check_copy)(table, isa, s);
