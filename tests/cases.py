@@ -517,9 +517,9 @@ DEPTHS = [
     Case("depths", 128, 128, (2, 40, 41), (3, 3, 3), groups=128, padding=1),
 ]
 
-# Images larger than 4 MiB, whose rows are swept, channels last: a stride, padding that taps reach on
-# one side only; classes of rows that a dilation parts; fewer rows of taps; channels that are whole
-# cache lines, and others.
+# Images larger than 4 MiB, whose rows are swept, channels last: a stride, with padding that taps
+# reach on one side only; classes of rows that a dilation parts; fewer rows of taps; channels that
+# are whole cache lines, and others.
 SWEPT = [
     Case("swept", 48, 48, (149, 150), (3, 3), groups=48, stride=2, padding=1),
     Case("swept", 32, 32, (130, 129), (3, 3), n=2, groups=32, padding=(2, 3), dilation=(2, 3)),

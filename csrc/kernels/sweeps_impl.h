@@ -95,11 +95,12 @@ static inline CVL_INLINE void sweep_strip(const int h, const int n, const int v,
 #undef SWEEP_PIXELS
 }
 
-/* Writes a line of every pixel past the caches: a part of one alone would be read, and written twice,
- * if the core has no place to keep it until the rest comes. */
+/* Writes a line of every pixel past the caches, whole: where a core has no place to keep a part
+ * until the rest comes, memory is written twice. */
 static void put_lines(real *c, ptrdiff_t c_step, const real *lines, ptrdiff_t pixels) {
     for (ptrdiff_t p = 0; p < pixels; p++, c += c_step, lines += line_reals)
-        CVL_UNROLL for (int i = 0; i < line_reals; i += L) store_past_caches(c + i, load(lines + i));
+        CVL_UNROLL for (int i = 0; i < line_reals; i += L)
+            store_past_caches(c + i, load(lines + i));
 }
 
 /* Channels [begin, end) of a strip: functions of their own, for a compiler gives registers out
@@ -148,9 +149,9 @@ static void sweep_tile(real *c, ptrdiff_t c_row, ptrdiff_t c_step, const real *i
                        ptrdiff_t x_row, ptrdiff_t x_step, const real *w, const cvl_sweep *sweep,
                        const cvl_places *places, ptrdiff_t ahead, ptrdiff_t rows, ptrdiff_t pixels,
                        ptrdiff_t channels, bool stream) {
+    const uintptr_t begins = (uintptr_t)c | (uintptr_t)(c + c_row) | (uintptr_t)(c + c_step);
     const bool past =
-        stream && channels % line_reals == 0 &&
-        whole_lines((uintptr_t)c | (uintptr_t)(c + c_row) | (uintptr_t)(c + c_step), line_reals / L);
+        stream && channels % line_reals == 0 && whole_lines(begins, line_reals / L);
     sweep_asks asks = {.rows = 0};
     const ptrdiff_t lines = ask_rows(&asks, sweep, x_row, x_step, channels);
     for (ptrdiff_t r = 0; r < rows; r++)
