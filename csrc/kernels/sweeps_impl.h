@@ -86,7 +86,7 @@ static inline CVL_INLINE void sweep_strip(const int h, const int n, const int v,
     ptrdiff_t p = 0;
 #define SWEEP_PIXELS(v)                                                                            \
     for (; p + (v) <= pixels; p += (v), c += (v) * c_step) {                                       \
-        sweep_body(h, n, v, c, c_step, bias, row, column, x_step, wv);                       \
+        sweep_body(h, n, v, c, c_step, bias, row, column, x_step, wv);                             \
         CVL_UNROLL for (int i = 0; i < h; i++) row[i] += (v) * x_step;                             \
     }
     if (v > 1)
