@@ -273,21 +273,25 @@ static ptrdiff_t lines_kept(ptrdiff_t stride, ptrdiff_t step) {
     return ways * way_bytes / (ptrdiff_t)apart;
 }
 
+/* Tap after tap, each alone. */
+static lane_walk walk_apart(const cvl_phase *p) {
+    return (lane_walk){.parts = 1, .classes = p->taps, .step = p->in_step};
+}
+
 /* Decides how the taps of a width phase are walked, whose sources stand `stride` apart: with
  * neighbours sharing what they read, if they do so often enough, and are not so far apart that
  * their lines crowd in one set of the level-2 cache. */
 static lane_walk walk_taps(const cvl_phase *p, ptrdiff_t stride) {
     enum { few = 4 };
-    const lane_walk apart = {.parts = 1, .classes = p->taps, .step = p->in_step};
     if (p->taps <= 1)
-        return apart;
+        return walk_apart(p);
     const ptrdiff_t common = cvl_dense_map(p, 1, 2).step;
     const ptrdiff_t every = p->tap_step / common, classes = p->in_step / common;
     if (classes >= p->taps || every > p->count / few)
-        return apart;
+        return walk_apart(p);
     const ptrdiff_t step = p->in_step * every;
     if (cvl_scale_bytes(step, stride * (ptrdiff_t)sizeof(real)) >= cvl_l2_bytes() / 8)
-        return apart;
+        return walk_apart(p);
     return (lane_walk){.parts = every, .classes = classes, .step = step};
 }
 
@@ -295,9 +299,8 @@ static lane_line start_line(const lane_job *job, const cvl_phase *p) {
     const cvl_gather *g = job->g;
     const ptrdiff_t in_place = g->axis[2].in > 1 ? g->src_strides.s[2] : 0;
     const ptrdiff_t stride = job->brings ? job->tile_pitch : in_place;
-    lane_line line = {.phase = p, .walk = walk_taps(p, stride < 0 ? -stride : stride)};
-    if (job->sweeps)
-        line.walk = (lane_walk){.parts = 1, .classes = p->taps, .step = p->in_step};
+    lane_line line = {.phase = p};
+    line.walk = job->sweeps ? walk_apart(p) : walk_taps(p, stride < 0 ? -stride : stride);
     const ptrdiff_t *order = g->axis[2].tap_order + p->tap_first;
     if (line.walk.classes < p->taps)
         line.w_step = (order[line.walk.classes] - order[0]) * job->pitch;
@@ -314,6 +317,21 @@ static void positions_that_meet(const cvl_phase *p, ptrdiff_t step, ptrdiff_t fi
     *begin = cvl_least(*begin, *end);
 }
 
+/* The row of the kernel that a tap of the depth and one of the height are in. */
+static ptrdiff_t kernel_row(const lane_job *job, const lane_slab *slab, ptrdiff_t jd,
+                            ptrdiff_t jh) {
+    const cvl_gather_axis *const axis = job->g->axis;
+    return axis[0].tap_order[slab->depth->tap_first + jd] * axis[1].k +
+           axis[1].tap_order[slab->height->tap_first + jh];
+}
+
+/* The weights, of a row of the kernel, that a tap of the width has. */
+static ptrdiff_t kernel_weights(const lane_job *job, const cvl_phase *width, ptrdiff_t row,
+                                ptrdiff_t jw) {
+    const cvl_gather_axis *axis = &job->g->axis[2];
+    return (row * axis->k + axis->tap_order[width->tap_first + jw]) * job->pitch;
+}
+
 /* Lists the taps that a line meets at one depth, a row of them after another; returns where the
  * list ends. Offsets are from the sources that tap 0 meets. */
 static cvl_lane_run *list_lane_runs(const lane_job *job, const lane_slab *slab,
@@ -326,18 +344,16 @@ static cvl_lane_run *list_lane_runs(const lane_job *job, const lane_slab *slab,
         for (ptrdiff_t jd = slab->first; jd < slab->last; jd++) {
             const ptrdiff_t x = jd * lane_distance(&slab->view, 0, depth->tap_step) +
                                 jh * lane_distance(&slab->view, 1, height->tap_step);
-            const ptrdiff_t row = g->axis[0].tap_order[depth->tap_first + jd] * g->axis[1].k +
-                                  g->axis[1].tap_order[height->tap_first + jh];
+            const ptrdiff_t row = kernel_row(job, slab, jd, jh);
             for (ptrdiff_t c = 0; c < line->walk.classes && c < width->taps; c++) {
                 const ptrdiff_t taps = (width->taps - 1 - c) / line->walk.classes + 1;
                 const ptrdiff_t strips = (taps + CVL_MAX_RUN - 1) / CVL_MAX_RUN;
                 for (ptrdiff_t i = 0; i < strips; i++, run++) {
                     const ptrdiff_t begin = taps * i / strips, end = taps * (i + 1) / strips;
                     const ptrdiff_t j = c + begin * line->walk.classes;
-                    const ptrdiff_t tap = g->axis[2].tap_order[width->tap_first + j];
                     steps += (end - begin) * g->ic;
                     *run = (cvl_lane_run){.x = x + j * width_tap,
-                                          .w = (row * g->axis[2].k + tap) * job->pitch,
+                                          .w = kernel_weights(job, width, row, j),
                                           .taps = end - begin,
                                           .place = j * width->tap_step,
                                           .flush = steps + CVL_MAX_RUN * g->ic > longest_cut};
@@ -378,19 +394,13 @@ static ptrdiff_t sweep_ahead(const lane_job *job) {
 /* The filter of rows [first, last) of taps at one depth, for a sweep tile. */
 static cvl_sweep sweep_of(const lane_job *job, const lane_slab *slab, const cvl_phase *width,
                           ptrdiff_t first, ptrdiff_t last) {
-    const cvl_gather_axis *const axis = job->g->axis;
-    const cvl_phase *height = slab->height;
     cvl_sweep sweep = {.rows = last - first,
-                       .row = lane_distance(&slab->view, 1, height->tap_step),
+                       .row = lane_distance(&slab->view, 1, slab->height->tap_step),
                        .column = lane_distance(&slab->view, 2, width->tap_step),
                        .place = width->tap_step};
     for (ptrdiff_t h = 0; h < sweep.rows; h++)
-        for (ptrdiff_t k = 0; k < CVL_SWEEP_TAPS; k++) {
-            const ptrdiff_t row = axis[0].tap_order[slab->depth->tap_first] * axis[1].k +
-                                  axis[1].tap_order[height->tap_first + first + h];
-            const ptrdiff_t tap = axis[2].tap_order[width->tap_first + k];
-            sweep.weight[h][k] = (row * axis[2].k + tap) * job->pitch;
-        }
+        for (ptrdiff_t k = 0; k < CVL_SWEEP_TAPS; k++)
+            sweep.weight[h][k] = kernel_weights(job, width, kernel_row(job, slab, 0, first + h), k);
     return sweep;
 }
 
@@ -735,13 +745,12 @@ static bool axis_sweeps(const cvl_gather_axis *axis, ptrdiff_t least) {
     return true;
 }
 
-/* Whether inputs come from memory and sweep tiles have their filter. */
+/* Whether sweep tiles have the filter, and inputs are so many that they come from memory when other
+ * work shares the last cache. */
 static bool sweeps_rows(const cvl_gather *g) {
     const cvl_gather_axis *a = g->axis;
-    const double count =
-        (double)g->n * (double)g->groups * (double)a[0].in * (double)a[1].in * (double)a[2].in;
-    return leaves_cache(count) && g->ic == 1 && cvl_one_tap_inside(&a[0]) &&
-           axis_sweeps(&a[1], 2) && a[2].n_phases == 1 && axis_sweeps(&a[2], CVL_SWEEP_TAPS);
+    return g->ic == 1 && cvl_one_tap_inside(&a[0]) && axis_sweeps(&a[1], 2) && a[2].n_phases == 1 &&
+           axis_sweeps(&a[2], CVL_SWEEP_TAPS) && exceed_mebibytes(source_count(g), 4);
 }
 
 /* Whether the level-1 cache keeps fewer places of one channel than a lane tile comes back to, for

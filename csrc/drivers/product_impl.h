@@ -179,10 +179,13 @@ static void multiply(const kernel_table *kernels, const product *p, ptrdiff_t co
     }
 }
 
+static bool exceed_mebibytes(double count, int mebibytes) {
+    return count * (double)sizeof(real) > (double)mebibytes * (1 << 20);
+}
+
 /* Whether operands are so many that they have left the caches when they are read again. */
 static bool come_from_memory(double count) {
-    const double many_bytes = 8 << 20;
-    return count * (double)sizeof(real) > many_bytes;
+    return exceed_mebibytes(count, 8);
 }
 
 static double source_count(const cvl_gather *g) {
@@ -198,16 +201,10 @@ static bool begins_line(const void *array) {
     return (uintptr_t)array % line == 0;
 }
 
-/* Whether so many elements are more than a cache keeps until they are read again. */
-static bool leaves_cache(double count) {
-    const double many_bytes = 4 << 20;
-    return count * (double)sizeof(real) > many_bytes;
-}
-
 /* Whether results are so many that they will have left the cache when they are read: then they are
  * written past it, for else every line is read from memory before it is written. */
 static bool stream_past(const void *results, double count) {
-    return leaves_cache(count) && begins_line(results);
+    return exceed_mebibytes(count, 4) && begins_line(results);
 }
 
 static bool stream_results(const cvl_gather *g) {

@@ -3,7 +3,7 @@
  *
  * The inputs that a row of outputs is the first to read are one stream, whose next lines are asked
  * for while a strip of it is computed: what comes from memory comes as fast as a copy of it would.
- * A walk down columns computes faster what is in a cache, but reads many streams a little at a
+ * A walk down columns is as fast with what is in a cache, but reads several streams a little at a
  * time, for which a core cannot ask in time. */
 
 #if CVL_REGISTERS < 32
@@ -175,7 +175,7 @@ static void sweep_tile(real *c, ptrdiff_t c_row, ptrdiff_t c_step, const real *i
         sweep_##h##_##n##_##v(sweep, first, to, c_step, init, from, x_step, w, now, j, next,       \
                               channels, past);                                                     \
         break;
-                switch (SWEEP_KEY(n > 0 ? sweep->rows : 0, n, shares ? 4 : 1)) {
+                switch (SWEEP_KEY(n > 0 ? sweep->rows : 0, n, shares ? sweep_neighbours : 1)) {
                     SWEEPS(SWEEP_CASE)
                 default: break;
                 }

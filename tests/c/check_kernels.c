@@ -32,6 +32,14 @@ static void reach(span *s, ptrdiff_t at, ptrdiff_t count) {
         s->high = at + count;
 }
 
+/* Rows of pixels, each of all channels. */
+static void reach_pixels(span *s, ptrdiff_t row, ptrdiff_t step, ptrdiff_t rows, ptrdiff_t pixels,
+                         ptrdiff_t channels) {
+    for (ptrdiff_t i = 0; i < rows; i++)
+        for (ptrdiff_t p = 0; p < pixels; p++)
+            reach(s, i * row + p * step, channels);
+}
+
 static ptrdiff_t draw_stride(source *s, ptrdiff_t least) {
     const ptrdiff_t stride = least + draw(s, 0, 1) * draw(s, 0, 20);
     return draw(s, 0, 2) ? stride : -stride;

@@ -26,6 +26,16 @@ static void CVL_NAME(set)(source *s, CVL_NAME(array) *a, ptrdiff_t first, ptrdif
         a->at[i] = a->copy_at[i] = (real)draw(s, -4, 4);
 }
 
+/* What the formula of a tile of rows of pixels starts from. */
+static void CVL_NAME(begin_pixels)(
+    CVL_NAME(array) *c, ptrdiff_t row, ptrdiff_t step, const CVL_NAME(array) *init, ptrdiff_t rows,
+                         ptrdiff_t pixels, ptrdiff_t channels) {
+    for (ptrdiff_t i = 0; i < rows; i++)
+        for (ptrdiff_t p = 0; p < pixels; p++)
+            for (ptrdiff_t j = 0; j < channels; j++)
+                c->copy_at[i * row + p * step + j] = init->at[j];
+}
+
 /* Ends a check: the array must be as its copy, and is freed. */
 static void CVL_NAME(compare)(CVL_NAME(array) *a) {
     const real *actual = a->memory.data, *expected = a->copy.data;
@@ -446,9 +456,7 @@ static void CVL_NAME(check_lane_tile)(const CVL_NAME(table) *table, const char *
         for (ptrdiff_t k = 0; k < runs[r].taps; k++)                                               \
             for (ptrdiff_t h = 0; h < width; h++)
     EACH_WEIGHT reach(&w_used, runs[r].w + k * w_step + h * w_channel, channels);
-    for (ptrdiff_t i = 0; i < rows; i++)
-        for (ptrdiff_t p = 0; p < pixels; p++)
-            reach(&c_used, i * c_row + p * c_step, channels);
+    reach_pixels(&c_used, c_row, c_step, rows, pixels, channels);
     guard_case("%s f%d lane_tile stride %td depths %td width %td runs %td rows %td pixels %td "
                "channels %td c %td %td x %td %td ahead %td w %td %td places %td %td %td stream %d",
                isa, 8 * (int)sizeof(real), stride, depths, width, n_runs, rows, pixels, channels,
@@ -460,10 +468,7 @@ static void CVL_NAME(check_lane_tile)(const CVL_NAME(table) *table, const char *
     EACH_WEIGHT CVL_NAME(set)(s, &w, runs[r].w + k * w_step + h * w_channel, channels);
     EACH_PRODUCT CVL_NAME(set)(s, &x, i * x_row + runs[r].x + (p + k) * x_step, channels);
 
-    for (ptrdiff_t i = 0; i < rows; i++)
-        for (ptrdiff_t p = 0; p < pixels; p++)
-            for (ptrdiff_t j = 0; j < channels; j++)
-                c.copy_at[i * c_row + p * c_step + j] = init.at[j];
+    CVL_NAME(begin_pixels)(&c, c_row, c_step, &init, rows, pixels, channels);
     EACH_PRODUCT for (ptrdiff_t j = 0; j < channels; j++) for (ptrdiff_t h = 0; h < width; h++)
         c.copy_at[i * c_row + p * c_step + j] +=
         x.at[i * x_row + runs[r].x + (p + k) * x_step + j - j % width + h] *
@@ -499,14 +504,10 @@ static void CVL_NAME(check_spread_tile)(const CVL_NAME(table) *table, const char
                             if (x_at = r * x_row + q * x_step,                                     \
                                 2 * r + h == at_rows.first + i &&                                  \
                                     2 * q + k == at_columns.first + p)
-    for (ptrdiff_t r = 0; r < at_rows.count; r++)
-        for (ptrdiff_t q = 0; q < at_columns.count; q++)
-            reach(&x_used, r * x_row + q * x_step, channels);
+    reach_pixels(&x_used, x_row, x_step, at_rows.count, at_columns.count, channels);
     for (ptrdiff_t k = 0; k < taps * taps; k++)
         reach(&w_used, k * w_step, channels);
-    for (ptrdiff_t i = 0; i < rows; i++)
-        for (ptrdiff_t p = 0; p < columns; p++)
-            reach(&c_used, i * c_row + p * c_step, channels);
+    reach_pixels(&c_used, c_row, c_step, rows, columns, channels);
     guard_case(
         "%s f%d spread_tile rows %td of %td from %td columns %td of %td from %td channels %td "
         "c %td %td x %td %td w %td stream %d",
@@ -519,10 +520,7 @@ static void CVL_NAME(check_spread_tile)(const CVL_NAME(table) *table, const char
         CVL_NAME(set)(s, &w, k * w_step, channels);
     EACH_PRODUCT CVL_NAME(set)(s, &x, x_at, channels);
 
-    for (ptrdiff_t i = 0; i < rows; i++)
-        for (ptrdiff_t p = 0; p < columns; p++)
-            for (ptrdiff_t j = 0; j < channels; j++)
-                c.copy_at[i * c_row + p * c_step + j] = init.at[j];
+    CVL_NAME(begin_pixels)(&c, c_row, c_step, &init, rows, columns, channels);
     EACH_PRODUCT for (ptrdiff_t j = 0; j < channels; j++) c.copy_at[i * c_row + p * c_step + j] +=
         x.at[x_at + j] * w.at[(h * taps + k) * w_step + j];
 #undef EACH_PRODUCT
@@ -562,9 +560,7 @@ static void CVL_NAME(check_sweep_tile)(const CVL_NAME(table) *table, const char 
     EACH_PRODUCT reach(&x_used, x_at, channels);
     for (ptrdiff_t k = 0; k < sweep.rows * taps; k++)
         reach(&w_used, sweep.weight[k / taps][k % taps], channels);
-    for (ptrdiff_t i = 0; i < rows; i++)
-        for (ptrdiff_t p = 0; p < pixels; p++)
-            reach(&c_used, i * c_row + p * c_step, channels);
+    reach_pixels(&c_used, c_row, c_step, rows, pixels, channels);
     guard_case(
         "%s f%d sweep_tile taps %td rows %td %td pixels %td channels %td c %td %td x %td %td "
         "ahead %td column %td place %td places %td %td %td stream %d",
@@ -578,10 +574,7 @@ static void CVL_NAME(check_sweep_tile)(const CVL_NAME(table) *table, const char 
         CVL_NAME(set)(s, &w, sweep.weight[k / taps][k % taps], channels);
     EACH_PRODUCT CVL_NAME(set)(s, &x, x_at, channels);
 
-    for (ptrdiff_t i = 0; i < rows; i++)
-        for (ptrdiff_t p = 0; p < pixels; p++)
-            for (ptrdiff_t j = 0; j < channels; j++)
-                c.copy_at[i * c_row + p * c_step + j] = init.at[j];
+    CVL_NAME(begin_pixels)(&c, c_row, c_step, &init, rows, pixels, channels);
     EACH_PRODUCT for (ptrdiff_t j = 0; j < channels; j++) c.copy_at[i * c_row + p * c_step + j] +=
         x.at[x_at + j] * w.at[sweep.weight[h][k] + j];
 #undef EACH_PRODUCT
