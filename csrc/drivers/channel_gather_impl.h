@@ -26,7 +26,7 @@ typedef struct channel_job {
     ptrdiff_t max_classes;
     ptrdiff_t cut;     /* channels of a pass, at most */
     bool weights_stay; /* whether rows of weights are read where they stand, if they fill vectors */
-    bool from_memory;  /* whether inputs come from there */
+    bool asks;         /* whether inputs are asked for */
     bool stream;       /* whether results are written past the caches, if one pass makes them */
     char *workspace;
     ptrdiff_t workspace_bytes; /* per thread */
@@ -488,9 +488,9 @@ static void add_pass(const channel_job *job, const channel_task *task, const cha
                               .terms = space->terms,
                               .n_terms = n_terms,
                               .stream = job->stream && first && last && block->in_place};
-        const bool ask = job->from_memory && task->in_place && block->begins && pass->taps > 1 &&
-                         task->tile.position[2] >= line_channels;
-        multiply(job->kernels, &sums, own->count, block->width, ask);
+        const asks ask = {.a = job->asks && task->in_place && block->begins && pass->taps > 1 &&
+                               task->tile.position[2] >= line_channels};
+        multiply(job->kernels, &sums, own->count, block->width, &ask);
     }
 }
 
@@ -669,7 +669,7 @@ static cvl_status gather_channels(const cvl_gather *g, const kernel_table *kerne
     (void)context;
     channel_job job = {.g = g,
                        .kernels = kernels,
-                       .from_memory = come_from_memory(source_count(g)),
+                       .asks = leave_level2(source_count(g)),
                        .stream = stream_results(g)};
     const ptrdiff_t lanes = kernels->lanes;
     job.vectors = (g->oc + lanes - 1) / lanes;

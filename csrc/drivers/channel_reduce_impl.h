@@ -377,7 +377,7 @@ static void multiply_terms(const kernel_table *kernels, const product *all, bool
             for (part.n_terms = 1; part.terms + part.n_terms < end; part.n_terms++)
                 if (part.terms[part.n_terms - 1].flush)
                     break;
-        multiply(kernels, &part, count, width, false);
+        multiply(kernels, &part, count, width, &no_asks);
         part.terms += part.n_terms;
         part.init = part.c;
         part.init_row = part.c_row;

@@ -489,7 +489,7 @@ static void ask_next_depth(const lane_job *job, const lane_task *task, const lan
     const real *at = slab->view.base + place * from->s[0];
     for (ptrdiff_t i = first; i < last; i++)
         for (ptrdiff_t k = 0; k < job->g->axis[2].in * from->s[2]; k += line_channels)
-            __builtin_prefetch(at + i * from->s[1] + k, 0, 2);
+            ask_for(at + i * from->s[1] + k);
 }
 
 /* All rows of a slab, those that meet the same taps together. */

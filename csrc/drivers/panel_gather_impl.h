@@ -18,7 +18,8 @@ typedef struct panel_job {
     ptrdiff_t rows, splits;     /* output channels of a task, at most, and such parts */
     ptrdiff_t taps;             /* the most of a task */
     ptrdiff_t steps, channels;  /* the most of a pass */
-    bool stream;                /* whether results are written past the caches */
+    bool stream;                /* whether results are written past the caches, */
+    bool asks;                  /* and inputs asked for */
     char *workspace;
     ptrdiff_t workspace_bytes; /* per thread */
 } panel_job;
@@ -156,7 +157,8 @@ static void pack_panel(const panel_job *job, const panel_task *t, const panel_sp
 typedef struct task_panel {
     ptrdiff_t first, count, width;
     ptrdiff_t row, rows;
-    real *sums; /* of row 0 */
+    ptrdiff_t next; /* positions that the same rows meet later, of the next lot of panels */
+    real *sums;     /* of row 0 */
 } task_panel;
 
 /* Moves the sums of a panel, sums[channel][width], to dst. */
@@ -224,6 +226,26 @@ static panel_pass start_pass(const panel_job *job, const panel_task *t, const pa
     return pass;
 }
 
+/* Where the inputs of a position are, at the first step of a pass. */
+static const real *panel_inputs(const panel_task *t, const panel_pass *pass, ptrdiff_t position) {
+    return pass->base + position / t->positions * pass->image_step + position % t->positions;
+}
+
+/* What the tiles of a panel ask for: its rows' part of a later one, of which each step is a piece
+ * of a stream of its own, more than prefetchers follow. */
+static asks ask_next_panel(const panel_job *job, const panel_task *t, const panel_space *space,
+                           const panel_pass *pass, const task_panel *p) {
+    const ptrdiff_t steps = pass->end - pass->first;
+    if (!job->asks || pass->packed || t->taps != 1 || steps <= few_streams ||
+        p->next >= t->images * t->positions)
+        return no_asks;
+    const ptrdiff_t begin = steps * p->row / t->rows, end = steps * (p->row + p->rows) / t->rows;
+    return (asks){.b = panel_inputs(t, pass, p->next),
+                  .row = space->step_offset + begin,
+                  .rows = end - begin,
+                  .length = p->width};
+}
+
 /* The sums of one pass over a panel, into its own place or, at the end, dst. */
 static void run_panel(const panel_job *job, const panel_task *t, const panel_space *space,
                       const panel_pass *pass, const task_panel *p) {
@@ -239,7 +261,7 @@ static void run_panel(const panel_job *job, const panel_task *t, const panel_spa
     const bool read_in_place = near && at + p->count <= t->positions;
     const real *b = NULL; /* without steps nothing is read */
     if (steps)
-        b = pass->base + p->first / t->positions * pass->image_step + at;
+        b = panel_inputs(t, pass, p->first);
     ptrdiff_t n_terms = 0;
     if (steps && !read_in_place)
         pack_panel(job, t, space, pass, p->first, p->count);
@@ -266,7 +288,8 @@ static void run_panel(const panel_job *job, const panel_task *t, const panel_spa
                               .terms = space->terms,
                               .n_terms = n_terms,
                               .stream = job->stream && in_place};
-    multiply(job->kernels, &products, p->rows, p->width, false);
+    const asks ask = ask_next_panel(job, t, space, pass, p);
+    multiply(job->kernels, &products, p->rows, p->width, &ask);
     if (last && !in_place)
         store_panel(job, t, p);
 }
@@ -297,12 +320,14 @@ static void run_panels(const panel_job *job, const panel_task *t, const panel_sp
                 for (ptrdiff_t i = lot; i < cvl_least(lot + together, n_panels); i++) {
                     const ptrdiff_t first = panel_lane(kernels, vectors, i, n_panels);
                     const ptrdiff_t width = panel_lane(kernels, vectors, i + 1, n_panels) - first;
-                    const task_panel panel = {.first = first,
-                                              .count = cvl_least(all - first, width),
-                                              .width = width,
-                                              .row = row,
-                                              .rows = cvl_least(rows, t->rows - row),
-                                              .sums = space->sums + first * t->rows};
+                    const task_panel panel = {
+                        .first = first,
+                        .count = cvl_least(all - first, width),
+                        .width = width,
+                        .row = row,
+                        .rows = cvl_least(rows, t->rows - row),
+                        .next = panel_lane(kernels, vectors, i + together, n_panels),
+                        .sums = space->sums + first * t->rows};
                     run_panel(job, t, space, &pass, &panel);
                 }
         k = pass.end;
@@ -421,6 +446,7 @@ cvl_status CVL_TYPED(cvl_gather_panels)(const cvl_gather *g, const cvl_kernels *
     const kernel_table *kernels = all_kernels->CVL_DTYPE;
     panel_job job = {.g = g, .kernels = kernels, .stream = stream_results(g)};
     const ptrdiff_t size = (ptrdiff_t)sizeof(real), tasks_wanted = cvl_enough_tasks(g->work);
+    job.asks = leave_level2(source_count(g));
     job.width_map = g->axis[1].out > 1 ? cvl_joined_map : cvl_pixel_map;
     job.taps = kernel_taps(g);
     const ptrdiff_t width = panel_lanes(kernels);

@@ -126,7 +126,7 @@ static void ask_ahead(const product *p, ptrdiff_t first, ptrdiff_t last, ptrdiff
     for (const cvl_term *term = p->terms + first; term < p->terms + last; term++)
         for (ptrdiff_t row = begin; row < end; row++)
             for (ptrdiff_t k = 0; k < term->length; k += line_channels)
-                __builtin_prefetch(p->a + term->a + p->a_row[row] + k);
+                ask_for(p->a + term->a + p->a_row[row] + k);
 }
 
 /* The same operands, `lanes` further along the rows of B and C. */
@@ -139,11 +139,28 @@ static product further_along(const product *p, ptrdiff_t lanes) {
     return next;
 }
 
+/* What tiles ask for beside their own work. */
+typedef struct asks {
+    bool a;        /* the next rows of A, which come from memory in short pieces, */
+    const real *b; /* and a part each of rows of another panel: b[row[i] + k], k < length */
+    const ptrdiff_t *row;
+    ptrdiff_t rows, length;
+} asks;
+
+static const asks no_asks;
+
+/* Asks for one of some even parts of another panel. */
+static void ask_part(const asks *ask, ptrdiff_t part, ptrdiff_t parts) {
+    const ptrdiff_t end = ask->rows * (part + 1) / parts;
+    for (ptrdiff_t i = ask->rows * part / parts; i < end; i++)
+        for (ptrdiff_t k = 0; k < ask->length; k += line_channels)
+            ask_for(ask->b + ask->row[i] + k);
+}
+
 /* Computes `count` rows of a panel `width` lanes wide, in even tiles: a few rows at all columns
- * before the next. With `ask`, the next rows of A come from memory in short pieces: each tile of
- * several asks for a part of them. */
+ * before the next. */
 static void multiply(const kernel_table *kernels, const product *p, ptrdiff_t count,
-                     ptrdiff_t width, bool ask) {
+                     ptrdiff_t width, const asks *ask) {
     const ptrdiff_t lanes = kernels->lanes, vectors = width / lanes;
     const ptrdiff_t columns = cvl_ceil_div(vectors, kernels->vectors);
     if (vectors / columns == 1 && p->n_terms > 0) { /* without terms A has no rows */
@@ -159,19 +176,22 @@ static void multiply(const kernel_table *kernels, const product *p, ptrdiff_t co
     const even_parts tile_rows = deal_out(count, tiles);
     const even_parts tile_vectors = deal_out(vectors, columns);
     const even_parts tile_terms = deal_out(p->n_terms, columns);
-    const bool asks = ask && columns > 1, alike = tile_vectors.longer == 0 && !asks;
+    const bool asks_a = ask->a && columns > 1, alone = asks_a || ask->rows > 0;
+    const bool alike = tile_vectors.longer == 0 && !alone;
     for (ptrdiff_t tile = 0, row = 0, of_rows; tile < tiles; tile += of_rows) {
         const ptrdiff_t m = part_size(&tile_rows, tile), next = row + m;
         of_rows = alike ? equal_parts(&tile_rows, tile, tiles) : 1;
         for (ptrdiff_t column = 0, lane = 0, term = 0, of_lanes; column < columns;
              column += of_lanes) {
             const ptrdiff_t v = part_size(&tile_vectors, column);
-            of_lanes = asks ? 1 : equal_parts(&tile_vectors, column, columns);
-            if (asks) {
+            of_lanes = alone ? 1 : equal_parts(&tile_vectors, column, columns);
+            if (asks_a) {
                 const ptrdiff_t end = term + part_size(&tile_terms, column);
                 ask_ahead(p, term, end, next, cvl_least(next + rows, count));
                 term = end;
             }
+            if (ask->rows > 0)
+                ask_part(ask, tile * columns + column, tiles * columns);
             kernels->product_tile[v - 1][m - 1](p, row, of_rows, lane, of_lanes);
             lane += of_lanes * v * lanes;
         }
@@ -181,6 +201,12 @@ static void multiply(const kernel_table *kernels, const product *p, ptrdiff_t co
 
 static bool exceed_mebibytes(double count, int mebibytes) {
     return count * (double)sizeof(real) > (double)mebibytes * (1 << 20);
+}
+
+/* Whether operands are more than a core's own caches keep: then it pays to ask for lines that no
+ * prefetcher sees coming, from memory or from a cache that cores share. */
+static bool leave_level2(double count) {
+    return count * (double)sizeof(real) > 2 * (double)cvl_l2_bytes();
 }
 
 /* Whether operands are so many that they have left the caches when they are read again. */

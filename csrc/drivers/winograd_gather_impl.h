@@ -270,7 +270,7 @@ static void multiply_point(const winograd_job *job, const winograd_task *t,
                                   .b_row = space->step_row,
                                   .terms = space->terms + term,
                                   .n_terms = cvl_least(most, n_terms - term)};
-        multiply(job->kernels, &products, t->needed[kind], width, false);
+        multiply(job->kernels, &products, t->needed[kind], width, &no_asks);
     }
 }
 

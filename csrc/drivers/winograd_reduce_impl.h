@@ -148,7 +148,7 @@ static void add_winograd_chunk(const winograd_sums_job *job, const reduce_block 
                                           .b_row = space->b_row,
                                           .terms = space->terms,
                                           .n_terms = n_terms};
-                multiply(kernels, &products, (end - p) * block->rows, width, false);
+                multiply(kernels, &products, (end - p) * block->rows, width, &no_asks);
             }
         }
 }
