@@ -366,10 +366,18 @@ static const real *bring_bias(const channel_job *job, const channel_task *task,
     return room;
 }
 
+/* The weights of a pass: from where each step finds its row of output channels, and how far apart
+ * those of one tap are; whether those of the next tap follow at the same step. */
+typedef struct pass_weights {
+    const real *at;
+    ptrdiff_t step;
+    bool taps_follow;
+} pass_weights;
+
 /* Packs the weights of a pass as rows of output channels, a block's pitch apart, or leaves them
- * where they stand; says where each step finds its row, from the address returned. */
-static const real *pack_pass(const channel_job *job, const channel_block *block,
-                             const channel_space *space, const channel_pass *pass) {
+ * where they stand; lists where each step finds its row. */
+static pass_weights pack_pass(const channel_job *job, const channel_block *block,
+                              const channel_space *space, const channel_pass *pass) {
     const cvl_gather *g = job->g;
     copy_kernel *const copy = job->kernels->copy;
     const ptrdiff_t *const weight = space->tap_weight + pass->tap;
@@ -380,7 +388,7 @@ static const real *pack_pass(const channel_job *job, const channel_block *block,
         for (ptrdiff_t t = 0; t < taps; t++)
             for (ptrdiff_t i = 0; i < channels; i++)
                 *step++ = weight[t] + i * g->w_ic;
-        return from;
+        return (pass_weights){.at = from, .step = g->w_ic};
     }
     const ptrdiff_t pitch = job->pitch;
     const int direction = taps > 1 ? taps_follow(weight, 0, taps) : 0;
@@ -406,7 +414,9 @@ static const real *pack_pass(const channel_job *job, const channel_block *block,
                        : direction < 0 ? i * channel_row + taps - 1 - t
                                        : t * channels + i) *
                       pitch;
-    return space->weights;
+    return (pass_weights){.at = space->weights,
+                          .step = (direction ? channel_row : 1) * pitch,
+                          .taps_follow = !direction};
 }
 
 /* The tap after `tap` in a box, row by row. */
@@ -422,7 +432,8 @@ static bool in_box(const tap_box *box, const ptrdiff_t tap[CVL_AXES]) {
 
 /* The terms of one class in a pass over the box `all`. */
 static ptrdiff_t list_terms(const cvl_gather *g, const tap_box *all, const tap_box *own,
-                            const ptrdiff_t *tap_place, const channel_pass *pass, cvl_term *terms) {
+                            const ptrdiff_t *tap_place, const channel_pass *pass,
+                            const pass_weights *w, cvl_term *terms) {
     ptrdiff_t n = 0, cut = pass->cut_taps, b = 0;
     ptrdiff_t tap[] = {pass->at[0], pass->at[1], pass->at[2]};
     for (ptrdiff_t t = 0; t < pass->taps; t++, b += pass->channels, next_tap(all, tap)) {
@@ -430,13 +441,15 @@ static ptrdiff_t list_terms(const cvl_gather *g, const tap_box *all, const tap_b
             const ptrdiff_t a = tap_place[pass->tap + t] + pass->channel;
             cvl_term *last = n ? &terms[n - 1] : NULL;
             if (last && !last->flush && pass->channels == g->ic && last->a + last->length == a &&
-                last->b + last->length == b)
+                last->b + last->length == b) {
                 last->length += pass->channels;
-            else
+                last->b_step = w->taps_follow ? w->step : 0;
+            } else
                 for (ptrdiff_t c = 0; c < pass->channels; c += pass->cut)
                     terms[n++] = (cvl_term){.a = a + c,
                                             .b = b + c,
                                             .length = cvl_least(pass->cut, pass->channels - c),
+                                            .b_step = w->step,
                                             .flush = pass->cut < pass->channels};
         }
         if (--cut == 0) {
@@ -466,13 +479,13 @@ static void store_block(const channel_job *job, const channel_task *task, const 
 static void add_pass(const channel_job *job, const channel_task *task, const channel_space *space,
                      const channel_block *block, const tap_box *all, const position_class *classes,
                      ptrdiff_t n_classes, const channel_pass *pass, bool first, bool last) {
-    const real *w = space->weights;
+    pass_weights w = {.at = space->weights};
     if (pass->taps > 0 && pass->channels > 0)
         w = pack_pass(job, block, space, pass);
     const real *const init = first ? bring_bias(job, task, block, space->bias) : block->c;
     for (const position_class *own = classes; own < classes + n_classes; own++) {
         const ptrdiff_t n_terms =
-            list_terms(job->g, all, &own->taps, space->tap_place, pass, space->terms);
+            list_terms(job->g, all, &own->taps, space->tap_place, pass, &w, space->terms);
         const ptrdiff_t *c_row = block->c_row + own->first;
         if (n_terms == 0 && !first)
             continue;
@@ -483,7 +496,7 @@ static void add_pass(const channel_job *job, const channel_task *task, const cha
                               .a = task->tile.base,
                               .a_row = space->a_row + own->first,
                               .a_step = 1,
-                              .b = w,
+                              .b = w.at,
                               .b_row = space->step_row,
                               .terms = space->terms,
                               .n_terms = n_terms,

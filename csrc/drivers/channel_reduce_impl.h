@@ -283,23 +283,28 @@ static bool same_part(const chunk_part *a, const chunk_part *b) {
 
 /* Positions of a chunk as terms, cut for accuracy; rows that follow one another become one. */
 static ptrdiff_t list_chunk_terms(const cvl_chunk *chunk, const chunk_part *part,
-                                  const chunk_operand *a, cvl_term *terms) {
+                                  const chunk_operand *a, const chunk_operand *b, cvl_term *terms) {
     const ptrdiff_t positions = chunk->images * (part->last_row - part->first_row) *
                                 (part->last_column - part->first_column);
     const ptrdiff_t cut = cvl_even_size(cvl_most(1, positions), longest_cut);
-    ptrdiff_t n = 0, room = cut;
+    ptrdiff_t n = 0, room = cut, b_end = 0;
     for (ptrdiff_t image = 0; image < chunk->images; image++)
         for (ptrdiff_t row = part->first_row; row < part->last_row; row++)
             for (ptrdiff_t q = part->first_column, length; q < part->last_column; q += length) {
                 const ptrdiff_t at = image * a->image + row * a->row + q * a->column;
-                const ptrdiff_t b = (image * chunk->rows + row) * chunk->columns + q;
+                const ptrdiff_t b_at = image * b->image + row * b->row + q * b->column;
+                const ptrdiff_t listed = (image * chunk->rows + row) * chunk->columns + q;
                 length = cvl_least(part->last_column - q, room);
                 cvl_term *last = n ? &terms[n - 1] : NULL;
                 if (last && !last->flush && last->a + last->length * a->column == at &&
-                    last->b + last->length == b)
+                    last->b + last->length == listed) {
                     last->length += length;
-                else
-                    terms[n++] = (cvl_term){.a = at, .b = b, .length = length};
+                    if (b_end != b_at)
+                        last->b_step = 0;
+                } else
+                    terms[n++] =
+                        (cvl_term){.a = at, .b = listed, .length = length, .b_step = b->column};
+                b_end = b_at + length * b->column;
                 room -= length;
                 if (room == 0) {
                     terms[n - 1].flush = true;
@@ -465,7 +470,7 @@ static void add_chunk(const reduce_job *job, const reduce_block *block, const cv
                     cvl_positions_inside(width, jw, axis[2].in, chunk->column, chunk->columns,
                                          &part.first_column, &part.last_column);
                 if (tap == 0 || !same_part(&part, &listed))
-                    n_terms = list_chunk_terms(chunk, &part, &o->a, space->terms);
+                    n_terms = list_chunk_terms(chunk, &part, &o->a, &o->b, space->terms);
                 listed = part;
                 if (first_depth < last_depth)
                     add_part(job, block, n_terms, tap, tap + taps_together, o, space, sums);

@@ -265,9 +265,15 @@ static void run_panel(const panel_job *job, const panel_task *t, const panel_spa
     ptrdiff_t n_terms = 0;
     if (steps && !read_in_place)
         pack_panel(job, t, space, pass, p->first, p->count);
+    const ptrdiff_t *const b_row = read_in_place ? space->step_offset : space->step_row;
+    const bool even = steps > 1 && (!read_in_place || t->taps == 1);
+    const ptrdiff_t b_step = even ? b_row[1] - b_row[0] : 0;
     for (ptrdiff_t i = 0; i < steps; i += t->cut)
-        space->terms[n_terms++] =
-            (cvl_term){.a = i, .b = i, .length = cvl_least(steps - i, t->cut), .flush = true};
+        space->terms[n_terms++] = (cvl_term){.a = i,
+                                             .b = i,
+                                             .length = cvl_least(steps - i, t->cut),
+                                             .b_step = b_step,
+                                             .flush = true};
     for (ptrdiff_t o = p->row; o < p->row + p->rows; o++)
         space->sum_row[o] = o * p->width;
     real *const dst = t->dst + p->first / t->positions * g->dst_strides.n +
@@ -284,7 +290,7 @@ static void run_panel(const panel_job *job, const panel_task *t, const panel_spa
                               .a_row = space->a_row + p->row,
                               .a_step = 1,
                               .b = read_in_place ? b : space->panel,
-                              .b_row = read_in_place ? space->step_offset : space->step_row,
+                              .b_row = b_row,
                               .terms = space->terms,
                               .n_terms = n_terms,
                               .stream = job->stream && in_place};

@@ -212,6 +212,7 @@ static ptrdiff_t winograd_terms(const winograd_job *job, const winograd_task *t,
                     terms[n++] = (cvl_term){.a = (tap * parts + p) * g->ic + i,
                                             .b = panel_step(job, panel, k, p, i),
                                             .length = cvl_least(cut, end - i),
+                                            .b_step = job->pitch,
                                             .flush = true};
     }
     return n;

@@ -123,6 +123,7 @@ static void add_winograd_chunk(const winograd_sums_job *job, const reduce_block 
         space->terms[n_terms++] = (cvl_term){.a = tile * job->x_pitch,
                                              .b = tile,
                                              .length = cvl_least(cut, chunk->tiles - tile),
+                                             .b_step = job->dy_pitch,
                                              .flush = true};
     for (ptrdiff_t i = 0; i < (chunk->last_tap * parts) * block->rows; i++)
         space->c_row[i] = i * block->width;

@@ -20,10 +20,13 @@
 #define CVL_INLINE __attribute__((always_inline))
 #if !defined(__OPTIMIZE__)
 #define CVL_UNROLL
+#define CVL_FOUR_A_JUMP
 #elif defined(__clang__)
 #define CVL_UNROLL _Pragma("clang loop unroll(full)")
+#define CVL_FOUR_A_JUMP _Pragma("clang loop unroll_count(4)")
 #else
 #define CVL_UNROLL _Pragma("GCC unroll 16")
+#define CVL_FOUR_A_JUMP _Pragma("GCC unroll 4") /* the same registers in each of the four */
 #endif
 
 #define LANES_ARE(n) (CVL_VECTOR_BYTES == (n) * CVL_REAL_BYTES)

@@ -21,7 +21,7 @@ static inline CVL_INLINE void pixel_body(const int m, const int v, real *c, ptrd
     CVL_UNROLL for (int i = 0; i < m; i++)
         CVL_UNROLL for (int j = 0; j < v; j++) sum[i][j] = (vec){0};
 
-    for (ptrdiff_t k = 0; k < length; k++) {
+    CVL_FOUR_A_JUMP for (ptrdiff_t k = 0; k < length; k++) {
         const real *bk = b + b_offset[k];
         if (m < v) { /* what is less stays in registers, the other passes through one */
             vec av[CVL_MAX_ROWS];

@@ -33,38 +33,69 @@ static inline CVL_INLINE tile_rows find_rows(const int m, const real *a, const p
     return rows;
 }
 
-/* The steps of one term. Where they are scattered, each reads a cache line of its own: the lines
- * beside them are the next tile's, and no prefetcher of the processor sees those coming.
- *
- * One pointer moves along A, and registers hold how far from it the rows are. Left alone, the
- * compiler makes it more: a second pointer to B, sums of pointers in every step, and a loop for
- * steps of one beside another whose addresses wait in memory. */
-static inline CVL_INLINE void product_steps(const int m, const int v, const bool scattered,
-                                            vec sum[CVL_MAX_ROWS][CVL_MAX_VECTORS],
-                                            const tile_rows *rows, ptrdiff_t a, ptrdiff_t a_step,
-                                            const real *b, const ptrdiff_t *step,
-                                            ptrdiff_t length) {
-    const real *ak = rows->first + a;
+/* One step. One pointer moves along A, and registers hold how far from it the rows are. */
+static inline CVL_INLINE void product_step(const int m, const int v,
+                                           vec sum[CVL_MAX_ROWS][CVL_MAX_VECTORS],
+                                           const tile_rows *rows, const real *ak, const real *bk) {
+    vec bv[CVL_MAX_VECTORS];
+    CVL_UNROLL for (int j = 0; j < v; j++) bv[j] = load(bk + j * L);
+    CVL_UNROLL for (int i = 0; i < m; i++) {
+        const vec av = splat(ak[rows->apart[i]]);
+        CVL_UNROLL for (int j = 0; j < v; j++) sum[i][j] += av * bv[j];
+    }
+}
+
+/* The steps of a term whose rows of B are as they are listed. Left alone, the compiler makes more
+ * pointers: a second one to B, sums of pointers in every step, and a loop for steps of one beside
+ * another whose addresses wait in memory. */
+static inline CVL_INLINE void listed_steps(const int m, const int v,
+                                           vec sum[CVL_MAX_ROWS][CVL_MAX_VECTORS],
+                                           const tile_rows *rows, const real *ak, ptrdiff_t a_step,
+                                           const real *b, const ptrdiff_t *b_row,
+                                           ptrdiff_t length) {
     __asm__("" : "+r"(b));
-    for (const ptrdiff_t *const end = step + length; step < end; ak += a_step) {
-        const real *bk = b + *step++;
+    for (const ptrdiff_t *const end = b_row + length; b_row < end; ak += a_step) {
+        const real *const bk = b + *b_row++;
         __asm__("" : "+r"(a_step));
-        vec bv[CVL_MAX_VECTORS];
+        product_step(m, v, sum, rows, ak, bk);
+    }
+}
+
+/* Of a term whose rows of B are even steps apart: with fewer instructions, which counts where
+ * another thread shares the core. Where steps are scattered, each reads a cache line of A of its
+ * own: the lines beside them are the next tile's, and no prefetcher of the processor sees those
+ * coming. */
+static inline CVL_INLINE void even_steps(const int m, const int v, const bool scattered,
+                                         vec sum[CVL_MAX_ROWS][CVL_MAX_VECTORS],
+                                         const tile_rows *rows, const real *ak, ptrdiff_t a_step,
+                                         const real *bk, ptrdiff_t b_step, ptrdiff_t length) {
+    CVL_FOUR_A_JUMP for (ptrdiff_t k = 0; k < length; k++, ak += a_step, bk += b_step) {
         if (scattered)
             __builtin_prefetch(ak + rows->apart[m - 1] + line_reals);
-        CVL_UNROLL for (int j = 0; j < v; j++) bv[j] = load(bk + j * L);
-        CVL_UNROLL for (int i = 0; i < m; i++) {
-            const vec av = splat(ak[rows->apart[i]]);
-            CVL_UNROLL for (int j = 0; j < v; j++) sum[i][j] += av * bv[j];
-        }
+        product_step(m, v, sum, rows, ak, bk);
     }
+}
+
+/* The steps of a term. */
+static inline CVL_INLINE void product_steps(const int m, const int v,
+                                            vec sum[CVL_MAX_ROWS][CVL_MAX_VECTORS],
+                                            const product *p, const tile_rows *rows,
+                                            ptrdiff_t lane, const cvl_term *term) {
+    const ptrdiff_t *const b_row = p->b_row + term->b;
+    const real *const a = rows->first + term->a, *const b = p->b + lane;
+    const ptrdiff_t length = term->length;
+    if (term->b_step != 0 && p->a_step == 1)
+        even_steps(m, v, false, sum, rows, a, 1, b + *b_row, term->b_step, length);
+    else if (term->b_step != 0 && p->a_step > line_reals)
+        even_steps(m, v, true, sum, rows, a, p->a_step, b + *b_row, term->b_step, length);
+    else
+        listed_steps(m, v, sum, rows, a, p->a_step, b, b_row, length);
 }
 
 /* One tile, whose rows begin at `first` and its columns at `lane`. What it does besides its sums
  * takes as long as a few of its steps, so that each instruction counts. */
-static inline CVL_INLINE void product_tile(const int m, const int v, const bool scattered,
-                                           const product *p, const tile_rows *rows,
-                                           ptrdiff_t first, ptrdiff_t lane) {
+static inline CVL_INLINE void product_tile(const int m, const int v, const product *p,
+                                           const tile_rows *rows, ptrdiff_t first, ptrdiff_t lane) {
     static const ptrdiff_t one_row[CVL_MAX_ROWS];
     const cvl_term *term = p->terms, *const end = term + p->n_terms;
     real *const c = p->c + lane;
@@ -75,8 +106,7 @@ static inline CVL_INLINE void product_tile(const int m, const int v, const bool 
     CVL_UNROLL for (int i = 0; i < m; i++)
             CVL_UNROLL for (int j = 0; j < v; j++) sum[i][j] = (vec){0};
         for (bool more = term < end; more; term++) {
-            product_steps(m, v, scattered, sum, rows, term->a, p->a_step, p->b + lane,
-                          p->b_row + term->b, term->length);
+            product_steps(m, v, sum, p, rows, lane, term);
             more = !term->flush && term + 1 < end;
         }
 
@@ -98,23 +128,14 @@ static inline CVL_INLINE void product_tile(const int m, const int v, const bool 
     } while (term < end);
 }
 
-static inline CVL_INLINE void product_tiles(const int m, const int v, const bool scattered,
-                                            const product *p, ptrdiff_t first, ptrdiff_t row_tiles,
-                                            ptrdiff_t lane, ptrdiff_t lane_tiles) {
-    for (ptrdiff_t tile = 0; tile < row_tiles; tile++, first += m) {
-        const tile_rows rows = find_rows(m, p->a, p->a_row + first);
-        for (ptrdiff_t column = 0; column < lane_tiles; column++)
-            product_tile(m, v, scattered, p, &rows, first, lane + column * v * L);
-    }
-}
-
 #define PRODUCT_TILE(m, v)                                                                         \
     static void product_##m##x##v(const product *p, ptrdiff_t row, ptrdiff_t row_tiles,            \
                                   ptrdiff_t lane, ptrdiff_t lane_tiles) {                          \
-        if (p->a_step > line_reals)                                                                \
-            product_tiles(m, v, true, p, row, row_tiles, lane, lane_tiles);                        \
-        else                                                                                       \
-            product_tiles(m, v, false, p, row, row_tiles, lane, lane_tiles);                       \
+        for (ptrdiff_t tile = 0; tile < row_tiles; tile++, row += m) {                             \
+            const tile_rows rows = find_rows(m, p->a, p->a_row + row);                             \
+            for (ptrdiff_t column = 0; column < lane_tiles; column++)                              \
+                product_tile(m, v, p, &rows, row, lane + column * v * L);                          \
+        }                                                                                          \
     }
 #define PRODUCT_TILES_TO_6(v)                                                                      \
     PRODUCT_TILE(1, v) PRODUCT_TILE(2, v) PRODUCT_TILE(3, v)                                       \
@@ -168,7 +189,7 @@ static inline CVL_INLINE void tall_body(const int m, real *c, ptrdiff_t c_row, c
         for (bool more = terms < end; more; terms++) {
             const real *low = a + terms->a, *high = low + (m > 8 ? 8 * a_row : 0);
             const ptrdiff_t *step = b_row + terms->b;
-            for (ptrdiff_t left = terms->length; left > 0; left--) {
+            CVL_FOUR_A_JUMP for (ptrdiff_t left = terms->length; left > 0; left--) {
                 const vec bv = load_once(b + *step++);
                 __asm__("" : "+r"(row1), "+r"(row3), "+r"(row5), "+r"(row7));
                 const ptrdiff_t row[] = {0,        row1, 2 * row1, row3,

@@ -81,12 +81,15 @@ CVL_NAME(check_product_tile)(const CVL_NAME(table) *table, const char *isa, sour
     const ptrdiff_t row_tiles = tall ? 1 : draw(s, 1, most_tiles), first = tall ? 0 : draw(s, 0, 2);
     const ptrdiff_t lane_tiles = tall ? 1 : draw(s, 1, most_tiles), lane = tall ? 0 : draw(s, 0, 9);
     const ptrdiff_t rows = first + row_tiles * m, width = lane_tiles * v * table->lanes;
-    /* Steps of more than a cache line have a loop of their own. */
-    const ptrdiff_t a_step = draw(s, 0, 3) ? draw(s, -3, 4) : draw(s, 16, 40);
+    /* Where a term's rows of B are at even steps, steps of one and of more than a cache line have
+     * loops of their own. */
+    const int a_steps = draw(s, 0, 2);
+    const ptrdiff_t a_step = a_steps == 0 ? 1 : a_steps == 1 ? draw(s, -3, 4) : draw(s, 16, 40);
+    const ptrdiff_t b_step = draw(s, 1, 60) * (draw(s, 0, 1) ? 1 : -1);
     const enum { NOTHING, C_ITSELF, ROWS, SPLAT } start = draw(s, 0, 3);
     const bool one_row = !tall && (start == ROWS || start == SPLAT) && draw(s, 0, 1);
     ptrdiff_t a_row[most_rows], c_row[most_rows], init_row[most_rows];
-    ptrdiff_t b_row[2 * most_length];
+    ptrdiff_t b_row[3 * most_length], *const even_rows = b_row + 2 * most_length;
     cvl_term terms[most_terms];
     span a_used = {0}, b_used = {0}, c_used = {0}, init_used = {0};
     if (tall) {
@@ -108,9 +111,17 @@ CVL_NAME(check_product_tile)(const CVL_NAME(table) *table, const char *isa, sour
     }
     for (ptrdiff_t k = 0; k < 2 * most_length; k++)
         b_row[k] = draw(s, -60, 60);
+    CVL_NAME(draw_even)(s, even_rows, most_length, b_step);
     for (ptrdiff_t t = 0; t < n_terms; t++) {
-        terms[t] = (cvl_term){draw(s, -30, 30), draw(s, 0, most_length),
-                              draw(s, 0, 1) * draw(s, 0, most_length), draw(s, 0, 1)};
+        terms[t] = (cvl_term){.a = draw(s, -30, 30),
+                              .b = draw(s, 0, most_length),
+                              .length = draw(s, 0, 1) * draw(s, 0, most_length),
+                              .flush = draw(s, 0, 1)};
+        if (draw(s, 0, 1)) {
+            terms[t].b_step = b_step;
+            const ptrdiff_t last = most_length - (terms[t].length ? terms[t].length : 1);
+            terms[t].b = even_rows - b_row + draw(s, 0, last);
+        }
         for (ptrdiff_t k = 0; k < terms[t].length; k++) {
             for (ptrdiff_t i = first; i < rows; i++)
                 reach(&a_used, terms[t].a + a_row[i] + k * a_step, 1);
