@@ -61,22 +61,27 @@ static inline CVL_INLINE void listed_steps(const int m, const int v,
     }
 }
 
-/* Of a term whose rows of B are even steps apart: with fewer instructions, which counts where
- * another thread shares the core. Where steps are scattered, each reads a cache line of A of its
- * own: the lines beside them are the next tile's, and no prefetcher of the processor sees those
- * coming. */
-static inline CVL_INLINE void even_steps(const int m, const int v, const bool scattered,
+/* What a step asks for: the line beside its last one, of A or of B, which is the next tile's and
+ * which no prefetcher of the processor sees coming. */
+enum { ASK_NOTHING, ASK_A, ASK_B };
+
+/* The steps of a term whose rows of B are even steps apart: with fewer instructions, which counts
+ * where another thread shares the core. */
+static inline CVL_INLINE void even_steps(const int m, const int v, const int ask,
                                          vec sum[CVL_MAX_ROWS][CVL_MAX_VECTORS],
                                          const tile_rows *rows, const real *ak, ptrdiff_t a_step,
                                          const real *bk, ptrdiff_t b_step, ptrdiff_t length) {
     CVL_FOUR_A_JUMP for (ptrdiff_t k = 0; k < length; k++, ak += a_step, bk += b_step) {
-        if (scattered)
+        if (ask == ASK_A)
             __builtin_prefetch(ak + rows->apart[m - 1] + line_reals);
+        if (ask == ASK_B)
+            __builtin_prefetch(bk + v * L);
         product_step(m, v, sum, rows, ak, bk);
     }
 }
 
-/* The steps of a term. */
+/* The steps of a term. Where A moves by more than a line, each reads lines of A of its own; where
+ * by less, but not by one, the reduction is over positions, and B may come from memory. */
 static inline CVL_INLINE void product_steps(const int m, const int v,
                                             vec sum[CVL_MAX_ROWS][CVL_MAX_VECTORS],
                                             const product *p, const tile_rows *rows,
@@ -84,12 +89,14 @@ static inline CVL_INLINE void product_steps(const int m, const int v,
     const ptrdiff_t *const b_row = p->b_row + term->b;
     const real *const a = rows->first + term->a, *const b = p->b + lane;
     const ptrdiff_t length = term->length;
-    if (term->b_step != 0 && p->a_step == 1)
-        even_steps(m, v, false, sum, rows, a, 1, b + *b_row, term->b_step, length);
-    else if (term->b_step != 0 && p->a_step > line_reals)
-        even_steps(m, v, true, sum, rows, a, p->a_step, b + *b_row, term->b_step, length);
-    else
+    if (term->b_step == 0)
         listed_steps(m, v, sum, rows, a, p->a_step, b, b_row, length);
+    else if (p->a_step == 1)
+        even_steps(m, v, ASK_NOTHING, sum, rows, a, 1, b + *b_row, term->b_step, length);
+    else if (p->a_step > line_reals)
+        even_steps(m, v, ASK_A, sum, rows, a, p->a_step, b + *b_row, term->b_step, length);
+    else
+        even_steps(m, v, ASK_B, sum, rows, a, p->a_step, b + *b_row, term->b_step, length);
 }
 
 /* One tile, whose rows begin at `first` and its columns at `lane`. What it does besides its sums
