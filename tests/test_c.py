@@ -44,7 +44,10 @@ def locked() -> Iterator[None]:
 
 @pytest.mark.parametrize("variant", ["plain", "wide"])
 def test_c_programs(variant, locked, clean_environment):
-    """Kernels, operations, failing allocations and concurrent calls; `wide`: AVX-512's source."""
+    """Kernels, operations, failing allocations and concurrent calls; `wide`: AVX-512's source.
+
+    `asked`: that the compiler has left the drivers their prefetch instructions.
+    """
     variables = {k: v for k, v in clean_environment.items() if k not in ("MAKEFLAGS", "LD_PRELOAD")}
     run(
         "make",
@@ -54,6 +57,7 @@ def test_c_programs(variant, locked, clean_environment):
         f"BUILD={BUILD}",
         f"VARIANT={variant}",
         "programs",
+        "asked",
         env=variables,
     )
     for program in PROGRAMS:
