@@ -136,17 +136,20 @@ static void pack_rows(const panel_job *job, const panel_task *t, const ptrdiff_t
     }
 }
 
+/* Where the inputs of a position are, at the first step of a pass. */
+static const real *panel_inputs(const panel_task *t, const panel_pass *pass, ptrdiff_t position) {
+    return pass->base + position / t->positions * pass->image_step + position % t->positions;
+}
+
 /* Cuts positions [first, first + count) of the task from the tile: panel[step][panel width]. */
 static void pack_panel(const panel_job *job, const panel_task *t, const panel_space *space,
                        const panel_pass *pass, ptrdiff_t first, ptrdiff_t count) {
     const ptrdiff_t width = panel_lanes(job->kernels);
     const ptrdiff_t steps = pass->end - pass->first;
     for (ptrdiff_t done = 0, n; done < count; done += n) {
-        const ptrdiff_t image = (first + done) / t->positions, at = (first + done) % t->positions;
-        n = cvl_least(t->positions - at, count - done);
-        job->kernels->gather_rows(space->panel + done, width,
-                                  pass->base + image * pass->image_step + at, space->step_offset,
-                                  steps, n);
+        n = cvl_least(t->positions - (first + done) % t->positions, count - done);
+        job->kernels->gather_rows(space->panel + done, width, panel_inputs(t, pass, first + done),
+                                  space->step_offset, steps, n);
     }
     for (ptrdiff_t k = 0; k < steps && count < width; k++)
         memset(space->panel + k * width + count, 0, (size_t)(width - count) * sizeof(real));
@@ -224,11 +227,6 @@ static panel_pass start_pass(const panel_job *job, const panel_task *t, const pa
     for (ptrdiff_t o = 0; o < t->rows; o++)
         space->a_row[o] = o * (follow ? g->w_oc : steps);
     return pass;
-}
-
-/* Where the inputs of a position are, at the first step of a pass. */
-static const real *panel_inputs(const panel_task *t, const panel_pass *pass, ptrdiff_t position) {
-    return pass->base + position / t->positions * pass->image_step + position % t->positions;
 }
 
 /* What the tiles of a panel ask for: its rows' part of a later one, of which each step is a piece
