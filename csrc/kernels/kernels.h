@@ -31,8 +31,8 @@ enum {
 
 /* One run of a product tile's reduction: `length` steps from offset a of A and row b of B on. Where
  * its rows of B are known to be even steps apart, b_step says how far; else it is 0. After a term
- * with `flush` the sums are added to C and start again from zero: short runs keep the rounding
- * error of long reductions low. */
+ * with `flush` the sums are added to those before it and start again from zero: short runs keep the
+ * rounding error of long reductions low. */
 typedef struct cvl_term {
     ptrdiff_t a, b, length, b_step;
     bool flush;

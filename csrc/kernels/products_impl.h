@@ -100,15 +100,16 @@ static inline CVL_INLINE void product_steps(const int m, const int v,
 }
 
 /* One tile, whose rows begin at `first` and its columns at `lane`. What it does besides its sums
- * takes as long as a few of its steps, so that each instruction counts. */
+ * takes as long as a few of its steps, so that each instruction counts; and C, whose lines may be
+ * far away, is written once: sums between two flushes are kept here. */
 static inline CVL_INLINE void product_tile(const int m, const int v, const product *p,
                                            const tile_rows *rows, ptrdiff_t first, ptrdiff_t lane) {
     static const ptrdiff_t one_row[CVL_MAX_ROWS];
     const cvl_term *term = p->terms, *const end = term + p->n_terms;
     real *const c = p->c + lane;
     const ptrdiff_t *const c_row = p->c_row + first;
-    do {
-        const bool adds = term > p->terms;
+    vec kept[CVL_MAX_ROWS][CVL_MAX_VECTORS];
+    for (bool adds = false;; adds = true) {
         vec sum[CVL_MAX_ROWS][CVL_MAX_VECTORS];
     CVL_UNROLL for (int i = 0; i < m; i++)
             CVL_UNROLL for (int j = 0; j < v; j++) sum[i][j] = (vec){0};
@@ -117,22 +118,27 @@ static inline CVL_INLINE void product_tile(const int m, const int v, const produ
             more = !term->flush && term + 1 < end;
         }
 
-        /* All loads before the first store: a load waits for a store whose address looks the
-         * same. */
         if (adds)
-            product_start(m, v, sum, c, c_row, false);
+            CVL_UNROLL for (int i = 0; i < m; i++)
+                CVL_UNROLL for (int j = 0; j < v; j++) sum[i][j] += kept[i][j];
         else if (p->init)
             product_start(m, v, sum, p->init_splat ? p->init : p->init + lane,
                           p->init_row ? p->init_row + first : one_row, p->init_splat);
+        if (term < end) {
+            CVL_UNROLL for (int i = 0; i < m; i++)
+                CVL_UNROLL for (int j = 0; j < v; j++) kept[i][j] = sum[i][j];
+            continue;
+        }
         bool past = false;
-        if (p->stream && term == end) {
+        if (p->stream) {
             uintptr_t lines = (uintptr_t)c;
             CVL_UNROLL for (int i = 0; i < m; i++) lines |= (uintptr_t)(c + c_row[i]);
             past = whole_lines(lines, v);
         }
         CVL_UNROLL for (int i = 0; i < m; i++)
             CVL_UNROLL for (int j = 0; j < v; j++) put(c + c_row[i] + j * L, sum[i][j], past);
-    } while (term < end);
+        return;
+    }
 }
 
 #define PRODUCT_TILE(m, v)                                                                         \
