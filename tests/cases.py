@@ -446,7 +446,8 @@ PATCHES = [
 ]
 
 # Few positions: weights are most of what is read. Kernels that cover their input, whose taps are as
-# good as channels; images that stand side by side; more images than a tile has columns.
+# good as channels; images that stand side by side; more images than a tile has columns; a tap
+# between two others that meets padding alone; weights so many that dw is written past the caches.
 FEW = [
     Case("few", 300, 70, (1, 1), (1, 1), n=1),
     Case("few", 301, 71, (1, 1), (1, 1), n=7),
@@ -458,6 +459,8 @@ FEW = [
     Case("few", 140, 140, (4, 4), (3, 3), n=None, padding=1),
     Case("few", 2100, 2048, (1, 1), (1, 1), n=2),
     Case("few", 300, 256, (4, 5), (4, 4), stride=2, padding=1),
+    Case("few", 64, 64, (1, 8), (3, 3), n=8, stride=2, padding=2),
+    Case("few", 128, 512, (16, 13), (5, 4), n=2, stride=(5, 4)),
     # Or few channels of y, of one tap: inputs are most of what is read. Long lines, in several
     # parts; lines that end within a vector, and less than one; steps that end within one; lines
     # apart, padding between them.

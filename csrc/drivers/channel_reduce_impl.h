@@ -314,24 +314,53 @@ static ptrdiff_t list_chunk_terms(const cvl_chunk *chunk, const chunk_part *part
     return n;
 }
 
-/* Where each row of the product, a narrow channel and one of taps [tap, end), reads and stores. Its
- * sums stand where the weights want them: channel by channel if a channel's taps stand together,
- * else tap by tap. */
+/* How sums stand in a workspace: panel by panel, [panel][row][strip], so that tiles walk through
+ * them line by line; rows as the weights want them, channel by channel if a channel's taps stand
+ * together, else tap by tap. */
+typedef struct sums_places {
+    ptrdiff_t channel, tap, panel; /* how far it is from one to the next */
+} sums_places;
+
+static sums_places find_sums(const reduce_job *job, const reduce_block *block) {
+    const bool channel_major = channel_major_sums(job);
+    return (sums_places){.channel = (channel_major ? job->taps : 1) * job->strip,
+                         .tap = (channel_major ? 1 : block->rows) * job->strip,
+                         .panel = job->taps * block->rows * job->strip};
+}
+
+/* Elements of a block's sums, of whole panels. */
+static ptrdiff_t sums_count(const reduce_job *job, ptrdiff_t rows, ptrdiff_t width) {
+    return cvl_scale_bytes(cvl_scale_bytes(job->taps, rows),
+                           cvl_ceil_div(width, job->strip) * job->strip);
+}
+
+/* Where dw holds a tap, from the first one that has sums. */
+static ptrdiff_t tap_in_weights(const reduce_job *job, ptrdiff_t tap) {
+    ptrdiff_t at = 0;
+    for (int i = CVL_AXES - 1; i >= 0; i--) {
+        const ptrdiff_t taps = job->r->axis[i].phases->taps;
+        at += tap % taps * job->r->dw_strides.k[i];
+        tap /= taps;
+    }
+    return at;
+}
+
+/* Where each row of the product, a narrow channel and one of taps [tap, end), reads and stores. */
 static ptrdiff_t list_rows(const reduce_job *job, const reduce_block *block, const chunk_operand *a,
                            ptrdiff_t tap, ptrdiff_t end, const reduce_space *space) {
     const ptrdiff_t line = job->together ? block->rows : piece_channels(job);
-    const bool channel_major = channel_major_sums(job);
+    const sums_places sums = find_sums(job, block);
+    const ptrdiff_t channel = job->direct ? narrow_step(job) : sums.channel;
     ptrdiff_t n = 0;
     for (ptrdiff_t first = 0; first < block->rows; first += line)
-        for (ptrdiff_t t = tap; t < end; t++)
+        for (ptrdiff_t t = tap; t < end; t++) {
+            const ptrdiff_t offset = job->lanes_of_x ? 0 : space->tap_offset[t];
+            const ptrdiff_t to = job->direct ? tap_in_weights(job, t) : t * sums.tap;
             for (ptrdiff_t c = first; c < cvl_least(first + line, block->rows); c++, n++) {
-                space->a_row[n] = first / line * a->piece + (c - first) * a->channel +
-                                  (job->lanes_of_x ? 0 : space->tap_offset[t]);
-                space->c_row[n] =
-                    job->direct
-                        ? c * narrow_step(job)
-                        : (channel_major ? c * job->taps + t : t * block->rows + c) * block->width;
+                space->a_row[n] = first / line * a->piece + (c - first) * a->channel + offset;
+                space->c_row[n] = c * channel + to;
             }
+        }
     return n;
 }
 
@@ -371,35 +400,16 @@ static chunk_operands bring_operands(const reduce_job *job, const reduce_block *
     return o;
 }
 
-/* Multiplies all terms of a product at once, or one cut of them after another. */
-static void multiply_terms(const kernel_table *kernels, const product *all, bool cut_by_cut,
-                           ptrdiff_t count, ptrdiff_t width) {
-    const cvl_term *const end = all->terms + all->n_terms;
-    product part = *all;
-    while (part.terms < end) {
-        part.n_terms = end - part.terms;
-        if (cut_by_cut)
-            for (part.n_terms = 1; part.terms + part.n_terms < end; part.n_terms++)
-                if (part.terms[part.n_terms - 1].flush)
-                    break;
-        multiply(kernels, &part, count, width, &no_asks);
-        part.terms += part.n_terms;
-        part.init = part.c;
-        part.init_row = part.c_row;
-    }
-}
-
 /* Adds the products of taps [tap, end), summed over the part of the chunk whose terms are listed:
  * few rows at a time, so that they stay in the cache while all panels meet them. */
 static void add_part(const reduce_job *job, const reduce_block *block, ptrdiff_t n_terms,
                      ptrdiff_t tap, ptrdiff_t end, const chunk_operands *o,
                      const reduce_space *space, real *sums) {
     enum { few_rows = 48 }; /* a multiple of every tile's */
-    if (n_terms == 0)
+    if (n_terms == 0 && !job->direct)
         return;
     const ptrdiff_t n_rows = list_rows(job, block, &o->a, tap, end, space);
-    /* Steps that each read a cache line of their own: few of them stay in the level-1 cache. */
-    const bool scattered = o->a.column > line_channels;
+    const ptrdiff_t panel = job->direct ? job->strip : find_sums(job, block).panel;
     const real *const b =
         o->b.base + (job->lanes_of_x ? space->tap_offset[tap * job->lane_taps] : 0);
     product p = {.a = o->a.base,
@@ -407,16 +417,18 @@ static void add_part(const reduce_job *job, const reduce_block *block, ptrdiff_t
                  .b_row = space->b_row,
                  .terms = space->terms,
                  .n_terms = n_terms,
-                 .stream = job->stream && !scattered};
+                 .stream = job->stream};
     for (ptrdiff_t row = 0; row < n_rows; row += few_rows) {
         p.a_row = space->a_row + row;
         p.c_row = p.init_row = space->c_row + row;
         p.b = b;
-        for (ptrdiff_t lane = 0; lane < block->width; lane += job->strip, p.b += o->b.piece) {
-            p.c = sums + lane;
+        p.c = sums;
+        for (ptrdiff_t lane = 0; lane < block->width; lane += job->strip) {
             p.init = job->direct ? NULL : p.c;
-            multiply_terms(job->kernels, &p, scattered, cvl_least(few_rows, n_rows - row),
-                           cvl_least(job->strip, block->width - lane));
+            multiply(job->kernels, &p, cvl_least(few_rows, n_rows - row),
+                     cvl_least(job->strip, block->width - lane), &no_asks);
+            p.b += o->b.piece;
+            p.c += panel;
         }
     }
 }
@@ -444,14 +456,14 @@ static ptrdiff_t reduce_taps_together(const reduce_job *job, const reduce_block 
     return job->lanes_of_x || apart ? 1 : job->r->axis[2].phases->taps;
 }
 
-/* Adds one chunk. Each tap is summed over the rows at which it lies inside x and, if it shares its
- * terms with no other, over such columns. */
+/* Adds one chunk, or makes the sums if they are dw's own. Each tap is summed over the rows at which
+ * it lies inside x and, if it shares its terms with no other, over such columns. */
 static void add_chunk(const reduce_job *job, const reduce_block *block, const cvl_chunk *chunk,
                       const chunk_operands *o, const reduce_space *space, real *sums) {
     const cvl_gather_axis *const axis = job->r->axis;
     const cvl_phase *const depth = axis[0].phases, *const height = axis[1].phases;
     const cvl_phase *const width = axis[2].phases;
-    const bool rows_follow = o->a.row == chunk->columns * o->a.column;
+    const bool rows_follow = chunk->rows == 1 || o->a.row == chunk->columns * o->a.column;
     const ptrdiff_t taps_together = reduce_taps_together(job, block, chunk, rows_follow);
     const bool alone = taps_together * job->lane_taps == 1;
     ptrdiff_t tap = 0, n_terms = 0;
@@ -472,38 +484,49 @@ static void add_chunk(const reduce_job *job, const reduce_block *block, const cv
                 if (tap == 0 || !same_part(&part, &listed))
                     n_terms = list_chunk_terms(chunk, &part, &o->a, &o->b, space->terms);
                 listed = part;
-                if (first_depth < last_depth)
-                    add_part(job, block, n_terms, tap, tap + taps_together, o, space, sums);
+                add_part(job, block, first_depth < last_depth ? n_terms : 0, tap,
+                         tap + taps_together, o, space, sums);
             }
+}
+
+/* Rows of sums, and where dw has them: `from` and `to` are those of the first one's first lane. */
+typedef struct stored_rows {
+    const real *from;
+    real *to;
+    ptrdiff_t from_row, to_row, count;
+} stored_rows;
+
+/* Stores lanes [first, last) of a block's, panel by panel. */
+static void store_lanes(const reduce_job *job, const reduce_block *block, const stored_rows *rows,
+                        ptrdiff_t first, ptrdiff_t last) {
+    const ptrdiff_t panel = find_sums(job, block).panel, lane = lane_step(job);
+    for (ptrdiff_t next, at = first; at < last; at = next) {
+        const ptrdiff_t in_panel = at % job->strip;
+        next = cvl_least(last, at - in_panel + job->strip);
+        job->kernels->copy(rows->to + (at - first) * lane, rows->to_row, lane,
+                           rows->from + at / job->strip * panel + in_panel, rows->from_row, 1,
+                           rows->count, next - at);
+    }
 }
 
 /* Stores the sums of narrow channels [begin, end) of a block, tap by tap; w is where dw holds the
  * first channels of both. */
-static void store_rows(const reduce_job *job, const reduce_block *block, const real *sums, real *w,
-                       ptrdiff_t begin, ptrdiff_t end) {
-    const cvl_weight_strides *to = &job->r->dw_strides;
-    const cvl_phase *const depth = job->r->axis[0].phases, *const height = job->r->axis[1].phases;
-    const cvl_phase *const width = job->r->axis[2].phases;
-    const ptrdiff_t lane = lane_step(job), row = narrow_step(job);
-    const bool channel_major = channel_major_sums(job);
-    const ptrdiff_t sums_row = (channel_major ? job->taps : 1) * block->width;
-    const ptrdiff_t sums_tap = (channel_major ? 1 : block->rows) * block->width;
-    const ptrdiff_t channels = job->wide / job->lane_taps;
-    ptrdiff_t tap = 0;
-    for (ptrdiff_t d = 0; d < depth->taps; d++)
-        for (ptrdiff_t h = 0; h < height->taps; h++)
-            for (ptrdiff_t k = 0; k < width->taps; k++, tap++) {
-                const ptrdiff_t start = tap % job->lane_taps * channels; /* of the tap's lanes */
-                const ptrdiff_t first = start > block->wide ? start : block->wide;
-                const ptrdiff_t last = cvl_least(start + channels, block->wide + block->lanes);
-                if (first < last)
-                    job->kernels->copy(w + d * to->k[0] + h * to->k[1] + k * to->k[2] +
-                                           begin * row + (first - start) * lane,
-                                       row, lane,
-                                       sums + begin * sums_row + tap / job->lane_taps * sums_tap +
-                                           first - block->wide,
-                                       sums_row, 1, end - begin, last - first);
-            }
+static void store_channels(const reduce_job *job, const reduce_block *block, const real *sums,
+                           real *w, ptrdiff_t begin, ptrdiff_t end) {
+    const sums_places layout = find_sums(job, block);
+    const ptrdiff_t row = narrow_step(job), channels = job->wide / job->lane_taps;
+    for (ptrdiff_t tap = 0; tap < job->taps * job->lane_taps; tap++) {
+        const ptrdiff_t start = tap % job->lane_taps * channels; /* of the tap's lanes */
+        const ptrdiff_t first = cvl_most(start, block->wide);
+        const ptrdiff_t last = cvl_least(start + channels, block->wide + block->lanes);
+        const stored_rows rows = {
+            .from = sums + begin * layout.channel + tap / job->lane_taps * layout.tap,
+            .from_row = layout.channel,
+            .to = w + tap_in_weights(job, tap) + begin * row + (first - start) * lane_step(job),
+            .to_row = row,
+            .count = end - begin};
+        store_lanes(job, block, &rows, first - block->wide, last - block->wide);
+    }
 }
 
 /* Whether dw holds the taps of a channel side by side, and all of them have sums. */
@@ -521,20 +544,20 @@ static bool taps_together(const cvl_reduce *r) {
 /* Stores a block's sums in dw: as one transposition, one to each narrow channel, or tap by tap. */
 static void store_sums(const reduce_job *job, const reduce_block *block, const real *sums) {
     enum { few_rows = 16 }; /* whose cache lines stay near until all their taps are stored */
-    copy_kernel *const copy = job->kernels->copy;
+    const sums_places layout = find_sums(job, block);
     const ptrdiff_t taps = job->taps, lane = lane_step(job), row = narrow_step(job);
     real *const w = block_weights(job, block);
     const bool together = job->lane_taps == 1 && taps_together(job->r);
-    if (together && row == taps && channel_major_sums(job))
-        copy(w + block->wide * lane, 1, lane, sums, block->width, 1, block->rows * taps,
-             block->lanes);
-    else if (together && lane == taps && !channel_major_sums(job))
-        for (ptrdiff_t n = 0; n < block->rows; n++)
-            copy(w + block->wide * lane + n * row, 1, lane, sums + n * block->width,
-                 block->rows * block->width, 1, taps, block->lanes);
-    else
+    stored_rows rows = {sums, w + block->wide * lane, layout.tap, 1, taps};
+    if (together && row == taps && channel_major_sums(job)) {
+        rows.count *= block->rows;
+        store_lanes(job, block, &rows, 0, block->lanes);
+    } else if (together && lane == taps && !channel_major_sums(job)) {
+        for (ptrdiff_t n = 0; n < block->rows; n++, rows.from += layout.channel, rows.to += row)
+            store_lanes(job, block, &rows, 0, block->lanes);
+    } else
         for (ptrdiff_t begin = 0; begin < block->rows; begin += few_rows)
-            store_rows(job, block, sums, w, begin, cvl_least(begin + few_rows, block->rows));
+            store_channels(job, block, sums, w, begin, cvl_least(begin + few_rows, block->rows));
 }
 
 /* How many of the wide operand's lanes are moved: a tile holds them once for all lane taps. */
@@ -585,7 +608,8 @@ static void reduce_task(const reduce_job *job, ptrdiff_t index, const reduce_spa
                            ? job->partial + (first * job->splits + split) * job->partial_count
                            : space->sums;
     for (ptrdiff_t i = 0; i < count && !job->direct; i++)
-        memset(sums + i * apart, 0, (size_t)(job->taps * block.rows * block.width) * sizeof(real));
+        memset(sums + i * apart, 0,
+               (size_t)sums_count(job, block.rows, block.width) * sizeof(real));
     const ptrdiff_t last = chunks->count * (split + 1) / job->splits;
     for (ptrdiff_t c = chunks->count * split / job->splits; c < last; c++) {
         const cvl_chunk chunk = cvl_nth_chunk(job->r, chunks, c);
@@ -616,7 +640,7 @@ static void add_parts(void *context, ptrdiff_t begin, ptrdiff_t end, int thread)
     for (ptrdiff_t index = begin; index < end; index++) {
         const ptrdiff_t part = index % sum_parts, number = index / sum_parts;
         const reduce_block block = nth_block(job, number);
-        const ptrdiff_t count = job->taps * block.rows * block.width;
+        const ptrdiff_t count = sums_count(job, block.rows, block.width);
         add_partials(job->partial + number * job->splits * job->partial_count, job->splits,
                      job->partial_count, count * part / sum_parts, count * (part + 1) / sum_parts);
     }
@@ -747,7 +771,7 @@ static void cut_chunks(reduce_job *job) {
 }
 
 static ptrdiff_t block_count(const reduce_job *job) {
-    return cvl_scale_bytes(cvl_scale_bytes(job->taps, job->most_rows), job->most_wide);
+    return sums_count(job, job->most_rows, job->most_wide);
 }
 
 /* Makes smaller blocks, of whole strips or of rows enough, until threads share them well. Unlike
@@ -780,7 +804,7 @@ static ptrdiff_t groups_of_task(const reduce_job *job) {
 /* Whether one product makes each sum, all positions at once, and dw has it where whole vectors
  * may be stored. */
 static bool sums_in_dw(const reduce_job *job) {
-    return cvl_one_tap(job->r->axis) && job->chunks.count == 1 && job->bundle == 1 &&
+    return job->chunks.count == 1 && job->bundle == 1 && job->lane_taps == 1 &&
            job->wide % job->kernels->lanes == 0 && lane_step(job) == 1;
 }
 
@@ -805,8 +829,8 @@ cvl_status CVL_TYPED(cvl_reduce_channels)(const cvl_reduce *r, const cvl_kernels
     job.bundle = groups_of_task(&job);
     cut_chunks(&job);
     job.direct = sums_in_dw(&job);
-    job.stream =
-        job.direct && stream_past(r->dw, (double)r->groups * (double)r->ic * (double)r->oc);
+    const double weights = (double)r->groups * (double)r->ic * (double)r->oc * (double)job.taps;
+    job.stream = job.direct && stream_past(r->dw, weights);
     const ptrdiff_t blocks = r->groups * job.n_wide * job.n_narrow;
     job.splits =
         cvl_reduce_splits(job.chunks.count, cvl_ceil_div(blocks, job.bundle),
