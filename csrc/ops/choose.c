@@ -370,8 +370,9 @@ static reduce_way choose_reduce(const cvl_reduce *r, ptrdiff_t lanes, double *le
     const double moved = 0.2, copied = 0.5, scattered = 2;
     const double of_pixels = 1.6, of_filter = 1; /* of each tap: they are loaded; and besides */
     const double of_dots = 1.2, read = 0.05;
-    const double run = 24;    /* of a row, moved by itself: as many as the stride */
-    const double apart = 1.1; /* a product to every tap, not one of them all */
+    const double run = 24;   /* of a row, moved by itself: as many as the stride */
+    const double turned = 9; /* of sums whose neighbours are stored in lines of their own */
+    const double apart = fmin(1.1, 1 + 8 / (double)r->oc); /* a product to every tap */
     const cvl_phase *const width = r->axis[2].phases;
     const double ic = (double)r->ic, oc = (double)r->oc, columns = (double)width->taps;
     double taps = 1, sources = ic, positions = (double)r->n;
@@ -383,13 +384,15 @@ static reduce_way choose_reduce(const cvl_reduce *r, ptrdiff_t lanes, double *le
     const bool x_rows = r->x_strides.s[2] == 1, dy_rows = r->dy_strides.s[2] == 1;
     const double weights = taps * ic * oc / positions;
     const double store = r->dw_strides.ic == 1 ? 0 : scattered * weights;
+    const double to_lanes = r->dw_strides.oc == 1     ? 0
+                            : r->dw_strides.k[2] == 1 ? moved * weights
+                                                      : turned * weights;
 
     double cost[REDUCE_WAYS];
     cost[BY_X] = (taps > 1 ? apart : 1) * taps * step_time(oc, r->ic, lanes) +
                  (stands(&r->x_strides, r->ic, taps * oc, lanes) ? 0 : moved * sources) + store;
     cost[BY_DY] = step_time(taps * ic, r->oc, lanes) +
-                  (stands(&r->dy_strides, r->oc, taps * ic, lanes) ? 0 : moved * oc) +
-                  (r->dw_strides.oc == 1 ? 0 : moved * weights) +
+                  (stands(&r->dy_strides, r->oc, taps * ic, lanes) ? 0 : moved * oc) + to_lanes +
                   (x_rows && (columns > 1 || width->in_step > 1) ? copied * columns * ic : 0);
     cost[BY_TAPS] =
         taps / columns * step_time(oc, r->ic * width->taps, lanes) + moved * sources + store;
