@@ -18,6 +18,10 @@ static gather_fn *const by_planes[] = {cvl_gather_planes_f32, cvl_gather_planes_
 static gather_fn *const by_dots[] = {cvl_gather_dots_f32, cvl_gather_dots_f64};
 static gather_fn *const by_lanes[] = {cvl_gather_lanes_f32, cvl_gather_lanes_f64};
 
+static size_t size_of(cvl_dtype dtype) {
+    return dtype == CVL_F32 ? sizeof(float) : sizeof(double);
+}
+
 /* Taps per destination of one axis: all, and those that lie inside the source. */
 typedef struct tap_counts {
     double all, inside;
@@ -79,9 +83,10 @@ static bool weights_follow(const cvl_gather *g) {
  * inputs and results, and pack the weights that panels read where they stand; panels compute taps
  * that meet padding, copy inputs once for every tap of a row, scatter the results of several
  * phases, take longer where they are narrow, and pack weights out of order for every task. */
-static bool gather_panels(const cvl_gather *g, const gather_counts *n, ptrdiff_t lanes,
-                          ptrdiff_t width_of_panel) {
+static bool gather_panels(cvl_dtype dtype, const cvl_gather *g, const gather_counts *n,
+                          ptrdiff_t lanes, ptrdiff_t width_of_panel) {
     const double transposed = 15, copied = 18, scattered = 45, narrow = 1.1;
+    const double from_memory = 60, many_bytes = 4 << 20; /* of weights, transposed */
     const double packed_again = fmin(transposed, 1.25 * (double)lanes), panels_of_task = 8;
     const double most_positions = 1024; /* that meet weights packed once */
     const double ic = (double)g->ic, oc = (double)g->oc;
@@ -91,10 +96,11 @@ static bool gather_panels(const cvl_gather *g, const gather_counts *n, ptrdiff_t
     const cvl_gather_axis *const width = &g->axis[2];
     const double plane = (double)g->n * (double)g->axis[1].out * (double)width->out;
     const double positions = cvl_positions(g);
-    const double met = positions < most_positions ? positions : most_positions;
+    const double met = fmin(plane, most_positions); /* the tasks of a depth pack weights anew */
     const double weights = n->all * ic * oc;
     const bool follow = weights_follow(g);
-    const double packed = follow ? transposed * weights / met : 0;
+    const bool near = cvl_weights(g) * (double)size_of(dtype) <= many_bytes;
+    const double packed = follow ? (near ? transposed : from_memory) * weights / met : 0;
     const double by_channels_cost = n->inside * ic * row_time(g->oc, lanes) * (double)lanes +
                                     transposed * (sources + oc) + packed;
     const double filled = ceil(plane / (double)lanes) * (double)lanes / plane;
@@ -217,7 +223,7 @@ static gather_fn *choose_gather(cvl_dtype dtype, const cvl_gather *g, const gath
         return by_dots[dtype];
     const ptrdiff_t panel =
         lanes * (dtype == CVL_F32 ? kernels->f32->panel_vectors : kernels->f64->panel_vectors);
-    if (g->oc > lanes / 2 && gather_panels(g, n, lanes, panel))
+    if (g->oc > lanes / 2 && gather_panels(dtype, g, n, lanes, panel))
         return by_panels[dtype];
     return (gather_pixels(g, n, lanes) ? by_pixels : by_channels)[dtype];
 }
@@ -241,10 +247,6 @@ static cvl_status run_by_formula(cvl_dtype dtype, const cvl_gather *g, const gat
      * them. */
     const cvl_status status = gather == by_channels[dtype] ? CVL_OK : cvl_split_axis(&g->axis[1]);
     return status == CVL_OK ? gather(g, kernels) : status;
-}
-
-static size_t size_of(cvl_dtype dtype) {
-    return dtype == CVL_F32 ? sizeof(float) : sizeof(double);
 }
 
 /* Where a position meets a single tap, the transforms bring in the products of its input with other
