@@ -501,8 +501,9 @@ static void add_pass(const channel_job *job, const channel_task *task, const cha
                               .terms = space->terms,
                               .n_terms = n_terms,
                               .stream = job->stream && first && last && block->in_place};
-        const asks ask = {.a = job->asks && task->in_place && block->begins && pass->taps > 1 &&
-                               task->tile.position[2] >= line_channels};
+        const bool tiles_share = block->width > job->kernels->vectors * job->kernels->lanes;
+        const asks ask = {.a = job->asks && tiles_share && task->in_place && block->begins &&
+                               pass->taps > 1 && task->tile.position[2] >= line_channels};
         multiply(job->kernels, &sums, own->count, block->width, &ask);
     }
 }

@@ -176,7 +176,7 @@ static void multiply(const kernel_table *kernels, const product *p, ptrdiff_t co
     const even_parts tile_rows = deal_out(count, tiles);
     const even_parts tile_vectors = deal_out(vectors, columns);
     const even_parts tile_terms = deal_out(p->n_terms, columns);
-    const bool asks_a = ask->a && columns > 1, alone = asks_a || ask->rows > 0;
+    const bool alone = ask->a || ask->rows > 0;
     const bool alike = tile_vectors.longer == 0 && !alone;
     for (ptrdiff_t tile = 0, row = 0, of_rows; tile < tiles; tile += of_rows) {
         const ptrdiff_t m = part_size(&tile_rows, tile), next = row + m;
@@ -185,7 +185,7 @@ static void multiply(const kernel_table *kernels, const product *p, ptrdiff_t co
              column += of_lanes) {
             const ptrdiff_t v = part_size(&tile_vectors, column);
             of_lanes = alone ? 1 : equal_parts(&tile_vectors, column, columns);
-            if (asks_a) {
+            if (ask->a) {
                 const ptrdiff_t end = term + part_size(&tile_terms, column);
                 ask_ahead(p, term, end, next, cvl_least(next + rows, count));
                 term = end;

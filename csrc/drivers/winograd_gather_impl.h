@@ -30,6 +30,7 @@ typedef struct winograd_job {
     ptrdiff_t weight_point, weight_block; /* of transformed weights */
     bool moved;                           /* whether results go by way of `out` */
     bool stream;                          /* whether they are written past the caches */
+    bool asks;                            /* whether tiles ask for the inputs of the next */
     bool finite;                          /* whether all results are */
     real *weights; /* of the lots at work, if they are shared: [block][point][step][lane] */
     char *workspace;
@@ -253,6 +254,7 @@ static void list_tiles(const winograd_job *job, winograd_task *t, const winograd
 static void multiply_point(const winograd_job *job, const winograd_task *t,
                            const winograd_space *space, const winograd_panel *panel,
                            ptrdiff_t block, ptrdiff_t point, bool start) {
+    const asks ask = {.a = job->asks};
     const ptrdiff_t cut = step_cut(job), most = pass_steps(cut, job->pitch) / cut;
     const ptrdiff_t n_terms = winograd_terms(job, t, panel, point, cut, space->terms);
     const int kind = point_kind(&job->view, point);
@@ -271,7 +273,7 @@ static void multiply_point(const winograd_job *job, const winograd_task *t,
                                   .b_row = space->step_row,
                                   .terms = space->terms + term,
                                   .n_terms = cvl_least(most, n_terms - term)};
-        multiply(job->kernels, &products, t->needed[kind], width, &no_asks);
+        multiply(job->kernels, &products, t->needed[kind], width, &ask);
     }
 }
 
@@ -528,6 +530,8 @@ static void cut_winograd(winograd_job *job, ptrdiff_t most) {
     job->tile_pitch = channel_room(job->steps);
     job->sum_pitch = channel_room(sum_blocks(job) * job->pitch);
     job->tile_point = channel_room(tiles_together(v) * job->tile_pitch);
+    /* Of several parts they are read in pieces too short for the processor's prefetchers. */
+    job->asks = v->parts > 1 && leave_level2((double)(v->points * job->tile_point));
     job->sum_point = channel_room(tiles_together(v) * job->sum_pitch);
 }
 

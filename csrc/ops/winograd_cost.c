@@ -62,6 +62,23 @@ static double weight_lots(const cvl_gather *g, const filtering *f, double steps,
     return fmax(1, ceil(f->points * steps * (double)g->oc * size / budget));
 }
 
+/* How much longer products of several parts take where they wait for memory: for the transformed
+ * inputs of all tiles, where a task has them all and every block of output channels meets them
+ * anew; else for weights, where only a few tiles at a time do. A line of either feeds the
+ * multiply-adds of its elements with the vectors of a panel. */
+static double waiting(const cvl_gather *g, const filtering *f, const vectors_of *v, double steps) {
+    const double least_bytes = 4 << 20, cached_bytes = 16 << 20, enough_tiles = 32;
+    const double line_bytes = 64, line_time = 80;
+    const double inputs = f->points * steps * f->tiles * cvl_positions(g) * v->size;
+    const double weights = (double)g->groups * cvl_weights(g) * v->size;
+    const bool all_tiles = g->axis[0].out == 1 && inputs <= weights + least_bytes;
+    const bool waits =
+        all_tiles ? inputs + weights > cached_bytes
+                  : f->points * enough_tiles * (steps + (double)g->oc) * v->size > most_bytes;
+    return f->parts > 1 && waits ? fmax(1, line_time / (line_bytes / v->size * v->strip / v->lanes))
+                                 : 1;
+}
+
 double cvl_winograd_gather_cost(cvl_dtype dtype, const cvl_gather *g, double depths, double sources,
                                 const cvl_kernels *kernels) {
     const double input = 5.5, output = 9;                /* of a point */
@@ -87,7 +104,8 @@ double cvl_winograd_gather_cost(cvl_dtype dtype, const cvl_gather *g, double dep
         lots * ic * depths * (f.points * input * f.tile_parts + brought * sources) +
         oc * (f.points * output * f.tiles + taken) +
         weight * f.points * f.filters * steps * oc / cvl_positions(g);
-    return product * f.needed * depths * ic * ceil(oc / v.lanes) + elements / v.lanes;
+    return waiting(g, &f, &v, steps) * product * f.needed * depths * ic * ceil(oc / v.lanes) +
+           elements / v.lanes;
 }
 
 double cvl_winograd_reduce_cost(cvl_dtype dtype, const cvl_reduce *r, double depths, double sources,
