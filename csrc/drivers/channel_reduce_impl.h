@@ -400,8 +400,18 @@ static chunk_operands bring_operands(const reduce_job *job, const reduce_block *
     return o;
 }
 
+/* Of some terms, those up to the end of a cut. */
+static ptrdiff_t first_cut(const cvl_term *terms, ptrdiff_t count) {
+    ptrdiff_t n = 0;
+    while (n < count && !terms[n++].flush)
+        continue;
+    return n;
+}
+
 /* Adds the products of taps [tap, end), summed over the part of the chunk whose terms are listed:
- * few rows at a time, so that they stay in the cache while all panels meet them. */
+ * few rows at a time, so that they stay in the cache while all panels meet them. Where each step
+ * reads a cache line of its own, only those of one cut stay in the level-1 cache, but sums in dw
+ * are written once. */
 static void add_part(const reduce_job *job, const reduce_block *block, ptrdiff_t n_terms,
                      ptrdiff_t tap, ptrdiff_t end, const chunk_operands *o,
                      const reduce_space *space, real *sums) {
@@ -410,27 +420,32 @@ static void add_part(const reduce_job *job, const reduce_block *block, ptrdiff_t
         return;
     const ptrdiff_t n_rows = list_rows(job, block, &o->a, tap, end, space);
     const ptrdiff_t panel = job->direct ? job->strip : find_sums(job, block).panel;
+    const bool cut_by_cut = o->a.column > line_channels && !job->direct;
     const real *const b =
         o->b.base + (job->lanes_of_x ? space->tap_offset[tap * job->lane_taps] : 0);
     product p = {.a = o->a.base,
                  .a_step = o->a.column,
                  .b_row = space->b_row,
                  .terms = space->terms,
-                 .n_terms = n_terms,
                  .stream = job->stream};
-    for (ptrdiff_t row = 0; row < n_rows; row += few_rows) {
-        p.a_row = space->a_row + row;
-        p.c_row = p.init_row = space->c_row + row;
-        p.b = b;
-        p.c = sums;
-        for (ptrdiff_t lane = 0; lane < block->width; lane += job->strip) {
-            p.init = job->direct ? NULL : p.c;
-            multiply(job->kernels, &p, cvl_least(few_rows, n_rows - row),
-                     cvl_least(job->strip, block->width - lane), &no_asks);
-            p.b += o->b.piece;
-            p.c += panel;
+    const cvl_term *const last = p.terms + n_terms;
+    do {
+        p.n_terms = cut_by_cut ? first_cut(p.terms, last - p.terms) : n_terms;
+        for (ptrdiff_t row = 0; row < n_rows; row += few_rows) {
+            p.a_row = space->a_row + row;
+            p.c_row = p.init_row = space->c_row + row;
+            p.b = b;
+            p.c = sums;
+            for (ptrdiff_t lane = 0; lane < block->width; lane += job->strip) {
+                p.init = job->direct ? NULL : p.c;
+                multiply(job->kernels, &p, cvl_least(few_rows, n_rows - row),
+                         cvl_least(job->strip, block->width - lane), &no_asks);
+                p.b += o->b.piece;
+                p.c += panel;
+            }
         }
-    }
+        p.terms += p.n_terms;
+    } while (p.terms < last);
 }
 
 /* Whether more than an eighth of a chunk's columns, over all taps of a row, meet padding, and terms
