@@ -80,13 +80,15 @@ static bool weights_follow(const cvl_gather *g) {
 /* Whether a result with contiguous rows is computed as it stands, with positions along the lanes,
  * or with channels along them and transposed. Both are estimated per destination, in
  * multiplications, of which a vector does many while one element is moved: channels transpose
- * inputs and results, and pack the weights that panels read where they stand; panels compute taps
- * that meet padding, copy inputs once for every tap of a row, scatter the results of several
- * phases, take longer where they are narrow, and pack weights out of order for every task. */
+ * inputs and results, pack the weights that panels read where they stand, and in long reductions
+ * with a stride wait for inputs; panels compute taps that meet padding, copy inputs once for every
+ * tap of a row, scatter the results of several phases, take longer where they are narrow, and pack
+ * weights out of order for every task. */
 static bool gather_panels(cvl_dtype dtype, const cvl_gather *g, const gather_counts *n,
                           ptrdiff_t lanes, ptrdiff_t width_of_panel) {
     const double transposed = 15, copied = 18, scattered = 45, narrow = 1.1;
     const double from_memory = 60, many_bytes = 4 << 20; /* of weights, transposed */
+    const double many_steps = 2000, far_apart = 1.2; /* of a stride: read tap by tap, from afar */
     const double packed_again = fmin(transposed, 1.25 * (double)lanes), panels_of_task = 8;
     const double most_positions = 1024; /* that meet weights packed once */
     const double ic = (double)g->ic, oc = (double)g->oc;
@@ -101,8 +103,10 @@ static bool gather_panels(cvl_dtype dtype, const cvl_gather *g, const gather_cou
     const bool follow = weights_follow(g);
     const bool near = cvl_weights(g) * (double)size_of(dtype) <= many_bytes;
     const double packed = follow ? (near ? transposed : from_memory) * weights / met : 0;
-    const double by_channels_cost = n->inside * ic * row_time(g->oc, lanes) * (double)lanes +
-                                    transposed * (sources + oc) + packed;
+    const bool strided = g->axis[1].phases->in_step > 1 || width->phases->in_step > 1;
+    const double steps = n->inside * ic * (strided && n->inside * ic > many_steps ? far_apart : 1);
+    const double by_channels_cost =
+        steps * row_time(g->oc, lanes) * (double)lanes + transposed * (sources + oc) + packed;
     const double filled = ceil(plane / (double)lanes) * (double)lanes / plane;
     const double copies =
         n->all > 1 ? (double)width->k * (double)width->out / (double)width->in : 0;
