@@ -1,8 +1,8 @@
 /* Runs of product tiles, which the drivers with many channels share. Included by drivers_impl.h. */
 
 enum {
-    /* Steps of the reduction that are summed in registers before they are added to C: so many that
-     * the visits to C cost little, so few that the rounding error of long sums stays low. */
+    /* Steps of the reduction that are summed in registers before those before them are added: so
+     * many that it costs little, so few that the rounding error of long sums stays low. */
     longest_cut = CVL_LONGEST_CUT,
     few_streams = 16, /* as many as prefetchers of the processor follow at a time */
 };
