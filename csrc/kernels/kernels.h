@@ -212,10 +212,9 @@ CVL_DECLARE_KERNELS(double, f64)
  * `lane_tiles` tiles of v vectors, j from `lane` on. It starts from S[i][j] = init[init_row[i] +
  * j], from init[init_row[i]] in all lanes with init_splat, or from zero with init NULL; with
  * init_row NULL every row starts from `init` itself; to add to C, init is c itself. C is stored
- * once. A is read one element at a time, B and C in full vectors: where
- * fewer columns count, B must be padded (its padding only reaches unused columns) and C must have
- * the room. With `stream` the last sums go past the caches where they are whole cache lines; a
- * fence must follow before others read them.
+ * once. A is read one element at a time, B and C in full vectors: where fewer columns count, B must
+ * be padded (its padding only reaches unused columns) and C must have the room. With `stream` sums
+ * go past the caches where they are whole cache lines; a fence must follow before others read them.
  *
  * panel_vectors: how wide a panel of B is at its best, in whole tiles; where these are narrow, a
  * few rows of A meet several of them one after another.
