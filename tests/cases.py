@@ -447,7 +447,8 @@ PATCHES = [
 
 # Few positions: weights are most of what is read. Kernels that cover their input, whose taps are as
 # good as channels; images that stand side by side; more images than a tile has columns; a tap
-# between two others that meets padding alone; weights so many that dw is written past the caches.
+# between two others that meets padding alone; weights so many that dw is written past the caches,
+# and that they come from memory.
 FEW = [
     Case("few", 300, 70, (1, 1), (1, 1), n=1),
     Case("few", 301, 71, (1, 1), (1, 1), n=7),
@@ -461,6 +462,7 @@ FEW = [
     Case("few", 300, 256, (4, 5), (4, 4), stride=2, padding=1),
     Case("few", 64, 64, (1, 8), (3, 3), n=8, stride=2, padding=2),
     Case("few", 128, 512, (16, 13), (5, 4), n=2, stride=(5, 4)),
+    Case("few", 512, 256, (6, 7), (3, 3), stride=2, padding=1),
     # Or few channels of y, of one tap: inputs are most of what is read. Long lines, in several
     # parts; lines that end within a vector, and less than one; steps that end within one; lines
     # apart, padding between them.
@@ -547,10 +549,11 @@ PLANES = [
 
 # Channels enough for Winograd's filtering, with every instruction set that has it: a vector and
 # little more, several blocks, several lots of blocks; last tiles that are cut; kernels in parts, by
-# length and by stride; phases that read other taps, and fewer; windows apart; lines that are cut;
-# taps of the depth, and of one axis alone; weights of phases that are copied before, of some
-# channels or groups at a time; a share of the tiles in which the shorter phases have none; one
-# depth that meets several taps of it, in either order.
+# length and by stride, and inputs of them that the level-2 cache does not hold; phases that read
+# other taps, and fewer; windows apart; lines that are cut; taps of the depth, and of one axis
+# alone; weights of phases that are copied before, of some channels or groups at a time; a share of
+# the tiles in which the shorter phases have none; one depth that meets several taps of it, in
+# either order.
 FILTERED = [
     Case("filtered", 17, 19, (13, 14), (3, 3), n=2, padding=1),
     Case("filtered", 33, 70, (9, 12), (3, 3), n=3, padding=1),
@@ -559,6 +562,7 @@ FILTERED = [
     Case("filtered", 128, 128, (10, 11), (3, 3), groups=2, padding=1),
     Case("filtered", 40, 48, (12, 13), (5, 5), padding=2),
     Case("filtered", 32, 32, (16, 17), (7, 7), padding=3),
+    Case("filtered", 128, 128, (20, 21), (5, 5), padding=2),
     Case("filtered", 48, 64, (17, 18), (3, 3), n=2, stride=2, padding=1),
     Case("filtered", 48, 40, (16, 15), (4, 4), n=2, stride=2, padding=1),
     Case("filtered", 32, 64, (23, 24), (5, 3), stride=(3, 2), padding=2),
