@@ -328,10 +328,14 @@ static sums_places find_sums(const reduce_job *job, const reduce_block *block) {
                          .panel = job->taps * block->rows * job->strip};
 }
 
-/* Elements of a block's sums, of whole panels. */
+/* The lanes of whole panels. */
+static ptrdiff_t panels_width(const reduce_job *job, ptrdiff_t lanes) {
+    return cvl_ceil_div(lanes, job->strip) * job->strip;
+}
+
+/* Elements of a block's sums. */
 static ptrdiff_t sums_count(const reduce_job *job, ptrdiff_t rows, ptrdiff_t width) {
-    return cvl_scale_bytes(cvl_scale_bytes(job->taps, rows),
-                           cvl_ceil_div(width, job->strip) * job->strip);
+    return cvl_scale_bytes(cvl_scale_bytes(job->taps, rows), panels_width(job, width));
 }
 
 /* Where dw holds a tap, from the first one that has sums. */
@@ -534,6 +538,8 @@ static void store_channels(const reduce_job *job, const reduce_block *block, con
         const ptrdiff_t start = tap % job->lane_taps * channels; /* of the tap's lanes */
         const ptrdiff_t first = cvl_most(start, block->wide);
         const ptrdiff_t last = cvl_least(start + channels, block->wide + block->lanes);
+        if (first >= last) /* the block has none of them */
+            continue;
         const stored_rows rows = {
             .from = sums + begin * layout.channel + tap / job->lane_taps * layout.tap,
             .from_row = layout.channel,
@@ -586,7 +592,7 @@ static reduce_space reduce_layout(const reduce_job *job, cvl_arena *memory) {
     const ptrdiff_t line = piece_channels(job);
     const ptrdiff_t x_places = cvl_scale_bytes(chunks->images, channel_room(chunks->places));
     const ptrdiff_t narrow = (job->most_rows + line - 1) / line * line;
-    const ptrdiff_t wide = (job->most_wide + job->strip - 1) / job->strip * job->strip;
+    const ptrdiff_t wide = panels_width(job, job->most_wide);
     const bool dy_in_place = job->together && job->lanes_of_x;
     reduce_space space;
     space.sums = cvl_take(

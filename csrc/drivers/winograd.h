@@ -68,4 +68,11 @@ static inline double cvl_winograd_budget(double weight_bytes) {
                                        : most_bytes;
 }
 
+/* Bytes that one of so many threads may take for all tiles and weights of its own: some, and its
+ * share of what the weights do. */
+static inline double cvl_winograd_own_bytes(double weight_bytes, int threads) {
+    const double thread_bytes = 4 << 20;
+    return thread_bytes + weight_bytes / threads;
+}
+
 #endif

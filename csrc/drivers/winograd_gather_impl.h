@@ -622,7 +622,6 @@ static void run_lots(winograd_job *job, ptrdiff_t all_lots, ptrdiff_t at_work, p
 
 /* A lot of weights; the context is whether all results are finite. */
 static cvl_status gather_winograd(const cvl_gather *g, const kernel_table *kernels, void *context) {
-    const ptrdiff_t thread_bytes = 4 << 20;
     bool *finite = context;
     winograd_job job = {.g = g, .kernels = kernels, .finite = true};
     job.view = view_winograd(kernels, g->axis, g->n);
@@ -636,7 +635,8 @@ static cvl_status gather_winograd(const cvl_gather *g, const kernel_table *kerne
     const ptrdiff_t weight_bytes =
         g->groups * g->oc * g->ic * kernel_taps(g) * (ptrdiff_t)sizeof(real);
     int threads = cvl_threads_for(filters * job.n_blocks, g->work);
-    const bool own = plan_own(&job, filters, thread_bytes + weight_bytes / threads, threads);
+    const ptrdiff_t own_bytes = (ptrdiff_t)cvl_winograd_own_bytes((double)weight_bytes, threads);
+    const bool own = plan_own(&job, filters, own_bytes, threads);
     const ptrdiff_t at_work = own ? filters * job.lots : plan_shared(&job, filters, weight_bytes);
 
     cvl_arena arena = {0};

@@ -220,7 +220,7 @@ CVL_DECLARE_KERNELS(double, f64)
  * few rows of A meet several of them one after another.
  *
  * tall_tile[m - 1], for m <= tall_rows: the same for v = 1 and rows at even steps, i*a_row, i*c_row
- * and i*init_row.
+ * and i*init_row; but C is stored after every flush, and loaded for the next.
  *
  * pixel_tile[m - 1], for m <= pixel_rows: lanes are neighbouring output positions.
  *

@@ -118,6 +118,8 @@ static inline CVL_INLINE void product_tile(const int m, const int v, const produ
             more = !term->flush && term + 1 < end;
         }
 
+        /* All loads before the first store: a load waits for a store whose address looks the
+         * same. */
         if (adds)
             CVL_UNROLL for (int i = 0; i < m; i++)
                 CVL_UNROLL for (int j = 0; j < v; j++) sum[i][j] += kept[i][j];

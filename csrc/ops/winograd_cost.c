@@ -67,11 +67,12 @@ static double weight_lots(const cvl_gather *g, const filtering *f, double steps,
  * anew; else for weights, where only a few tiles at a time do. A line of either feeds the
  * multiply-adds of its elements with the vectors of a panel. */
 static double waiting(const cvl_gather *g, const filtering *f, const vectors_of *v, double steps) {
-    const double least_bytes = 4 << 20, cached_bytes = 16 << 20, enough_tiles = 32;
+    const double cached_bytes = 16 << 20, enough_tiles = 32;
     const double line_bytes = 64, line_time = 80;
     const double inputs = f->points * steps * f->tiles * cvl_positions(g) * v->size;
     const double weights = (double)g->groups * cvl_weights(g) * v->size;
-    const bool all_tiles = g->axis[0].out == 1 && inputs <= weights + least_bytes;
+    /* As if of one thread: the choice, which decides how sums are rounded, must not know more. */
+    const bool all_tiles = g->axis[0].out == 1 && inputs <= cvl_winograd_own_bytes(weights, 1);
     const bool waits =
         all_tiles ? inputs + weights > cached_bytes
                   : f->points * enough_tiles * (steps + (double)g->oc) * v->size > most_bytes;
