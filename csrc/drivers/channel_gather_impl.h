@@ -25,7 +25,7 @@ typedef struct channel_job {
     ptrdiff_t pitch;            /* elements of `out` to a position: the widest block */
     ptrdiff_t max_classes;
     ptrdiff_t cut;     /* channels of a pass, at most */
-    bool weights_stay; /* whether rows of weights are read where they stand, if they fill vectors */
+    bool weights_stay; /* whether rows of weights are read where they stand */
     bool asks;         /* whether inputs are asked for */
     bool stream;       /* whether results are written past the caches, if one pass makes them */
     char *workspace;
@@ -305,7 +305,7 @@ static channel_pass pass_size(const channel_job *job, const ptrdiff_t *weight, p
     enum { strip_taps = 16 }; /* are transposed at once */
     const ptrdiff_t ic = job->g->ic;
     channel_pass pass;
-    if (taps > 1 && taps_follow(weight, 0, taps)) {
+    if (taps > 1 && !job->weights_stay && taps_follow(weight, 0, taps)) {
         pass.taps = cvl_even_size(taps, strip_taps);
         pass.channels = cvl_even_size(ic, job->steps / pass.taps);
     } else {
@@ -384,7 +384,7 @@ static pass_weights pack_pass(const channel_job *job, const channel_block *block
     const ptrdiff_t taps = pass->taps, channels = pass->channels, lanes = block->lanes;
     const real *const from = block->w + pass->channel * g->w_ic;
     ptrdiff_t *step = space->step_row;
-    if (job->weights_stay && lanes == block->width) {
+    if (job->weights_stay) {
         for (ptrdiff_t t = 0; t < taps; t++)
             for (ptrdiff_t i = 0; i < channels; i++)
                 *step++ = weight[t] + i * g->w_ic;
@@ -603,7 +603,7 @@ static void channel_tasks(void *context, ptrdiff_t begin, ptrdiff_t end, int thr
         const ptrdiff_t last = split_block(job, task.split + 1);
         for (ptrdiff_t end = task.group + task.groups; task.group < end; task.group++) {
             for (ptrdiff_t b = split_block(job, task.split), next; b < last; b = next) {
-                next = job->weights_stay && !job->some_moved ? last : b + 1;
+                next = job->weights_stay ? last : b + 1;
                 run_blocks(job, &task, &space, n_classes, b, next);
             }
             task.dst += job->g->oc * job->g->dst_strides.c;
@@ -665,18 +665,24 @@ static ptrdiff_t groups_together(const cvl_gather *g, ptrdiff_t bytes, ptrdiff_t
     return groups > 1 ? cvl_even_size(g->groups, groups) : 1;
 }
 
-/* Whether the weights' rows of output channels are as good where they stand as packed: they meet
- * few positions. Then all blocks of a pass follow one another, as their weights do. */
-static bool weights_may_stay(const cvl_gather *g) {
-    const double few_positions = 64;
-    return g->w_oc == 1 && cvl_positions(g) <= few_positions;
+/* Whether weights are read where they stand, as rows of output channels that fill their vectors:
+ * each meets so few positions that to pack it would take longer than its sums. */
+static bool weights_may_stay(const channel_job *job) {
+    const double few_positions = 8;
+    const cvl_gather *const g = job->g;
+    double met = (double)g->n;
+    for (int i = 0; i < CVL_AXES; i++)
+        met *= (double)cvl_least(g->axis[i].in, g->axis[i].out);
+    return g->w_oc == 1 && !job->some_moved && met <= few_positions;
 }
 
-/* Whether weights that stay come from memory, and take longer than their sums. */
-static bool streams_weights(const cvl_gather *g) {
-    const double many_bytes = 16 << 20;
-    return cvl_positions(g) <= few_streams &&
-           (double)g->groups * cvl_weights(g) * (double)sizeof(real) >= many_bytes;
+/* Rows of weights that stay, in a pass: few of many weights, and each is read to its end before the
+ * next. Prefetchers follow so few, and sets of a cache keep a line of each, though they be a power
+ * of two apart. */
+static ptrdiff_t rows_that_stay(const cvl_gather *g) {
+    enum { many_mebibytes = 2, few = 8 };
+    const double count = (double)g->groups * cvl_weights(g);
+    return exceed_mebibytes(count, many_mebibytes) ? few : longest_cut;
 }
 
 static cvl_status gather_channels(const cvl_gather *g, const kernel_table *kernels, void *context) {
@@ -709,9 +715,10 @@ static cvl_status gather_channels(const cvl_gather *g, const kernel_table *kerne
                                  tasks_wanted);
     const ptrdiff_t lots = areas * job.n_images * ((g->groups + job.groups - 1) / job.groups);
     job.splits = cvl_least(job.n_blocks, (tasks_wanted + lots - 1) / lots);
-    job.weights_stay = weights_may_stay(g);
-    job.cut = job.weights_stay && streams_weights(g) ? few_streams : longest_cut;
-    job.steps = cvl_least(cvl_scale_bytes(job.taps, g->ic), pass_steps(longest_cut, job.pitch));
+    job.weights_stay = weights_may_stay(&job);
+    job.cut = job.weights_stay ? rows_that_stay(g) : longest_cut;
+    job.steps = cvl_least(cvl_scale_bytes(job.taps, g->ic),
+                          job.weights_stay ? job.cut : pass_steps(job.cut, job.pitch));
     job.max_classes = cvl_least(blocks->rows, 2 * g->axis[1].k + 1) *
                       cvl_least(blocks->columns, 2 * g->axis[2].k + 1) * g->axis[2].n_phases;
 
