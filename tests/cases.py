@@ -460,7 +460,7 @@ FEW = [
     Case("few", 140, 140, (4, 4), (3, 3), n=None, padding=1),
     Case("few", 2100, 2048, (1, 1), (1, 1), n=2),
     Case("few", 512, 512, (2, 2), (3, 3), n=2, padding=1),
-    Case("few", 300, 256, (1, 1), (4, 4), n=3, transposed=True),
+    Case("few", 256, 300, (4, 4), (4, 4), n=3),
     Case("few", 300, 256, (4, 5), (4, 4), stride=2, padding=1),
     Case("few", 64, 64, (1, 8), (3, 3), n=8, stride=2, padding=2),
     Case("few", 128, 512, (16, 13), (5, 4), n=2, stride=(5, 4)),
