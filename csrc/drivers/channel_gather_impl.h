@@ -676,9 +676,9 @@ static bool weights_may_stay(const channel_job *job) {
     return g->w_oc == 1 && !job->some_moved && met <= few_positions;
 }
 
-/* Rows of weights that stay, in a pass: few of many weights, as many as a line has elements, and
- * each is read to its end before the next. Prefetchers follow so few, and sets of a cache keep their
- * lines, though they be a power of two apart. */
+/* Rows of weights that stay, in a pass. Of many weights few, as many as a line has elements, and
+ * each is read to its end before the next: prefetchers follow so few, and sets of a cache keep
+ * their lines, though they be a power of two apart. */
 static ptrdiff_t rows_that_stay(const cvl_gather *g) {
     enum { many_mebibytes = 2 };
     const double count = (double)g->groups * cvl_weights(g);
