@@ -188,6 +188,19 @@ def test_broadcast_inputs(call):
         assert np.array_equal(from_view, from_copy)
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("taps", [8, 16, 17, 30])
+def test_overlapping_weights(taps, dtype):
+    """Taps and output channels both one element apart, also of many weights: like their copy."""
+    ic, oc = 300, 2048
+    x = integers("x", (1, taps, ic)).astype(dtype)
+    memory = integers("w", (ic * oc + taps,)).astype(dtype)
+    element = memory.itemsize
+    w = np.lib.stride_tricks.as_strided(memory, (taps, ic, oc), (element, oc * element, element))
+    from_view = convlab.conv1d(x, w, layout="channels_last")
+    assert np.array_equal(from_view, convlab.conv1d(x, w.copy(), layout="channels_last"))
+
+
 @every_call
 def test_inputs_are_not_written(call):
     """No function changes its inputs."""

@@ -299,8 +299,9 @@ static int taps_follow(const ptrdiff_t *weight, ptrdiff_t tap, ptrdiff_t taps) {
     return step == 1 || step == -1 ? (int)step : 0;
 }
 
-/* The size of the passes over a box of `taps`: where the taps of a channel stand together a few are
- * taken with all their neighbours, else as many channels as one cut has steps. */
+/* The size of the passes over a box of `taps`: where weights are packed, and the taps of a channel
+ * stand together, a few are taken with all their neighbours, else as many channels as one cut has
+ * steps. */
 static channel_pass pass_size(const channel_job *job, const ptrdiff_t *weight, ptrdiff_t taps) {
     enum { strip_taps = 16 }; /* are transposed at once */
     const ptrdiff_t ic = job->g->ic;
