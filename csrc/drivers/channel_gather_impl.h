@@ -24,7 +24,7 @@ typedef struct channel_job {
     bool some_moved;            /* and some by way of `out` */
     ptrdiff_t pitch;            /* elements of `out` to a position: the widest block */
     ptrdiff_t max_classes;
-    ptrdiff_t cut;     /* channels of a pass, at most */
+    ptrdiff_t cut;     /* channels of a tap that a pass takes before it takes several taps */
     bool weights_stay; /* whether rows of weights are read where they stand */
     bool asks;         /* whether inputs are asked for */
     bool stream;       /* whether results are written past the caches, if one pass makes them */
@@ -300,22 +300,19 @@ static int taps_follow(const ptrdiff_t *weight, ptrdiff_t tap, ptrdiff_t taps) {
 }
 
 /* The size of the passes over a box of `taps`: where weights are packed, and the taps of a channel
- * stand together, a few are taken with all their neighbours, else as many channels as one cut has
- * steps. */
+ * stand together, a few are taken with all their neighbours, else as many as have a cut of channels
+ * each. Of the channels they take as many as the pass has room for, cut by cut: sums between two
+ * passes are stored and loaded, those between two cuts are not. */
 static channel_pass pass_size(const channel_job *job, const ptrdiff_t *weight, ptrdiff_t taps) {
     enum { strip_taps = 16 }; /* are transposed at once */
     const ptrdiff_t ic = job->g->ic;
+    const bool strips = taps > 1 && !job->weights_stay && taps_follow(weight, 0, taps);
     channel_pass pass;
-    if (taps > 1 && !job->weights_stay && taps_follow(weight, 0, taps)) {
-        pass.taps = cvl_even_size(taps, strip_taps);
-        pass.channels = cvl_even_size(ic, job->steps / pass.taps);
-    } else {
-        pass.channels = cvl_even_size(ic, job->cut);
-        pass.taps = cvl_even_size(taps, job->steps / pass.channels);
-    }
-    if (pass.channels > job->cut)
-        pass.channels = cvl_even_size(ic, job->cut);
-    const ptrdiff_t most = most_steps(taps, ic);
+    pass.taps = cvl_even_size(taps, strips ? strip_taps : job->steps / cvl_least(ic, job->cut));
+    const ptrdiff_t most = most_steps(taps, ic), room = job->steps / pass.taps;
+    pass.channels = room < most
+                        ? cvl_even_size(ic, room)
+                        : cvl_least(ic, most * cvl_even_size(cvl_ceil_div(ic, most), room / most));
     pass.cut = cvl_even_size(pass.channels, most);
     pass.cut_taps = pass.cut < pass.channels ? 1 : most / pass.channels;
     return pass;
@@ -718,8 +715,9 @@ static cvl_status gather_channels(const cvl_gather *g, const kernel_table *kerne
     job.splits = cvl_least(job.n_blocks, (tasks_wanted + lots - 1) / lots);
     job.weights_stay = weights_may_stay(&job);
     job.cut = job.weights_stay ? rows_that_stay(g) : longest_cut;
-    job.steps = cvl_least(cvl_scale_bytes(job.taps, g->ic),
-                          job.weights_stay ? job.cut : pass_steps(job.cut, job.pitch));
+    job.steps =
+        cvl_least(cvl_scale_bytes(job.taps, g->ic),
+                  job.weights_stay ? job.cut : pass_steps(job.cut, job.pitch, cvl_l2_bytes() / 4));
     job.max_classes = cvl_least(blocks->rows, 2 * g->axis[1].k + 1) *
                       cvl_least(blocks->columns, 2 * g->axis[2].k + 1) * g->axis[2].n_phases;
 

@@ -50,9 +50,17 @@ static ptrdiff_t panel_cut(ptrdiff_t taps, ptrdiff_t channels) {
     return taps > most ? cvl_even_size(taps, most) : cvl_even_size(channels, most / taps) * taps;
 }
 
+/* The most steps of a pass. Of one tap it is short: the weights that it reads stay in the level-2
+ * cache until all panels have met them, and little is brought for it. Of several it is longer, so
+ * that fewer passes visit the sums. */
+static ptrdiff_t most_pass_steps(const cvl_gather *g, ptrdiff_t cut, ptrdiff_t width) {
+    const ptrdiff_t of_one_tap = 64 * 1024;
+    return pass_steps(cut, width, kernel_taps(g) == 1 ? of_one_tap : cvl_l2_bytes() / 8);
+}
+
 /* The steps of the pass that starts at step k: whole cuts, none of which spans two passes. */
 static ptrdiff_t panel_pass_end(const panel_job *job, const panel_task *t, ptrdiff_t k) {
-    const ptrdiff_t pass = pass_steps(t->cut, panel_lanes(job->kernels));
+    const ptrdiff_t pass = most_pass_steps(job->g, t->cut, panel_lanes(job->kernels));
     return t->steps - k < pass ? t->steps : k + pass;
 }
 
@@ -422,7 +430,7 @@ static void panel_tasks(void *context, ptrdiff_t begin, ptrdiff_t end, int threa
 /* The channels that a pass of a task of so many taps reads, at most: it starts and ends within one
  * unless either is made of whole ones of the other. */
 static ptrdiff_t pass_channels(const cvl_gather *g, ptrdiff_t taps, ptrdiff_t width) {
-    const ptrdiff_t pass = pass_steps(panel_cut(taps, g->ic), width);
+    const ptrdiff_t pass = most_pass_steps(g, panel_cut(taps, g->ic), width);
     if (pass % taps == 0 || taps % pass == 0)
         return pass > taps ? pass / taps : 1;
     return (pass - 2) / taps + 2;
@@ -454,7 +462,7 @@ cvl_status CVL_TYPED(cvl_gather_panels)(const cvl_gather *g, const cvl_kernels *
     job.width_map = g->axis[1].out > 1 ? cvl_joined_map : cvl_pixel_map;
     job.taps = kernel_taps(g);
     const ptrdiff_t width = panel_lanes(kernels);
-    job.steps = cvl_least(job.taps * g->ic, pass_steps(longest_cut, width));
+    job.steps = cvl_least(job.taps * g->ic, most_pass_steps(g, longest_cut, width));
     job.channels = most_pass_channels(g, width);
     const ptrdiff_t parts = (g->oc + most_rows - 1) / most_rows;
     const ptrdiff_t most_parts = g->oc / least_rows > parts ? g->oc / least_rows : parts;

@@ -36,11 +36,10 @@ static ptrdiff_t panel_pitch(const kernel_table *kernels, ptrdiff_t vectors, ptr
     return cvl_least(cvl_ceil_div(units, panels) * unit, vectors) * kernels->lanes;
 }
 
-/* Steps of one pass: whole cuts, whose weights, `width` to a step, take about a sixteenth of the
- * level-2 cache. */
-static ptrdiff_t pass_steps(ptrdiff_t cut, ptrdiff_t width) {
-    const ptrdiff_t bytes = cut * width * (ptrdiff_t)sizeof(real),
-                    cuts = cvl_l2_bytes() / 16 / bytes;
+/* Steps of one pass: whole cuts, whose panel, `width` to a step, takes no more than `bytes` if
+ * there are two of them. */
+static ptrdiff_t pass_steps(ptrdiff_t cut, ptrdiff_t width, ptrdiff_t bytes) {
+    const ptrdiff_t cuts = bytes / (cut * width * (ptrdiff_t)sizeof(real));
     return cuts > 1 ? cuts * cut : cut;
 }
 
