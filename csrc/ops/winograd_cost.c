@@ -82,8 +82,8 @@ static double waiting(const cvl_gather *g, const filtering *f, const vectors_of 
 
 double cvl_winograd_gather_cost(cvl_dtype dtype, const cvl_gather *g, double depths, double sources,
                                 const cvl_kernels *kernels) {
-    const double input = 5.5, output = 9;                /* of a point */
-    const double source = 8, moved = 15, scattered = 30; /* to and from rows */
+    const double input = 10, output = 15;                 /* of a point */
+    const double source = 14, moved = 24, scattered = 48; /* to and from rows */
     const double few_tiles = 16;
     const vectors_of v = vectors_in_use(dtype, kernels);
     const double ic = (double)g->ic, oc = (double)g->oc;
@@ -93,7 +93,7 @@ double cvl_winograd_gather_cost(cvl_dtype dtype, const cvl_gather *g, double dep
     /* Of a point. The steps of several parts make longer products; but weights of parts or phases
      * are moved, or met by few tiles. */
     const bool phases = g->axis[1].n_phases > 1 || g->axis[2].n_phases > 1;
-    const double product = f.parts > 1 ? 1.05 : 1.12, weight = f.parts > 1 || phases ? 22 : 9;
+    const double product = f.parts > 1 ? 1.05 : 1.12, weight = f.parts > 1 || phases ? 36 : 9;
     const double steps = ic * (double)g->axis[0].k * f.parts;
     if (f.points * few_tiles * (steps + oc) * v.size > most_bytes)
         return INFINITY;
@@ -111,8 +111,8 @@ double cvl_winograd_gather_cost(cvl_dtype dtype, const cvl_gather *g, double dep
 
 double cvl_winograd_reduce_cost(cvl_dtype dtype, const cvl_reduce *r, double depths, double sources,
                                 const cvl_kernels *kernels) {
-    const double product = 1.22, input = 6.5, gradient = 5, weight = 11; /* of a point */
-    const double source = 8, moved = 6;                                  /* from rows */
+    const double product = 1.22, input = 12, gradient = 9, weight = 22; /* of a point */
+    const double source = 14, moved = 11;                               /* from rows */
     const double few_tiles = 32;
     const vectors_of v = vectors_in_use(dtype, kernels);
     const double ic = (double)r->ic, oc = (double)r->oc;
