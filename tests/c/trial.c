@@ -5,6 +5,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "ops/winograd_cost.h"
+
 const char *const operation_names[N_OPERATIONS] = {"forward",   "grad_input", "grad_weight",
                                                    "grad_bias", "unfold",     "fold"};
 
@@ -247,16 +249,40 @@ static void draw_problem(source *s, trial *t, double most_work) {
     bound_work(t, most_work);
 }
 
+/* Channels of a vector and more, and windows that Winograd's filtering can take apart. */
+static void draw_filterable(source *s, trial *t) {
+    cvl_problem *p = &t->p;
+    const ptrdiff_t most_taps[CVL_AXES] = {3, 5, 11}, most_size[CVL_AXES] = {4, 20, 30};
+    p->n = draw(s, 1, 2);
+    p->groups = one_in(s, 4) ? 2 : 1;
+    p->ic = draw(s, 8, 72);
+    p->oc = draw(s, 8, 72);
+    for (int i = 0; i < CVL_AXES; i++) {
+        cvl_axis *a = &p->axis[i];
+        *a = (cvl_axis){.in = 1, .out = 1, .k = 1, .stride = 1, .dilation = 1};
+        if (i == 0 && !one_in(s, 4))
+            continue;
+        a->k = one_in(s, 3) ? draw(s, 1, most_taps[i]) : 3;
+        a->stride = one_in(s, 2) ? 1 : draw(s, 1, 3);
+        a->dilation = one_in(s, 3) ? draw(s, 1, 3) : 1;
+        a->pad = draw(s, 0, a->dilation * (a->k - 1));
+        a->in = a->dilation * (a->k - 1) + draw(s, 1, most_size[i]);
+        a->out = (a->in + 2 * a->pad - a->dilation * (a->k - 1) - 1) / a->stride + 1;
+    }
+    bound_work(t, 2e7);
+}
+
 static void set_size(view *v, int rank, const ptrdiff_t *size) {
     v->rank = rank;
     memcpy(v->size, size, (size_t)rank * sizeof *size);
 }
 
-void trial_draw(source *s, operation op, cvl_dtype dtype, values values, double most_work,
-                trial *t) {
-    *t = (trial){.op = op, .p.dtype = dtype, .values = values};
-    draw_problem(s, t, most_work);
+/* The arrays of a problem, how they lie in memory, and what is in them. */
+static void draw_arrays(source *s, trial *t) {
     cvl_problem *p = &t->p;
+    const operation op = t->op;
+    const cvl_dtype dtype = p->dtype;
+    const values values = t->values;
     const cvl_axis *a = p->axis;
     const ptrdiff_t taps = a[0].k * a[1].k * a[2].k;
     const ptrdiff_t places = op == UNFOLD || op == FOLD ? a[0].out * a[1].out * a[2].out : 0;
@@ -304,12 +330,56 @@ void trial_draw(source *s, operation op, cvl_dtype dtype, values values, double 
                (int)values, t->threads);
 }
 
+void trial_draw(source *s, operation op, cvl_dtype dtype, values values, double most_work,
+                trial *t) {
+    *t = (trial){.op = op, .p.dtype = dtype, .values = values};
+    draw_problem(s, t, most_work);
+    draw_arrays(s, t);
+}
+
 void trial_free(trial *t) {
     view *const all[] = {&t->x, &t->y, &t->w, &t->columns, &t->b};
     for (int i = 0; i < 5; i++)
         if (all[i]->in_use)
             guard_free(&all[i]->memory);
     guard_free(&t->expected);
+}
+
+/* ---- choices -------------------------------------------------------------------------------- */
+
+/* The core takes Winograd's filtering where it estimates that to pay, as it does in few problems as
+ * small as these: every other trial says that it costs nothing, where it can be. */
+static bool filtering_is_free;
+static int n_filtered;
+
+int trials_filtered(void) {
+    return n_filtered;
+}
+
+/* Infinite where filtering cannot be. */
+static double filtering_cost(double estimate) {
+    if (!filtering_is_free || isinf(estimate))
+        return estimate;
+    n_filtered++;
+    return -1;
+}
+
+double __real_cvl_winograd_gather_cost(cvl_dtype dtype, const cvl_gather *g, double depths,
+                                       double sources, const cvl_kernels *kernels);
+double __wrap_cvl_winograd_gather_cost(cvl_dtype dtype, const cvl_gather *g, double depths,
+                                       double sources, const cvl_kernels *kernels);
+double __wrap_cvl_winograd_gather_cost(cvl_dtype dtype, const cvl_gather *g, double depths,
+                                       double sources, const cvl_kernels *kernels) {
+    return filtering_cost(__real_cvl_winograd_gather_cost(dtype, g, depths, sources, kernels));
+}
+
+double __real_cvl_winograd_reduce_cost(cvl_dtype dtype, const cvl_reduce *r, double depths,
+                                       double sources, const cvl_kernels *kernels);
+double __wrap_cvl_winograd_reduce_cost(cvl_dtype dtype, const cvl_reduce *r, double depths,
+                                       double sources, const cvl_kernels *kernels);
+double __wrap_cvl_winograd_reduce_cost(cvl_dtype dtype, const cvl_reduce *r, double depths,
+                                       double sources, const cvl_kernels *kernels) {
+    return filtering_cost(__real_cvl_winograd_reduce_cost(dtype, r, depths, sources, kernels));
 }
 
 /* ---- runs ----------------------------------------------------------------------------------- */
@@ -321,6 +391,7 @@ cvl_status trial_run(trial *t) {
     const cvl_column_strides columns = {.n = c[0], .row = c[1], .position = c[2]};
     fill_with_nan(p->dtype, &t->out->memory);
     cvl_set_num_threads(t->threads);
+    filtering_is_free = t->filtered || (p->ic + p->oc) % 2 == 0; /* no draw of its own, either */
     switch (t->op) {
     case FORWARD: return cvl_forward(p, t->y.base, t->x.base, t->w.base, b, b_stride);
     case GRAD_INPUT: return cvl_grad_input(p, t->x.base, t->y.base, t->w.base, b, b_stride);
@@ -415,21 +486,32 @@ bool trial_matches(const trial *t) {
 /* Packed weights, of which trials have few, partial sums and some cache-sized tiles. */
 static const size_t most_workspace = 16 << 20;
 
-void trial_check(source *s, operation op, cvl_dtype dtype, values values, double most_work) {
-    trial t;
-    trial_draw(s, op, dtype, values, most_work, &t);
-    const bool fits = op == GRAD_BIAS || cvl_check(&t.p) == CVL_OK;
+static void check(trial *t) {
+    const bool fits = t->op == GRAD_BIAS || cvl_check(&t->p) == CVL_OK;
     guard_fail_allocation(0, false);
-    const cvl_status status = trial_run(&t);
-    if (guard_most_allocated() > (size_t)t.threads * most_workspace)
+    const cvl_status status = trial_run(t);
+    if (guard_most_allocated() > (size_t)t->threads * most_workspace)
         guard_fail("%zu bytes of workspace", guard_most_allocated());
     if (status != (fits ? CVL_OK : CVL_TOO_LARGE))
         guard_fail("status %d", (int)status);
     if (status == CVL_OK) {
-        trial_expect(&t);
-        trial_matches(&t);
+        trial_expect(t);
+        trial_matches(t);
     }
     if (guard_live_allocations())
         guard_fail("%ld allocations leaked", guard_live_allocations());
-    trial_free(&t);
+    trial_free(t);
+}
+
+void trial_check(source *s, operation op, cvl_dtype dtype, values values, double most_work) {
+    trial t;
+    trial_draw(s, op, dtype, values, most_work, &t);
+    check(&t);
+}
+
+void trial_check_filtered(source *s, operation op, cvl_dtype dtype, values values) {
+    trial t = {.op = op, .p.dtype = dtype, .values = values, .filtered = true};
+    draw_filterable(s, &t);
+    draw_arrays(s, &t);
+    check(&t);
 }

@@ -34,6 +34,7 @@ typedef struct trial {
     view *out;
     guarded expected; /* as out->memory, from the reference */
     int threads;
+    bool filtered; /* by Winograd's filtering, where that can be */
 } trial;
 
 /* Draws a trial. `most_work` bounds its multiplications, as the reference loops over them. */
@@ -53,5 +54,11 @@ bool trial_matches(const trial *t);
 
 /* Draws, computes, compares, frees, and reports what differs. */
 void trial_check(source *s, operation op, cvl_dtype dtype, values values, double most_work);
+
+/* The same of a problem that Winograd's filtering is for, by way of it. */
+void trial_check_filtered(source *s, operation op, cvl_dtype dtype, values values);
+
+/* How many runs so far took Winograd's filtering because a trial said that it costs nothing. */
+int trials_filtered(void);
 
 #endif
