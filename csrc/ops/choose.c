@@ -369,10 +369,20 @@ static bool stands(const cvl_data_strides *strides, ptrdiff_t channels, double r
            (channels <= CVL_MAX_VECTORS * lanes || rows <= few_rows);
 }
 
+/* The time to move `channels` elements of each of some positions so that they lie along the lanes.
+ * Channels are rows of positions: of many that do not fit the level-2 cache, no prefetcher follows
+ * every one. */
+static double move_channels(cvl_dtype dtype, double channels, double positions) {
+    const double near = 0.2, from_afar = 0.125 * (double)size_of(dtype), many = 256;
+    const double bytes = channels * positions * (double)size_of(dtype);
+    return (channels < many || bytes < (double)cvl_l2_bytes() ? near : from_afar) * channels;
+}
+
 /* Estimates every way per position of dy, in the time of one vector's multiply-add: the steps of
  * its products; what is moved to lie along the lanes; copies of rows of positions, one for every
  * tap of a row; and the weights that are stored one by one, or transposed. */
-static reduce_way choose_reduce(const cvl_reduce *r, ptrdiff_t lanes, double *least_cost) {
+static reduce_way choose_reduce(cvl_dtype dtype, const cvl_reduce *r, ptrdiff_t lanes,
+                                double *least_cost) {
     const double moved = 0.2, copied = 0.5, scattered = 2;
     const double of_pixels = 1.6, of_filter = 1; /* of each tap: they are loaded; and besides */
     const double of_dots = 1.2, read = 0.05;
@@ -396,10 +406,15 @@ static reduce_way choose_reduce(const cvl_reduce *r, ptrdiff_t lanes, double *le
 
     double cost[REDUCE_WAYS];
     cost[BY_X] = (taps > 1 ? apart : 1) * taps * step_time(oc, r->ic, lanes) +
-                 (stands(&r->x_strides, r->ic, taps * oc, lanes) ? 0 : moved * sources) + store;
-    cost[BY_DY] = step_time(taps * ic, r->oc, lanes) +
-                  (stands(&r->dy_strides, r->oc, taps * ic, lanes) ? 0 : moved * oc) + to_lanes +
-                  (x_rows && (columns > 1 || width->in_step > 1) ? copied * columns * ic : 0);
+                 (stands(&r->x_strides, r->ic, taps * oc, lanes)
+                      ? 0
+                      : move_channels(dtype, sources, positions)) +
+                 store;
+    cost[BY_DY] =
+        step_time(taps * ic, r->oc, lanes) +
+        (stands(&r->dy_strides, r->oc, taps * ic, lanes) ? 0
+                                                         : move_channels(dtype, oc, positions)) +
+        to_lanes + (x_rows && (columns > 1 || width->in_step > 1) ? copied * columns * ic : 0);
     cost[BY_TAPS] =
         taps / columns * step_time(oc, r->ic * width->taps, lanes) + moved * sources + store;
     cost[BY_PIXELS] = (of_pixels * taps + of_filter) * ic * oc / (double)lanes +
@@ -495,7 +510,7 @@ static cvl_status run_reduce(cvl_dtype dtype, const cvl_reduce *r) {
     double cost, sources = 1;
     for (int i = 0; i < CVL_AXES; i++)
         sources *= (double)r->axis[i].in / (double)r->axis[i].out;
-    const reduce_way way = choose_reduce(r, lanes, &cost);
+    const reduce_way way = choose_reduce(dtype, r, lanes, &cost);
     const double depths = count_taps(&r->axis[0]).inside;
     if (cvl_winograd_reduce_cost(dtype, r, depths, sources, kernels) >= cost * summed_share(r))
         return reduce_by_formula(dtype, r, way, kernels);
