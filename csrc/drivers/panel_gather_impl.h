@@ -149,28 +149,33 @@ static const real *panel_inputs(const panel_task *t, const panel_pass *pass, ptr
     return pass->base + position / t->positions * pass->image_step + position % t->positions;
 }
 
-/* Cuts positions [first, first + count) of the task from the tile: panel[step][panel width]. */
-static void pack_panel(const panel_job *job, const panel_task *t, const panel_space *space,
-                       const panel_pass *pass, ptrdiff_t first, ptrdiff_t count) {
-    const ptrdiff_t width = panel_lanes(job->kernels);
-    const ptrdiff_t steps = pass->end - pass->first;
-    for (ptrdiff_t done = 0, n; done < count; done += n) {
-        n = cvl_least(t->positions - (first + done) % t->positions, count - done);
-        job->kernels->gather_rows(space->panel + done, width, panel_inputs(t, pass, first + done),
-                                  space->step_offset, steps, n);
-    }
-    for (ptrdiff_t k = 0; k < steps && count < width; k++)
-        memset(space->panel + k * width + count, 0, (size_t)(width - count) * sizeof(real));
-}
-
-/* Positions [first, first + count) of a task, `width` lanes, and output channels [row, row + rows)
- * of it; their sums, while they are not complete or cannot be summed in dst. */
+/* Positions [first, first + count) of a task, `width` lanes: a panel, or a lot of panels side by
+ * side. Their sums, while they are not complete or cannot be summed in dst. */
 typedef struct task_panel {
     ptrdiff_t first, count, width;
-    ptrdiff_t row, rows;
-    ptrdiff_t next; /* positions that the same rows meet later, of the next lot of panels */
-    real *sums;     /* of row 0 */
+    real *sums;
 } task_panel;
+
+/* The elements from step to step of a packed panel: lines, if it is one. */
+static ptrdiff_t packed_pitch(const panel_job *job, const task_panel *p) {
+    return cvl_most(p->width, panel_lanes(job->kernels));
+}
+
+/* Cuts a panel's positions from the tile: panel[step][pitch]; lists where each step is. */
+static void pack_panel(const panel_job *job, const panel_task *t, const panel_space *space,
+                       const panel_pass *pass, const task_panel *p) {
+    const ptrdiff_t steps = pass->end - pass->first, pitch = packed_pitch(job, p);
+    for (ptrdiff_t done = 0, n; done < p->count; done += n) {
+        n = cvl_least(t->positions - (p->first + done) % t->positions, p->count - done);
+        job->kernels->gather_rows(space->panel + done, pitch,
+                                  panel_inputs(t, pass, p->first + done), space->step_offset, steps,
+                                  n);
+    }
+    for (ptrdiff_t k = 0; k < steps && p->count < p->width; k++)
+        memset(space->panel + k * pitch + p->count, 0,
+               (size_t)(p->width - p->count) * sizeof(real));
+    list_even(space->step_row, steps, 0, pitch);
+}
 
 /* Moves the sums of a panel, sums[channel][width], to dst. */
 static void store_panel(const panel_job *job, const panel_task *t, const task_panel *p) {
@@ -184,8 +189,7 @@ static void store_panel(const panel_job *job, const panel_task *t, const task_pa
         n = cvl_least(line - at % line, p->count - done);
         real *const dst =
             t->dst + image * to->n + at / line * t->dst_line + at % line * t->dst_step;
-        copy(dst + p->row * to->c, to->c, t->dst_step, p->sums + p->row * p->width + done, p->width,
-             1, p->rows, n);
+        copy(dst, to->c, t->dst_step, p->sums + done, p->width, 1, t->rows, n);
     }
 }
 
@@ -237,18 +241,17 @@ static panel_pass start_pass(const panel_job *job, const panel_task *t, const pa
     return pass;
 }
 
-/* What the tiles of a panel ask for: its rows' part of a later one, of which each step is a piece
- * of a stream of its own, more than prefetchers follow. */
+/* What the tiles of a panel ask for: the next panel, of which each step is a piece of a stream of
+ * its own, more than prefetchers follow. */
 static asks ask_next_panel(const panel_job *job, const panel_task *t, const panel_space *space,
                            const panel_pass *pass, const task_panel *p) {
-    const ptrdiff_t steps = pass->end - pass->first;
+    const ptrdiff_t steps = pass->end - pass->first, next = p->first + p->width;
     if (!job->asks || pass->packed || t->taps != 1 || steps <= few_streams ||
-        p->next >= t->images * t->positions)
+        next >= t->images * t->positions)
         return no_asks;
-    const ptrdiff_t begin = steps * p->row / t->rows, end = steps * (p->row + p->rows) / t->rows;
-    return (asks){.b = panel_inputs(t, pass, p->next),
-                  .row = space->step_offset + begin,
-                  .rows = end - begin,
+    return (asks){.b = panel_inputs(t, pass, next),
+                  .row = space->step_offset,
+                  .rows = steps,
                   .length = p->width};
 }
 
@@ -263,14 +266,14 @@ static void run_panel(const panel_job *job, const panel_task *t, const panel_spa
     const bool in_place = last && panel_in_place(job, t, p->first, p->count);
     /* Within one image, and not beyond what there is to read: what stands behind the positions of a
      * tile, less than a vector, is not kept. */
-    const bool near = pass->packed || (p->count == p->width && p->rows <= few_rows);
+    const bool near = pass->packed || (p->count == p->width && t->rows <= few_rows);
     const bool read_in_place = near && at + p->count <= t->positions;
     const real *b = NULL; /* without steps nothing is read */
     if (steps)
         b = panel_inputs(t, pass, p->first);
     ptrdiff_t n_terms = 0;
     if (steps && !read_in_place)
-        pack_panel(job, t, space, pass, p->first, p->count);
+        pack_panel(job, t, space, pass, p);
     const ptrdiff_t *const b_row = read_in_place ? space->step_offset : space->step_row;
     const bool even = steps > 1 && (!read_in_place || t->taps == 1);
     const ptrdiff_t b_step = even ? b_row[1] - b_row[0] : 0;
@@ -280,20 +283,18 @@ static void run_panel(const panel_job *job, const panel_task *t, const panel_spa
                                              .length = cvl_least(steps - i, t->cut),
                                              .b_step = b_step,
                                              .flush = true};
-    for (ptrdiff_t o = p->row; o < p->row + p->rows; o++)
+    for (ptrdiff_t o = 0; o < t->rows; o++)
         space->sum_row[o] = o * p->width;
     real *const dst = t->dst + p->first / t->positions * g->dst_strides.n +
                       at / t->columns * t->dst_line + at % t->columns * t->dst_step;
-    const ptrdiff_t *const c_row = in_place ? space->dst_row : space->sum_row;
-    const ptrdiff_t *const init_row = pass->first ? space->sum_row : space->bias_row;
     const real *const bias = g->bias ? space->bias : NULL;
     const product products = {.c = in_place ? dst : p->sums,
-                              .c_row = c_row + p->row,
+                              .c_row = in_place ? space->dst_row : space->sum_row,
                               .init = pass->first ? p->sums : bias,
-                              .init_row = init_row + p->row,
+                              .init_row = pass->first ? space->sum_row : space->bias_row,
                               .init_splat = pass->first == 0,
                               .a = pass->a,
-                              .a_row = space->a_row + p->row,
+                              .a_row = space->a_row,
                               .a_step = 1,
                               .b = read_in_place ? b : space->panel,
                               .b_row = b_row,
@@ -301,47 +302,44 @@ static void run_panel(const panel_job *job, const panel_task *t, const panel_spa
                               .n_terms = n_terms,
                               .stream = job->stream && in_place};
     const asks ask = ask_next_panel(job, t, space, pass, p);
-    multiply(job->kernels, &products, p->rows, p->width, &ask);
+    multiply(job->kernels, &products, t->rows, p->width, &ask);
     if (last && !in_place)
         store_panel(job, t, p);
 }
 
-/* How many panels stay in half of the level-1 cache together, where a reduction is short enough for
- * one pass: then a few rows pass over all of them, so that long pieces of dst are written at
- * once. */
+enum { lot_bytes = 24 * 1024 }; /* half of the level-1 cache */
+
+/* How many panels make a lot: of a reduction short enough for one pass, as many as stay in half of
+ * the level-1 cache. A few rows meet all of them before the next rows do, so that long pieces of
+ * dst are written at once. */
 static ptrdiff_t panels_together(const panel_task *t, const panel_pass *pass, ptrdiff_t width) {
-    enum { half_level1 = 24 * 1024, worth_it = 4 };
     const ptrdiff_t bytes = t->steps * width * (ptrdiff_t)sizeof(real);
     if (t->images > 1 || pass->first > 0 || pass->end < t->steps || bytes == 0)
         return 1;
-    return half_level1 / bytes >= worth_it ? half_level1 / bytes : 1;
+    return cvl_most(lot_bytes / bytes, 1);
 }
 
-/* One width phase of a task, pass by pass, all panels in each. */
+/* One width phase of a task, pass by pass, all panels in each. A panel whose last vector is not
+ * filled, which is not summed in dst, is a lot of its own. */
 static void run_panels(const panel_job *job, const panel_task *t, const panel_space *space) {
     const kernel_table *kernels = job->kernels;
     const ptrdiff_t all = t->images * t->positions, vectors = cvl_ceil_div(all, kernels->lanes);
     const ptrdiff_t n_panels = cvl_ceil_div(vectors, kernels->panel_vectors);
+    const ptrdiff_t filled = all % kernels->lanes ? n_panels - 1 : n_panels;
     ptrdiff_t k = 0;
     do {
         const panel_pass pass = start_pass(job, t, space, k);
         const ptrdiff_t together = panels_together(t, &pass, panel_lanes(kernels));
-        const ptrdiff_t rows = together > 1 ? kernels->rows[kernels->vectors - 1] : t->rows;
-        for (ptrdiff_t lot = 0; lot < n_panels; lot += together)
-            for (ptrdiff_t row = 0; row < t->rows; row += rows)
-                for (ptrdiff_t i = lot; i < cvl_least(lot + together, n_panels); i++) {
-                    const ptrdiff_t first = panel_lane(kernels, vectors, i, n_panels);
-                    const ptrdiff_t width = panel_lane(kernels, vectors, i + 1, n_panels) - first;
-                    const task_panel panel = {
-                        .first = first,
-                        .count = cvl_least(all - first, width),
-                        .width = width,
-                        .row = row,
-                        .rows = cvl_least(rows, t->rows - row),
-                        .next = panel_lane(kernels, vectors, i + together, n_panels),
-                        .sums = space->sums + first * t->rows};
-                    run_panel(job, t, space, &pass, &panel);
-                }
+        for (ptrdiff_t i = 0, next; i < n_panels; i = next) {
+            next = i < filled ? cvl_least(i + together, filled) : n_panels;
+            const ptrdiff_t first = panel_lane(kernels, vectors, i, n_panels);
+            const ptrdiff_t width = panel_lane(kernels, vectors, next, n_panels) - first;
+            const task_panel panel = {.first = first,
+                                      .count = cvl_least(all - first, width),
+                                      .width = width,
+                                      .sums = space->sums + first * t->rows};
+            run_panel(job, t, space, &pass, &panel);
+        }
         k = pass.end;
     } while (k < t->steps);
 }
@@ -349,6 +347,7 @@ static void run_panels(const panel_job *job, const panel_task *t, const panel_sp
 /* The parts of a thread's workspace; without memory, only its size. */
 static panel_space panel_layout(const panel_job *job, cvl_arena *memory) {
     const ptrdiff_t lanes = job->kernels->lanes, width = panel_lanes(job->kernels);
+    const ptrdiff_t size = (ptrdiff_t)sizeof(real);
     const ptrdiff_t positions =
         cvl_add_bytes(cvl_scale_bytes(job->blocks.rows * job->blocks.columns, job->images), lanes);
     const ptrdiff_t places = cvl_scale_bytes(channel_room(job->blocks.places), job->images);
@@ -357,7 +356,8 @@ static panel_space panel_layout(const panel_job *job, cvl_arena *memory) {
     space.tile = cvl_take(memory, cvl_add_bytes(cvl_scale_bytes(places, job->channels), width),
                           sizeof(real));
     space.weights = cvl_take(memory, cvl_scale_bytes(job->rows, job->steps), sizeof(real));
-    space.panel = cvl_take(memory, cvl_scale_bytes(job->steps, width), sizeof(real));
+    space.panel =
+        cvl_take(memory, cvl_most(cvl_scale_bytes(job->steps, width), lot_bytes / size), size);
     space.sums = cvl_take(memory, cvl_scale_bytes(positions, job->rows), sizeof(real));
     space.bias = cvl_take(memory, job->rows, sizeof(real));
     space.a_row = cvl_take(memory, job->rows, sizeof(ptrdiff_t));
@@ -419,8 +419,6 @@ static void panel_tasks(void *context, ptrdiff_t begin, ptrdiff_t end, int threa
     const panel_job *job = context;
     cvl_arena memory = {.memory = job->workspace + thread * job->workspace_bytes};
     const panel_space space = panel_layout(job, &memory);
-    for (ptrdiff_t k = 0; k < job->steps; k++)
-        space.step_row[k] = k * panel_lanes(job->kernels);
     for (ptrdiff_t i = begin; i < end; i++)
         run_panel_task(job, i, &space);
     if (job->stream)
