@@ -227,12 +227,19 @@ static bool transform_sums(const winograd_sums_job *job, const reduce_block *blo
 /* Stores the taps of some channels at one tap of the depth. */
 static void store_taps(const winograd_sums_job *job, const reduce_block *block, ptrdiff_t channels,
                        const real *from, real *w) {
+    enum { few_rows = 16 };
     const cvl_weight_strides *to = &job->r->dw_strides;
     const ptrdiff_t rows = job->r->axis[1].k, columns = job->r->axis[2].k, taps = rows * columns;
     if (taps_adjoin(job->r->axis, to->k)) {
-        for (ptrdiff_t i = 0; i < channels; i++)
-            job->kernels->copy(w + i * to->ic, to->oc, 1, from + i * taps * block->width, 1,
-                               block->width, block->lanes, taps);
+        /* Channels that adjoin, too, are one row, of which a few are written at a time: filters a
+         * power of two apart fall into few sets of a cache. */
+        const bool adjoin = to->ic == taps;
+        const ptrdiff_t together = adjoin ? channels : 1, few = adjoin ? few_rows : block->lanes;
+        for (ptrdiff_t i = 0; i < channels; i += together)
+            for (ptrdiff_t lane = 0; lane < block->lanes; lane += few)
+                job->kernels->copy(w + i * to->ic + lane * to->oc, to->oc, 1,
+                                   from + i * taps * block->width + lane, 1, block->width,
+                                   cvl_least(few, block->lanes - lane), together * taps);
         return;
     }
     for (ptrdiff_t i = 0; i < rows; i++)
