@@ -68,10 +68,10 @@ static inline double cvl_winograd_budget(double weight_bytes) {
                                        : most_bytes;
 }
 
-/* Bytes that one of so many threads may take for all tiles and weights of its own: some, and its
- * share of what the weights do. */
+/* Bytes that one of so many threads may take for all tiles and weights of its own: 4 MiB, less what
+ * its lists and the ends of pages take, and its share of what the weights do. */
 static inline double cvl_winograd_own_bytes(double weight_bytes, int threads) {
-    const double thread_bytes = 4 << 20;
+    const double thread_bytes = (4 << 20) - (128 << 10);
     return thread_bytes + weight_bytes / threads;
 }
 

@@ -565,19 +565,20 @@ static bool cut_lots(winograd_job *job, ptrdiff_t filters, ptrdiff_t threads) {
 }
 
 /* Tasks of all tiles, which transform weights themselves, as many channels at a time as keep half
- * of the level-2 cache free. Returns whether that can be: it takes enough lots, and memory for all
- * tiles. */
+ * of the level-2 cache free and find room beside all tiles. Returns whether that can be: it takes
+ * enough lots, and memory. */
 static bool plan_own(winograd_job *job, ptrdiff_t filters, ptrdiff_t most_bytes, int threads) {
     const ptrdiff_t cut = step_cut(job), tiles = all_tiles(&job->view);
     const ptrdiff_t channel_bytes =
         job->view.points * job->view.parts * job->pitch * (ptrdiff_t)sizeof(real);
-    const ptrdiff_t cuts = cvl_l2_bytes() / 2 / (cut * channel_bytes);
-    job->own_channels = cvl_least(cuts > 1 ? cuts * cut : cut, job->g->ic);
-    if (job->g->axis[0].out > 1 || !cut_lots(job, filters, threads) ||
-        tiles * tile_bytes(job) + job->own_channels * channel_bytes > most_bytes) {
-        job->own_channels = 0;
+    if (job->g->axis[0].out > 1 || !cut_lots(job, filters, threads))
         return false;
-    }
+    job->own_channels = cut; /* one block of sums at a time */
+    const ptrdiff_t one_cut = cut * channel_bytes, left = most_bytes - tiles * tile_bytes(job);
+    const ptrdiff_t cuts = cvl_least(cvl_most(cvl_l2_bytes() / 2, one_cut), left) / one_cut;
+    job->own_channels = cuts < 1 ? 0 : cvl_least(cuts * cut, job->g->ic);
+    if (!job->own_channels)
+        return false;
     job->weight_point = channel_room(job->view.parts * job->own_channels * job->pitch);
     job->weight_block = job->view.points * job->weight_point;
     cut_winograd(job, tiles);
