@@ -349,8 +349,8 @@ void trial_free(trial *t) {
 
 /* The core takes Winograd's filtering where it estimates that to pay, as it does in few problems as
  * small as these: every other trial says that it costs nothing, where it can be. */
-static bool filtering_is_free;
-static int n_filtered;
+static _Thread_local bool filtering_is_free;
+static _Thread_local int n_filtered;
 
 int trials_filtered(void) {
     return n_filtered;

@@ -58,7 +58,8 @@ void trial_check(source *s, operation op, cvl_dtype dtype, values values, double
 /* The same of a problem that Winograd's filtering is for, by way of it. */
 void trial_check_filtered(source *s, operation op, cvl_dtype dtype, values values);
 
-/* How many runs so far took Winograd's filtering because a trial said that it costs nothing. */
+/* How many runs of this thread so far took Winograd's filtering because a trial said that it is
+ * free. */
 int trials_filtered(void);
 
 #endif
