@@ -69,8 +69,9 @@ typedef struct panel_pass {
     ptrdiff_t first, end; /* steps of the reduction */
     const real *base;     /* inputs */
     ptrdiff_t image_step;
-    bool packed;   /* whether the inputs are in the workspace, where whole panels may be read */
-    const real *a; /* weights, rows a_row apart */
+    bool packed;     /* whether the inputs are in the workspace, where whole panels may be read */
+    const real *a;   /* weights, rows a_row apart */
+    ptrdiff_t pitch; /* from step to step of a packed panel */
 } panel_pass;
 
 /* The inputs of one pass. Inputs that stand in memory as a tile would hold them are read there. */
@@ -156,15 +157,10 @@ typedef struct task_panel {
     real *sums;
 } task_panel;
 
-/* The elements from step to step of a packed panel: lines, if it is one. */
-static ptrdiff_t packed_pitch(const panel_job *job, const task_panel *p) {
-    return cvl_most(p->width, panel_lanes(job->kernels));
-}
-
-/* Cuts a panel's positions from the tile: panel[step][pitch]; lists where each step is. */
+/* Cuts a panel's positions from the tile: panel[step][pitch]. */
 static void pack_panel(const panel_job *job, const panel_task *t, const panel_space *space,
                        const panel_pass *pass, const task_panel *p) {
-    const ptrdiff_t steps = pass->end - pass->first, pitch = packed_pitch(job, p);
+    const ptrdiff_t steps = pass->end - pass->first, pitch = pass->pitch;
     for (ptrdiff_t done = 0, n; done < p->count; done += n) {
         n = cvl_least(t->positions - (p->first + done) % t->positions, p->count - done);
         job->kernels->gather_rows(space->panel + done, pitch,
@@ -174,7 +170,6 @@ static void pack_panel(const panel_job *job, const panel_task *t, const panel_sp
     for (ptrdiff_t k = 0; k < steps && p->count < p->width; k++)
         memset(space->panel + k * pitch + p->count, 0,
                (size_t)(p->width - p->count) * sizeof(real));
-    list_even(space->step_row, steps, 0, pitch);
 }
 
 /* Moves the sums of a panel, sums[channel][width], to dst. */
@@ -307,16 +302,15 @@ static void run_panel(const panel_job *job, const panel_task *t, const panel_spa
         store_panel(job, t, p);
 }
 
-enum { lot_bytes = 24 * 1024 }; /* half of the level-1 cache */
+enum { most_of_lot = 24 * 1024 / sizeof(real) }; /* elements: half of the level-1 cache */
 
 /* How many panels make a lot: of a reduction short enough for one pass, as many as stay in half of
  * the level-1 cache. A few rows meet all of them before the next rows do, so that long pieces of
  * dst are written at once. */
 static ptrdiff_t panels_together(const panel_task *t, const panel_pass *pass, ptrdiff_t width) {
-    const ptrdiff_t bytes = t->steps * width * (ptrdiff_t)sizeof(real);
-    if (t->images > 1 || pass->first > 0 || pass->end < t->steps || bytes == 0)
+    if (t->images > 1 || pass->first > 0 || pass->end < t->steps || t->steps == 0)
         return 1;
-    return cvl_most(lot_bytes / bytes, 1);
+    return cvl_most(most_of_lot / (t->steps * width), 1);
 }
 
 /* One width phase of a task, pass by pass, all panels in each. A panel whose last vector is not
@@ -328,8 +322,10 @@ static void run_panels(const panel_job *job, const panel_task *t, const panel_sp
     const ptrdiff_t filled = all % kernels->lanes ? n_panels - 1 : n_panels;
     ptrdiff_t k = 0;
     do {
-        const panel_pass pass = start_pass(job, t, space, k);
+        panel_pass pass = start_pass(job, t, space, k);
         const ptrdiff_t together = panels_together(t, &pass, panel_lanes(kernels));
+        pass.pitch = together * panel_lanes(kernels);
+        list_even(space->step_row, pass.end - pass.first, 0, pass.pitch);
         for (ptrdiff_t i = 0, next; i < n_panels; i = next) {
             next = i < filled ? cvl_least(i + together, filled) : n_panels;
             const ptrdiff_t first = panel_lane(kernels, vectors, i, n_panels);
@@ -347,7 +343,6 @@ static void run_panels(const panel_job *job, const panel_task *t, const panel_sp
 /* The parts of a thread's workspace; without memory, only its size. */
 static panel_space panel_layout(const panel_job *job, cvl_arena *memory) {
     const ptrdiff_t lanes = job->kernels->lanes, width = panel_lanes(job->kernels);
-    const ptrdiff_t size = (ptrdiff_t)sizeof(real);
     const ptrdiff_t positions =
         cvl_add_bytes(cvl_scale_bytes(job->blocks.rows * job->blocks.columns, job->images), lanes);
     const ptrdiff_t places = cvl_scale_bytes(channel_room(job->blocks.places), job->images);
@@ -357,7 +352,7 @@ static panel_space panel_layout(const panel_job *job, cvl_arena *memory) {
                           sizeof(real));
     space.weights = cvl_take(memory, cvl_scale_bytes(job->rows, job->steps), sizeof(real));
     space.panel =
-        cvl_take(memory, cvl_most(cvl_scale_bytes(job->steps, width), lot_bytes / size), size);
+        cvl_take(memory, cvl_most(cvl_scale_bytes(job->steps, width), most_of_lot), sizeof(real));
     space.sums = cvl_take(memory, cvl_scale_bytes(positions, job->rows), sizeof(real));
     space.bias = cvl_take(memory, job->rows, sizeof(real));
     space.a_row = cvl_take(memory, job->rows, sizeof(ptrdiff_t));

@@ -255,8 +255,8 @@ static void multiply_point(const winograd_job *job, const winograd_task *t,
                            const winograd_space *space, const winograd_panel *panel,
                            ptrdiff_t block, ptrdiff_t point, bool start) {
     const asks ask = {.a = job->asks};
-    const ptrdiff_t cut = step_cut(job),
-                    most = pass_steps(cut, job->pitch, cvl_l2_bytes() / 16) / cut;
+    const ptrdiff_t cut = step_cut(job);
+    const ptrdiff_t most = pass_steps(cut, job->pitch, cvl_l2_bytes() / 16) / cut;
     const ptrdiff_t n_terms = winograd_terms(job, t, panel, point, cut, space->terms);
     const int kind = point_kind(&job->view, point);
     const ptrdiff_t lane = winograd_lane(job, block % job->n_blocks);

@@ -231,15 +231,14 @@ static void store_taps(const winograd_sums_job *job, const reduce_block *block, 
     const cvl_weight_strides *to = &job->r->dw_strides;
     const ptrdiff_t rows = job->r->axis[1].k, columns = job->r->axis[2].k, taps = rows * columns;
     if (taps_adjoin(job->r->axis, to->k)) {
-        /* Channels that adjoin, too, are one row, of which a few are written at a time: filters a
-         * power of two apart fall into few sets of a cache. */
-        const bool adjoin = to->ic == taps;
-        const ptrdiff_t together = adjoin ? channels : 1, few = adjoin ? few_rows : block->lanes;
+        /* Channels that adjoin, too, are one row. A few rows are written at a time: filters a power
+         * of two apart fall into few sets of a cache. */
+        const ptrdiff_t together = to->ic == taps ? channels : 1;
         for (ptrdiff_t i = 0; i < channels; i += together)
-            for (ptrdiff_t lane = 0; lane < block->lanes; lane += few)
+            for (ptrdiff_t lane = 0; lane < block->lanes; lane += few_rows)
                 job->kernels->copy(w + i * to->ic + lane * to->oc, to->oc, 1,
                                    from + i * taps * block->width + lane, 1, block->width,
-                                   cvl_least(few, block->lanes - lane), together * taps);
+                                   cvl_least(few_rows, block->lanes - lane), together * taps);
         return;
     }
     for (ptrdiff_t i = 0; i < rows; i++)

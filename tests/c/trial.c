@@ -364,19 +364,14 @@ static double filtering_cost(double estimate) {
     return -1;
 }
 
-double __real_cvl_winograd_gather_cost(cvl_dtype dtype, const cvl_gather *g, double depths,
-                                       double sources, const cvl_kernels *kernels);
-double __wrap_cvl_winograd_gather_cost(cvl_dtype dtype, const cvl_gather *g, double depths,
-                                       double sources, const cvl_kernels *kernels);
+typeof(cvl_winograd_gather_cost) __real_cvl_winograd_gather_cost, __wrap_cvl_winograd_gather_cost;
+typeof(cvl_winograd_reduce_cost) __real_cvl_winograd_reduce_cost, __wrap_cvl_winograd_reduce_cost;
+
 double __wrap_cvl_winograd_gather_cost(cvl_dtype dtype, const cvl_gather *g, double depths,
                                        double sources, const cvl_kernels *kernels) {
     return filtering_cost(__real_cvl_winograd_gather_cost(dtype, g, depths, sources, kernels));
 }
 
-double __real_cvl_winograd_reduce_cost(cvl_dtype dtype, const cvl_reduce *r, double depths,
-                                       double sources, const cvl_kernels *kernels);
-double __wrap_cvl_winograd_reduce_cost(cvl_dtype dtype, const cvl_reduce *r, double depths,
-                                       double sources, const cvl_kernels *kernels);
 double __wrap_cvl_winograd_reduce_cost(cvl_dtype dtype, const cvl_reduce *r, double depths,
                                        double sources, const cvl_kernels *kernels) {
     return filtering_cost(__real_cvl_winograd_reduce_cost(dtype, r, depths, sources, kernels));
