@@ -5,7 +5,7 @@
  *
  *     make fuzz                        a minute, from fuzz/corpus
  *     make fuzz FUZZ_SECONDS=3600      an hour
- *     make fuzz FUZZ_ARGS=FILE         run what was found, or any file of bytes, once
+ *     make fuzz FUZZ_INPUTS=FILE       run what was found, or any file of bytes, once
  *
  * New inputs and crashes go to build/c/fuzz/found. After a change of how trials are drawn, or to
  * keep what an hour has found, make the corpus anew, small:

@@ -4,10 +4,11 @@
 
 #include "drivers/winograd.h"
 
-/* Height and width together: of a tile its points and parts, and for a position, on average, the
- * tiles, their parts, their products and those of them that are needed. */
+/* Height and width together: of a tile its points and parts, and the places from it to the next; for
+ * a position, on average, the tiles, their parts, their products and those of them that are
+ * needed. */
 typedef struct filtering {
-    double points, parts, filters;
+    double points, parts, filters, places;
     double tiles, tile_parts, products, needed;
     bool apart; /* whether the columns of a tile stand further apart than every other one */
 } filtering;
@@ -35,7 +36,7 @@ static bool count_filtering(const vectors_of *v, double ic, double oc, const cvl
                             filtering *f) {
     if (!v->filter || ic < v->lanes || oc < v->lanes)
         return false;
-    *f = (filtering){1, 1, 1, 1, 1, 1, 1, false};
+    *f = (filtering){1, 1, 1, 1, 1, 1, 1, 1, false};
     for (int i = 1; i < CVL_AXES; i++) {
         cvl_winograd_axis found;
         if (!cvl_find_winograd(&axis[i], &found))
@@ -45,6 +46,7 @@ static bool count_filtering(const vectors_of *v, double ic, double oc, const cvl
         f->points *= (double)found.points;
         f->parts *= (double)found.n_parts;
         f->filters *= (double)found.n_filters;
+        f->places *= (double)found.outputs * (double)found.step;
         f->tiles *= (double)n.tiles / (double)axis[i].out;
         f->tile_parts *= (double)n.parts / (double)axis[i].out;
         f->products *= (double)n.products / (double)axis[i].out;
@@ -95,7 +97,7 @@ double cvl_winograd_gather_cost(cvl_dtype dtype, const cvl_gather *g, double dep
     const bool phases = g->axis[1].n_phases > 1 || g->axis[2].n_phases > 1;
     const double product = f.parts > 1 ? 1.05 : 1.12, weight = f.parts > 1 || phases ? 36 : 9;
     const double steps = ic * (double)g->axis[0].k * f.parts;
-    if (f.points * few_tiles * (steps + oc) * v.size > most_bytes)
+    if (few_tiles * (f.points * (steps + oc) + f.places * ic) * v.size > most_bytes)
         return INFINITY;
     const bool rows = g->dst_strides.s[2] == 1;
     const double lots = weight_lots(g, &f, steps, v.size);
@@ -126,7 +128,9 @@ double cvl_winograd_reduce_cost(cvl_dtype dtype, const cvl_reduce *r, double dep
             return INFINITY;
     }
     const double parts = f.parts * (double)r->axis[0].k;
-    if (f.points * few_tiles * (parts * 2 * v.lanes + v.strip) * v.size > most_bytes)
+    const double channels = 2 * v.lanes; /* that a task takes, at least */
+    if (few_tiles * (f.points * (parts * channels + v.strip) + f.places * channels) * v.size >
+        most_bytes)
         return INFINITY;
     const double elements =
         f.points * (input * ic * depths * f.tile_parts + gradient * oc * f.tiles) +

@@ -269,6 +269,11 @@ static void draw_filterable(source *s, trial *t) {
         a->in = a->dilation * (a->k - 1) + draw(s, 1, most_size[i]);
         a->out = (a->in + 2 * a->pad - a->dilation * (a->k - 1) - 1) / a->stride + 1;
     }
+    if (one_in(s, 8)) { /* tiles far apart, of padding but for the first */
+        cvl_axis *const a = &p->axis[draw(s, 1, CVL_AXES - 1)];
+        a->stride = (ptrdiff_t)1 << draw(s, 4, 40);
+        a->out = draw(s, 2, 4);
+    }
     bound_work(t, 2e7);
 }
 
