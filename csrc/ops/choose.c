@@ -385,6 +385,7 @@ static reduce_way choose_reduce(cvl_dtype dtype, const cvl_reduce *r, ptrdiff_t 
                                 double *least_cost) {
     const double moved = 0.2, copied = 0.5, scattered = 2;
     const double of_pixels = 1.6, of_filter = 1; /* of each tap: they are loaded; and besides */
+    const double lanes_added = 25;               /* of each weight */
     const double of_dots = 1.2, read = 0.05;
     const double run = 24;   /* of a row, moved by itself: as many as the stride */
     const double turned = 9; /* of sums whose neighbours are stored in lines of their own */
@@ -420,7 +421,8 @@ static reduce_way choose_reduce(cvl_dtype dtype, const cvl_reduce *r, ptrdiff_t 
     cost[BY_PIXELS] = (of_pixels * taps + of_filter) * ic * oc / (double)lanes +
                       (x_rows && dy_rows ? moved : 2 * moved) * (sources + oc) +
                       run * (double)r->axis[1].in / (double)r->axis[1].out *
-                          (double)width->in_step / (double)width->count;
+                          (double)width->in_step / (double)width->count +
+                      lanes_added * weights;
     cost[BY_DOTS] = of_dots * ic * oc / (double)lanes + read * (ic + oc);
 
     /* Taps along the lanes are neighbours in a tile, and its places no wider than a panel. */
