@@ -585,7 +585,26 @@ FILTERED = [
 ]
 
 
-LAYERS = LARGE + PATCHES + FEW + NARROW + CROWDED + DEPTHS + SWEPT + PLANES + FILTERED
+# Few channels of many, by columns, forward or dx: one row of many positions, and rows in several
+# tasks; sources that no row of positions meets, between taps far apart; phases of which some have
+# fewer positions, or no taps; several depths that share their products; positions cropped or beyond.
+COLUMNS = [
+    Case("columns", 40, 3, (13, 14), (3, 3), n=2, padding=1),
+    Case("columns", 600, 5, (9, 40), (3, 3), padding=1),
+    Case("columns", 64, 2, (150, 33), (5, 5), padding=2),
+    Case("columns", 96, 4, (17, 18), (3, 2), groups=2),
+    Case("columns", 48, 1, (3000,), (7,), padding=3),
+    Case("columns", 48, 2, (31, 20), (3, 3), dilation=(9, 2), padding=(9, 0)),
+    Case("columns", 64, 3, (5, 9, 10), (3, 3, 3), padding=1),
+    Case("columns", 3, 64, (37, 38), (7, 7), stride=2, padding=3),
+    Case("columns", 1, 200, (33, 35), (11, 9), n=2, stride=4, padding=2),
+    Case("columns", 2, 96, (40, 26), (2, 3), n=3, stride=3),
+    Case("columns", 3, 70, (6, 14, 15), (3, 3, 3), stride=(1, 2, 2), padding=1),
+    Case("columns", 4, 80, (1500,), (16,), stride=8, padding=4),
+]
+
+
+LAYERS = LARGE + PATCHES + FEW + NARROW + CROWDED + DEPTHS + SWEPT + PLANES + FILTERED + COLUMNS
 
 
 def _unique(cases: Iterable[Case]) -> list[Case]:

@@ -55,6 +55,7 @@ static inline void ask_for(const real *line) {
 #include "drivers/scattered_impl.h"
 
 #include "drivers/channel_gather_impl.h"
+#include "drivers/column_gather_impl.h"
 #include "drivers/dot_gather_impl.h"
 #include "drivers/lane_gather_impl.h"
 #include "drivers/panel_gather_impl.h"

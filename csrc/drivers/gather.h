@@ -51,6 +51,8 @@ static inline bool cvl_pointwise(const cvl_gather *g) {
  * channels: output channels; for data whose channels are contiguous.
  * panels:   neighbouring output positions, many output channels at a time; for data whose rows are.
  * pixels:   neighbouring output positions. For few output channels, and for depthwise.
+ * columns:  neighbouring source positions, products with all taps, which are added where they
+ *           belong; for few output channels of many input channels, without a stride.
  * planes:   neighbouring output positions, of groups of one or two channels out, whose inputs are
  *           read where they stand; for data whose rows are contiguous, without a stride.
  * dots:     steps of the reduction; for one tap, with few positions or few output channels.
@@ -63,6 +65,8 @@ cvl_status cvl_gather_panels_f32(const cvl_gather *g, const cvl_kernels *kernels
 cvl_status cvl_gather_panels_f64(const cvl_gather *g, const cvl_kernels *kernels);
 cvl_status cvl_gather_pixels_f32(const cvl_gather *g, const cvl_kernels *kernels);
 cvl_status cvl_gather_pixels_f64(const cvl_gather *g, const cvl_kernels *kernels);
+cvl_status cvl_gather_columns_f32(const cvl_gather *g, const cvl_kernels *kernels);
+cvl_status cvl_gather_columns_f64(const cvl_gather *g, const cvl_kernels *kernels);
 cvl_status cvl_gather_planes_f32(const cvl_gather *g, const cvl_kernels *kernels);
 cvl_status cvl_gather_planes_f64(const cvl_gather *g, const cvl_kernels *kernels);
 cvl_status cvl_gather_dots_f32(const cvl_gather *g, const cvl_kernels *kernels);
@@ -87,6 +91,10 @@ static inline bool cvl_planes_fit(const cvl_gather *g) {
            (width->in == 1 || g->src_strides.s[2] == 1) &&
            (width->out == 1 || g->dst_strides.s[2] == 1);
 }
+
+/* Whether the problem is one for cvl_gather_columns, and its rows of sums find room. */
+bool cvl_columns_fit_f32(const cvl_gather *g, const cvl_kernels *kernels);
+bool cvl_columns_fit_f64(const cvl_gather *g, const cvl_kernels *kernels);
 
 /* Whether cvl_gather_lanes has room for the problem in its tile: windows far apart are the
  * others'. */

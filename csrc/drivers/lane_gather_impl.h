@@ -81,14 +81,6 @@ typedef struct lane_space {
     lane_slab held;
 } lane_space;
 
-static ptrdiff_t most_positions(const cvl_gather_axis *axis) {
-    ptrdiff_t count = 0;
-    for (ptrdiff_t i = 0; i < axis->n_phases; i++)
-        if (axis->phases[i].count > count)
-            count = axis->phases[i].count;
-    return count;
-}
-
 static ptrdiff_t lane_channels(const cvl_gather *g) {
     return g->groups * g->oc;
 }

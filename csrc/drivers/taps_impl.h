@@ -5,7 +5,15 @@ static ptrdiff_t kernel_taps(const cvl_gather *g) {
     return g->axis[0].k * g->axis[1].k * g->axis[2].k;
 }
 
-/* Those of them that do not meet padding alone. */
+/* How many positions the phases of an axis have, at most. */
+static ptrdiff_t most_positions(const cvl_gather_axis *axis) {
+    ptrdiff_t most = 0;
+    for (ptrdiff_t i = 0; i < axis->n_phases; i++)
+        most = cvl_most(most, axis->phases[i].count);
+    return most;
+}
+
+/* The taps of a filter that do not meet padding alone. */
 static ptrdiff_t reduce_taps(const cvl_reduce *r) {
     return r->axis[0].phases->taps * r->axis[1].phases->taps * r->axis[2].phases->taps;
 }

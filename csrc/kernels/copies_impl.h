@@ -106,6 +106,14 @@ static inline bool worth_streaming(const real *dst, ptrdiff_t dst_row, ptrdiff_t
            ((uintptr_t)dst | (uintptr_t)(dst + dst_row) | (uintptr_t)(dst + columns)) % line == 0;
 }
 
+static void add(real *c, const real *x, ptrdiff_t count) {
+    ptrdiff_t i = 0;
+    for (; i + L <= count; i += L)
+        store(c + i, load(c + i) + load(x + i));
+    for (; i < count; i++)
+        c[i] += x[i];
+}
+
 static void add_parts(real *c, const real *parts, ptrdiff_t count) {
     for (; count >= L; count -= L, c += L, parts += L * L) {
         vec r[L];

@@ -168,6 +168,7 @@ typedef struct cvl_sweep {
     typedef void cvl_gather_rows_##suffix(real *dst, ptrdiff_t dst_row, const real *src,           \
                                           const ptrdiff_t *src_offset, ptrdiff_t rows,             \
                                           ptrdiff_t columns);                                      \
+    typedef void cvl_add_##suffix(real *c, const real *x, ptrdiff_t count);                        \
     typedef void cvl_add_parts_##suffix(real *c, const real *parts, ptrdiff_t count);              \
     typedef real cvl_sum_##suffix(const real *x, ptrdiff_t length);                                \
     typedef struct cvl_kernels_##suffix {                                                          \
@@ -195,6 +196,7 @@ typedef struct cvl_sweep {
         cvl_copy_##suffix *copy_past;                                                              \
         cvl_copy_##suffix *copy_between;                                                           \
         cvl_gather_rows_##suffix *gather_rows;                                                     \
+        cvl_add_##suffix *add;                                                                     \
         cvl_add_parts_##suffix *add_parts;                                                         \
         cvl_sum_##suffix *sum;                                                                     \
     } cvl_kernels_##suffix;
@@ -358,6 +360,8 @@ CVL_DECLARE_KERNELS(double, f64)
  * fence must follow before others read them.
  *
  * gather_rows: dst[r*dst_row + s] = src[src_offset[r] + s], r < rows, s < columns.
+ *
+ * add: c[i] += x[i], i < count.
  *
  * add_parts: c[i] = sum over l < L of parts[i*L + l], i < count.
  *

@@ -132,6 +132,7 @@ const CVL_TYPED(cvl_kernels) CVL_TABLE = {
     .copy_past = copy_past,
     .copy_between = copy_between,
     .gather_rows = gather_rows,
+    .add = add,
     .add_parts = add_parts,
     .sum = sum_run,
 };

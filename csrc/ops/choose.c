@@ -12,6 +12,7 @@ typedef cvl_status gather_fn(const cvl_gather *g, const cvl_kernels *kernels);
 
 /* Indexed by cvl_dtype. */
 static gather_fn *const by_channels[] = {cvl_gather_channels_f32, cvl_gather_channels_f64};
+static gather_fn *const by_columns[] = {cvl_gather_columns_f32, cvl_gather_columns_f64};
 static gather_fn *const by_panels[] = {cvl_gather_panels_f32, cvl_gather_panels_f64};
 static gather_fn *const by_pixels[] = {cvl_gather_pixels_f32, cvl_gather_pixels_f64};
 static gather_fn *const by_planes[] = {cvl_gather_planes_f32, cvl_gather_planes_f64};
@@ -183,7 +184,7 @@ static bool gather_planes(const cvl_gather *g, const gather_counts *n, ptrdiff_t
 static bool gather_pixels(const cvl_gather *g, const gather_counts *n, ptrdiff_t lanes) {
     const double visit = 6, phase_visit = 8, stored = 0.6, stored_short = 0.5;
     const double of_pixels = 1.2, apart = 0.6, scattered = 2, brought = 4;
-    const double moved = 0.1, transposed = 0.2;
+    const double moved = 0.1, transposed = 0.65;
     const double ic = (double)g->ic, oc = (double)g->oc;
     const bool rows = g->dst_strides.s[2] == 1, phases = g->axis[2].n_phases > 1;
     const double sources = ic * n->sources;
@@ -202,6 +203,35 @@ static bool gather_pixels(const cvl_gather *g, const gather_counts *n, ptrdiff_t
     return pixels < channels;
 }
 
+/* Whether products of all taps are taken at every source position, and added, and what that would
+ * cost. It is weighed against the two ways above with figures of its own, per destination: of
+ * inputs read from afar, of images too short to fill vectors, and of what is added, one number to a
+ * product. */
+static bool gather_columns(cvl_dtype dtype, const cvl_gather *g, const gather_counts *n,
+                           const cvl_kernels *kernels, ptrdiff_t lanes, double *cost) {
+    const double product = 1.1, read = 0.25, added = 0.4, packed = 2; /* of bytes, these two */
+    const double of_pixels = 1.05, of_phases = 1.4, brought = 0.75, of_channels = 1.15;
+    const double phase = 2, packed_again = 4, most_channels = 32; /* weights are met from afar */
+    const double size = (double)size_of(dtype), ic = (double)g->ic, oc = (double)g->oc;
+    const double taps = cvl_weights(g) / (ic * oc), sources = ic * n->sources;
+    const double plane = (double)g->axis[1].in * (double)g->axis[2].in;
+    const double filled = ceil(plane / (double)lanes) * (double)lanes / plane;
+    const double image = cvl_positions(g) / (double)g->n;
+    const bool phases = g->axis[2].n_phases > 1;
+    *cost = n->sources * (product * filled * taps * oc * ic / (double)lanes +
+                          size * (read * ic + added * taps * oc)) +
+            packed * cvl_weights(g) / cvl_positions(g);
+    const double pixels = (phases ? of_phases : of_pixels) * n->all * ic * oc / (double)lanes +
+                          size * brought * sources + (phases ? phase * oc : 0) +
+                          packed_again * cvl_weights(g) / image;
+    const double turned = g->dst_strides.s[2] == 1 ? 2 : 1; /* from rows */
+    const double channels = of_channels * n->inside * ic * ceil(oc / (double)lanes) +
+                            size * turned * read * sources +
+                            packed * cvl_weights(g) / cvl_positions(g);
+    return taps > 1 && oc <= most_channels && *cost < fmin(pixels, channels) &&
+           (dtype == CVL_F32 ? cvl_columns_fit_f32 : cvl_columns_fit_f64)(g, kernels);
+}
+
 /* Whether the reduction lies along the lanes: over many channels of one tap, whose weights meet few
  * positions where they stand, or whose inputs meet few output channels. */
 static bool gather_dots(const cvl_gather *g, ptrdiff_t lanes) {
@@ -218,6 +248,7 @@ static gather_fn *choose_gather(cvl_dtype dtype, const cvl_gather *g, const gath
                                 const cvl_kernels *kernels, ptrdiff_t lanes, bool together) {
     const ptrdiff_t width =
         dtype == CVL_F32 ? kernels->f32->group_width : kernels->f64->group_width;
+    double cost;
     if (gather_planes(g, n, lanes))
         return by_planes[dtype];
     if (by_lanes_best(g->ic, g->oc, g->groups, width, g->axis, together, lanes) &&
@@ -225,6 +256,8 @@ static gather_fn *choose_gather(cvl_dtype dtype, const cvl_gather *g, const gath
         return by_lanes[dtype];
     if (gather_dots(g, lanes))
         return by_dots[dtype];
+    if (gather_columns(dtype, g, n, kernels, lanes, &cost))
+        return by_columns[dtype];
     const ptrdiff_t panel =
         lanes * (dtype == CVL_F32 ? kernels->f32->panel_vectors : kernels->f64->panel_vectors);
     if (g->oc > lanes / 2 && gather_panels(dtype, g, n, lanes, panel))
@@ -247,9 +280,9 @@ static cvl_status run_by_formula(cvl_dtype dtype, const cvl_gather *g, const gat
                                  const cvl_kernels *kernels, ptrdiff_t lanes) {
     const bool together = g->src_strides.c == 1 && g->dst_strides.c == 1;
     gather_fn *const gather = choose_gather(dtype, g, counts, kernels, lanes, together);
-    /* All but the channels driver bring the rows of a tile together, with what lies between
-     * them. */
-    const cvl_status status = gather == by_channels[dtype] ? CVL_OK : cvl_split_axis(&g->axis[1]);
+    /* All but these bring the rows of a tile together, with what lies between them. */
+    const bool apart = gather == by_channels[dtype] || gather == by_columns[dtype];
+    const cvl_status status = apart ? CVL_OK : cvl_split_axis(&g->axis[1]);
     return status == CVL_OK ? gather(g, kernels) : status;
 }
 
@@ -285,11 +318,15 @@ static cvl_status compute_single_tap(const cvl_gather *part, void *context) {
  * included: these cost the weights that they bring together, one by one or side by side. */
 static bool filtering_pays(const cvl_gather *g, const gather_counts *counts, single_taps *singles) {
     const double apart = 6, near = 1.5;
+    const double few_outputs = 1.3; /* for which inputs are transformed that columns only read */
     const double depths = count_taps(&g->axis[0]).inside;
     const double formula = formula_cost(g, counts, singles->lanes);
     const double filtering =
         cvl_winograd_gather_cost(singles->dtype, g, depths, counts->sources, singles->kernels);
-    if (filtering >= formula)
+    double columns;
+    if (filtering >= formula ||
+        (gather_columns(singles->dtype, g, counts, singles->kernels, singles->lanes, &columns) &&
+         few_outputs * filtering >= columns))
         return false;
     cvl_for_single_taps(g, size_of(singles->dtype), count_single_tap, singles);
     const double weight = g->w_ic == 1 || g->w_oc == 1 ? near : apart;

@@ -12,8 +12,8 @@
 
 enum { seconds_a_case_may_take = 120 };
 
-/* Case i is made from seed + i alone: --seed S --cases 1 repeats it. One in ten has a second
- * problem, for Winograd's filtering. */
+/* Case i is made from seed + i alone: --seed S --cases 1 repeats it. One in five has a second
+ * problem, for Winograd's filtering or for a gather by columns. */
 static void check_cases(uint64_t seed, int cases) {
     for (int i = 0; i < cases; i++) {
         source s = {.state = seed + (uint64_t)i};
@@ -24,7 +24,11 @@ static void check_cases(uint64_t seed, int cases) {
         alarm(seconds_a_case_may_take);
         trial_check(&s, op, dtype, values, one_in(&s, 20) ? 1e6 : 5e4);
         if ((seed + (uint64_t)i) % 10 == 0)
-            trial_check_filtered(&s, (operation)draw(&s, FORWARD, GRAD_WEIGHT), dtype, values);
+            trial_check_kind(&s, FOR_FILTERING, (operation)draw(&s, FORWARD, GRAD_WEIGHT), dtype,
+                             values);
+        if ((seed + (uint64_t)i) % 10 == 5)
+            trial_check_kind(&s, FOR_COLUMNS, (operation)draw(&s, FORWARD, GRAD_INPUT), dtype,
+                             values);
         if (guard_failures() > before)
             fprintf(stderr, "       --seed %llu --cases 1\n", (unsigned long long)seed + i);
     }
@@ -70,13 +74,14 @@ int main(int argc, char **argv) {
             printf("%-8s not available here\n", *isa);
             continue;
         }
-        const int before = guard_failures(), filtered = trials_filtered();
+        const int before = guard_failures(), filtered = trials_taken(FOR_FILTERING);
+        const int columns = trials_taken(FOR_COLUMNS);
         check_cases(seed, cases);
         if (cases > 1)
             check_threads(seed, (cases + 11) / 12);
-        printf("%-8s seed %llu: %d cases, %d runs filtered, %d failures\n", *isa,
-               (unsigned long long)seed, cases, trials_filtered() - filtered,
-               guard_failures() - before);
+        printf("%-8s seed %llu: %d cases, %d runs filtered, %d by columns, %d failures\n", *isa,
+               (unsigned long long)seed, cases, trials_taken(FOR_FILTERING) - filtered,
+               trials_taken(FOR_COLUMNS) - columns, guard_failures() - before);
     }
     return guard_failures() > 0;
 }

@@ -277,6 +277,34 @@ static void draw_filterable(source *s, trial *t) {
     bound_work(t, 2e7);
 }
 
+/* Few channels of many, which several taps bring together. */
+static void draw_few_sums(source *s, trial *t) {
+    cvl_problem *p = &t->p;
+    const ptrdiff_t most_taps[CVL_AXES] = {3, 5, 7}, most_size[CVL_AXES] = {4, 20, 40};
+    ptrdiff_t *const few = t->op == FORWARD ? &p->oc : &p->ic;
+    ptrdiff_t *const many = t->op == FORWARD ? &p->ic : &p->oc;
+    p->n = draw(s, 1, 3);
+    p->groups = one_in(s, 4) ? 2 : 1;
+    *few = draw(s, 1, 3);
+    *many = draw(s, 40, 300);
+    for (int i = 0; i < CVL_AXES; i++) {
+        cvl_axis *a = &p->axis[i];
+        *a = (cvl_axis){.in = 1, .out = 1, .k = 1, .stride = 1, .dilation = 1};
+        if (i == 0 ? !one_in(s, 4) : i == 1 && one_in(s, 4))
+            continue;
+        a->k = draw(s, 2, most_taps[i]);
+        a->stride = t->op == FORWARD || one_in(s, 2) ? 1 : draw(s, 1, 4);
+        a->dilation = one_in(s, 3) ? draw(s, 1, 4) : 1;
+        a->pad = draw(s, -1, a->dilation * (a->k - 1));
+        const ptrdiff_t room = a->dilation * (a->k - 1) + draw(s, 1, most_size[i]);
+        a->in = room - 2 * a->pad > 0 ? room - 2 * a->pad : 1;
+        a->out = (a->in + 2 * a->pad - a->dilation * (a->k - 1) - 1) / a->stride + 1;
+        a->out = a->out > 1 ? a->out : 1;
+        a->in += draw(s, 0, a->stride - 1);
+    }
+    bound_work(t, 2e7);
+}
+
 static void set_size(view *v, int rank, const ptrdiff_t *size) {
     v->rank = rank;
     memcpy(v->size, size, (size_t)rank * sizeof *size);
@@ -352,20 +380,20 @@ void trial_free(trial *t) {
 
 /* ---- choices -------------------------------------------------------------------------------- */
 
+static _Thread_local int n_taken[N_KINDS];
+
+int trials_taken(kind kind) {
+    return n_taken[kind];
+}
+
 /* The core takes Winograd's filtering where it estimates that to pay, as it does in few problems as
  * small as these: every other trial says that it costs nothing, where it can be. */
 static _Thread_local bool filtering_is_free;
-static _Thread_local int n_filtered;
-
-int trials_filtered(void) {
-    return n_filtered;
-}
-
 /* Infinite where filtering cannot be. */
 static double filtering_cost(double estimate) {
     if (!filtering_is_free || isinf(estimate))
         return estimate;
-    n_filtered++;
+    n_taken[FOR_FILTERING]++;
     return -1;
 }
 
@@ -382,6 +410,19 @@ double __wrap_cvl_winograd_reduce_cost(cvl_dtype dtype, const cvl_reduce *r, dou
     return filtering_cost(__real_cvl_winograd_reduce_cost(dtype, r, depths, sources, kernels));
 }
 
+typeof(cvl_gather_columns_f32) __real_cvl_gather_columns_f32, __wrap_cvl_gather_columns_f32;
+typeof(cvl_gather_columns_f64) __real_cvl_gather_columns_f64, __wrap_cvl_gather_columns_f64;
+
+cvl_status __wrap_cvl_gather_columns_f32(const cvl_gather *g, const cvl_kernels *kernels) {
+    n_taken[FOR_COLUMNS]++;
+    return __real_cvl_gather_columns_f32(g, kernels);
+}
+
+cvl_status __wrap_cvl_gather_columns_f64(const cvl_gather *g, const cvl_kernels *kernels) {
+    n_taken[FOR_COLUMNS]++;
+    return __real_cvl_gather_columns_f64(g, kernels);
+}
+
 /* ---- runs ----------------------------------------------------------------------------------- */
 
 cvl_status trial_run(trial *t) {
@@ -391,7 +432,8 @@ cvl_status trial_run(trial *t) {
     const cvl_column_strides columns = {.n = c[0], .row = c[1], .position = c[2]};
     fill_with_nan(p->dtype, &t->out->memory);
     cvl_set_num_threads(t->threads);
-    filtering_is_free = t->filtered || (p->ic + p->oc) % 2 == 0; /* no draw of its own, either */
+    filtering_is_free =
+        t->kind == FOR_FILTERING || (p->ic + p->oc) % 2 == 0; /* no draw of its own, either */
     switch (t->op) {
     case FORWARD: return cvl_forward(p, t->y.base, t->x.base, t->w.base, b, b_stride);
     case GRAD_INPUT: return cvl_grad_input(p, t->x.base, t->y.base, t->w.base, b, b_stride);
@@ -509,9 +551,9 @@ void trial_check(source *s, operation op, cvl_dtype dtype, values values, double
     check(&t);
 }
 
-void trial_check_filtered(source *s, operation op, cvl_dtype dtype, values values) {
-    trial t = {.op = op, .p.dtype = dtype, .values = values, .filtered = true};
-    draw_filterable(s, &t);
+void trial_check_kind(source *s, kind kind, operation op, cvl_dtype dtype, values values) {
+    trial t = {.op = op, .kind = kind, .p.dtype = dtype, .values = values};
+    (kind == FOR_FILTERING ? draw_filterable : draw_few_sums)(s, &t);
     draw_arrays(s, &t);
     check(&t);
 }

@@ -26,15 +26,18 @@ typedef struct view {
  * REAL: any fractions. What lies between the elements of an input is NaN. */
 typedef enum values { WHOLE, HOSTILE, REAL } values;
 
+/* Problems for one way to compute them: Winograd's filtering, a gather by columns. */
+typedef enum kind { ANY_KIND, FOR_FILTERING, FOR_COLUMNS, N_KINDS } kind;
+
 typedef struct trial {
     operation op;
+    kind kind;
     cvl_problem p;
     values values;
     view x, y, w, b, columns; /* b is the bias, or db */
     view *out;
     guarded expected; /* as out->memory, from the reference */
     int threads;
-    bool filtered; /* by Winograd's filtering, where that can be */
 } trial;
 
 /* Draws a trial. `most_work` bounds its multiplications, as the reference loops over them. */
@@ -55,11 +58,10 @@ bool trial_matches(const trial *t);
 /* Draws, computes, compares, frees, and reports what differs. */
 void trial_check(source *s, operation op, cvl_dtype dtype, values values, double most_work);
 
-/* The same of a problem that Winograd's filtering is for, by way of it. */
-void trial_check_filtered(source *s, operation op, cvl_dtype dtype, values values);
+/* The same of a problem of a kind: of a gather, that for columns. */
+void trial_check_kind(source *s, kind kind, operation op, cvl_dtype dtype, values values);
 
-/* How many runs of this thread so far took Winograd's filtering because a trial said that it is
- * free. */
-int trials_filtered(void);
+/* How many runs of this thread took the way of a kind. */
+int trials_taken(kind kind);
 
 #endif
