@@ -78,6 +78,12 @@ static bool weights_follow(const cvl_gather *g) {
     return g->ic == 1 || g->w_ic == step;
 }
 
+/* Vectors of a row of positions, for each that it would fill. */
+static double filled_vectors(const cvl_gather_axis *width, ptrdiff_t lanes) {
+    const double columns = (double)width->out;
+    return ceil(columns / (double)lanes) * (double)lanes / columns;
+}
+
 /* Whether a result with contiguous rows is computed as it stands, with positions along the lanes,
  * or with channels along them and transposed. Both are estimated per destination, in
  * multiplications, of which a vector does many while one element is moved: channels transpose
@@ -109,8 +115,9 @@ static bool gather_panels(cvl_dtype dtype, const cvl_gather *g, const gather_cou
     const double by_channels_cost =
         steps * row_time(g->oc, lanes) * (double)lanes + transposed * (sources + oc) + packed;
     const double filled = ceil(plane / (double)lanes) * (double)lanes / plane;
-    const double copies =
-        n->all > 1 ? (double)width->k * (double)width->out / (double)width->in : 0;
+    const double copies = n->all > 1 ? (double)width->k * (double)width->out / (double)width->in *
+                                           filled_vectors(width, lanes)
+                                     : 0;
     const double of_task = fmin(positions, panels_of_task * (double)width_of_panel);
     const double by_panels_cost = n->all * ic * oc * filled * (width_of_panel < 32 ? narrow : 1) +
                                   copied * copies * sources +
@@ -131,12 +138,6 @@ static bool by_lanes_best(ptrdiff_t ic, ptrdiff_t oc, ptrdiff_t groups, ptrdiff_
     const ptrdiff_t taps = axis[0].k * axis[1].k * axis[2].k, few = few_vectors * lanes;
     return ic == 1 ? together || taps >= many_taps || axis[1].out * axis[2].out <= few
                    : taps > 1 && (together || axis[2].out <= few);
-}
-
-/* Vectors of a row of positions, for each that it would fill. */
-static double filled_vectors(const cvl_gather_axis *width, ptrdiff_t lanes) {
-    const double columns = (double)width->out;
-    return ceil(columns / (double)lanes) * (double)lanes / columns;
 }
 
 /* Whether rows of depthwise layers are summed where they stand, rather than with channels along the
@@ -184,7 +185,7 @@ static bool gather_planes(const cvl_gather *g, const gather_counts *n, ptrdiff_t
 static bool gather_pixels(const cvl_gather *g, const gather_counts *n, ptrdiff_t lanes) {
     const double visit = 6, phase_visit = 8, stored = 0.6, stored_short = 0.5;
     const double of_pixels = 1.2, apart = 0.6, scattered = 2, brought = 4;
-    const double moved = 0.1, transposed = 0.65;
+    const double moved = 0.1, turned = 0.2, transposed = 0.65; /* inputs alone, and results too */
     const double ic = (double)g->ic, oc = (double)g->oc;
     const bool rows = g->dst_strides.s[2] == 1, phases = g->axis[2].n_phases > 1;
     const double sources = ic * n->sources;
@@ -193,7 +194,7 @@ static bool gather_pixels(const cvl_gather *g, const gather_counts *n, ptrdiff_t
         weights *= (double)g->axis[i].k / (double)g->axis[i].out;
     const double channels = n->inside * ic * row_time(g->oc, lanes) + visit +
                             (phases ? phase_visit : 0) +
-                            (rows            ? transposed * sources + stored * oc
+                            (rows            ? turned * sources + stored * oc
                              : g->oc % lanes ? stored_short * oc
                                              : 0);
     const double pixels = of_pixels * n->all * ic * oc / (double)lanes +
@@ -318,7 +319,9 @@ static cvl_status compute_single_tap(const cvl_gather *part, void *context) {
  * included: these cost the weights that they bring together, one by one or side by side. */
 static bool filtering_pays(const cvl_gather *g, const gather_counts *counts, single_taps *singles) {
     const double apart = 6, near = 1.5;
-    const double few_outputs = 1.3; /* for which inputs are transformed that columns only read */
+    /* Inputs are transformed that columns only read; long vectors are no help with that. */
+    const double long_vector = 64, few_outputs = 1.3, of_long = 1.6;
+    const double vector = (double)singles->lanes * (double)size_of(singles->dtype);
     const double depths = count_taps(&g->axis[0]).inside;
     const double formula = formula_cost(g, counts, singles->lanes);
     const double filtering =
@@ -326,7 +329,7 @@ static bool filtering_pays(const cvl_gather *g, const gather_counts *counts, sin
     double columns;
     if (filtering >= formula ||
         (gather_columns(singles->dtype, g, counts, singles->kernels, singles->lanes, &columns) &&
-         few_outputs * filtering >= columns))
+         (vector < long_vector ? few_outputs : of_long) * filtering >= columns))
         return false;
     cvl_for_single_taps(g, size_of(singles->dtype), count_single_tap, singles);
     const double weight = g->w_ic == 1 || g->w_oc == 1 ? near : apart;
