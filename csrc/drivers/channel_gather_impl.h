@@ -473,8 +473,35 @@ static void store_block(const channel_job *job, const channel_task *task, const 
                  length, lanes);
 }
 
-/* Adds a pass to one block's sums of every class; the first starts them from the bias. */
-static void add_pass(const channel_job *job, const channel_task *task, const channel_space *space,
+/* Sums positions that follow one another in dst, all of an image's, by way of `out`, so few at a
+ * time that they are in the level-1 cache when they are moved. */
+static void multiply_strips(const channel_job *job, const channel_task *task,
+                            const channel_block *block, const product *sums, ptrdiff_t count) {
+    enum { strip_bytes = 16 * 1024 };
+    const ptrdiff_t size = (ptrdiff_t)sizeof(real), to = job->g->dst_strides.s[2];
+    const ptrdiff_t tiles = cvl_most(strip_bytes / (CVL_MAX_ROWS * job->pitch * size), 1);
+    const ptrdiff_t strip = tiles * CVL_MAX_ROWS;
+    copy_kernel *const copy = copy_results(job->kernels, job->stream);
+    product part = *sums;
+    for (ptrdiff_t i = 0; i < count; i += strip, part.a_row += strip) {
+        const ptrdiff_t rows = cvl_least(strip, count - i);
+        multiply(job->kernels, &part, rows, block->width, &no_asks);
+        copy(task->dst + i * to + block->first, to, 1, part.c, job->pitch, 1, rows, block->lanes);
+    }
+}
+
+/* Whether the positions of a class are all of a task's, and follow one another in dst, where their
+ * channels are neighbours. */
+static bool class_follows(const channel_job *job, const channel_task *task,
+                          const position_class *own) {
+    const cvl_data_strides *to = &job->g->dst_strides;
+    return to->c == 1 && task->images == 1 && own->count == task->slab->rows * task->columns &&
+           (task->slab->rows == 1 || task->dst_line == task->columns * to->s[2]);
+}
+
+/* Adds a pass to one block's sums of every class; the first starts them from the bias. Returns
+ * whether results are in dst that go by way of `out`. */
+static bool add_pass(const channel_job *job, const channel_task *task, const channel_space *space,
                      const channel_block *block, const tap_box *all, const position_class *classes,
                      ptrdiff_t n_classes, const channel_pass *pass, bool first, bool last) {
     pass_weights w = {.at = space->weights};
@@ -499,26 +526,34 @@ static void add_pass(const channel_job *job, const channel_task *task, const cha
                               .terms = space->terms,
                               .n_terms = n_terms,
                               .stream = job->stream && first && last && block->in_place};
+        if (first && last && !block->in_place && class_follows(job, task, own)) {
+            multiply_strips(job, task, block, &sums, own->count);
+            return true;
+        }
         const bool tiles_share = block->width > job->kernels->vectors * job->kernels->lanes;
         const asks ask = {.a = job->asks && tiles_share && task->in_place && block->begins &&
                                pass->taps > 1 && task->tile.position[2] >= line_channels};
         multiply(job->kernels, &sums, own->count, block->width, &ask);
     }
+    return false;
 }
 
 /* The same for blocks [begin, end), one after another. */
-static void run_pass(const channel_job *job, const channel_task *task, const channel_space *space,
+static bool run_pass(const channel_job *job, const channel_task *task, const channel_space *space,
                      ptrdiff_t begin, ptrdiff_t end, const tap_box *all,
                      const position_class *classes, ptrdiff_t n_classes, const channel_pass *pass,
                      bool first, bool last) {
+    bool stored = false;
     for (ptrdiff_t number = begin; number < end; number++) {
         const channel_block block = nth_channel_block(job, task, space, number);
-        add_pass(job, task, space, &block, all, classes, n_classes, pass, first, last);
+        stored = add_pass(job, task, space, &block, all, classes, n_classes, pass, first, last);
     }
+    return stored;
 }
 
-/* The sums of blocks [begin, end) at the positions of one width phase, pass by pass. */
-static void run_phase(const channel_job *job, const channel_task *task, const channel_space *space,
+/* The sums of blocks [begin, end) at the positions of one width phase, pass by pass. Returns what
+ * add_pass does. */
+static bool run_phase(const channel_job *job, const channel_task *task, const channel_space *space,
                       ptrdiff_t begin, ptrdiff_t end, const position_class *classes,
                       ptrdiff_t n_classes) {
     const ptrdiff_t ic = job->g->ic;
@@ -526,9 +561,9 @@ static void run_phase(const channel_job *job, const channel_task *task, const ch
     const ptrdiff_t taps = ic ? list_box(job->g, task, classes->width, &all, space) : 0;
     if (taps == 0) {
         const channel_pass none = {.cut_taps = 1};
-        run_pass(job, task, space, begin, end, &all, classes, n_classes, &none, true, true);
-        return;
+        return run_pass(job, task, space, begin, end, &all, classes, n_classes, &none, true, true);
     }
+    bool stored = false;
     const channel_pass most = pass_size(job, space->tap_weight, taps);
     const ptrdiff_t kh = all.last[1] - all.first[1], kw = all.last[2] - all.first[2];
     for (ptrdiff_t channel = 0; channel < ic; channel += most.channels)
@@ -542,24 +577,26 @@ static void run_phase(const channel_job *job, const channel_task *task, const ch
                                               all.first[2] + tap % kw},
                                        .cut = most.cut,
                                        .cut_taps = most.cut_taps};
-            run_pass(job, task, space, begin, end, &all, classes, n_classes, &pass,
-                     channel == 0 && tap == 0,
-                     channel + most.channels >= ic && tap + most.taps >= taps);
+            stored = run_pass(job, task, space, begin, end, &all, classes, n_classes, &pass,
+                              channel == 0 && tap == 0,
+                              channel + most.channels >= ic && tap + most.taps >= taps);
         }
+    return stored;
 }
 
 /* Blocks [begin, end) of output channels at all positions. Only one at a time goes by way of
  * `out`. */
 static void run_blocks(const channel_job *job, const channel_task *task, const channel_space *space,
                        ptrdiff_t n_classes, ptrdiff_t begin, ptrdiff_t end) {
+    bool stored = false;
     for (ptrdiff_t i = 0, next; i < n_classes; i = next) {
         for (next = i + 1; next < n_classes; next++)
             if (space->classes[next].width != space->classes[i].width)
                 break;
-        run_phase(job, task, space, begin, end, space->classes + i, next - i);
+        stored = run_phase(job, task, space, begin, end, space->classes + i, next - i);
     }
     const channel_block block = nth_channel_block(job, task, space, begin);
-    if (!block.in_place)
+    if (!block.in_place && !stored)
         store_block(job, task, space->out, task->dst + block.first * job->g->dst_strides.c,
                     block.lanes);
 }
