@@ -5,10 +5,10 @@
  * For few output channels of many input channels: every input is read once, and where it stands
  * outside of padding; what is added, one number to a tap, is little beside the reduction. A task
  * takes some rows of positions, or some positions of a single row, in every phase, of one image and
- * group. It brings the inputs of a
- * few source rows together a panel at a time, for a pass of the reduction; runs the product tile
- * over (output channel, tap) x positions x input channels; and adds rows of products to its sums.
- * Tasks compute anew the products of source rows that both of two neighbours meet.
+ * group. It brings the inputs of a few source rows together a panel at a time, for a pass of the
+ * reduction; runs the product tile over (output channel, tap) x positions x input channels; and
+ * adds rows of products to its sums. Tasks compute anew the products of sources that both of two
+ * neighbours meet.
  */
 
 typedef struct column_job {
@@ -277,7 +277,7 @@ static void store_columns(const column_job *job, const column_task *t, const rea
         }
 }
 
-static void column_task_run(const column_job *job, ptrdiff_t index, column_space *space) {
+static void run_column_task(const column_job *job, ptrdiff_t index, column_space *space) {
     const cvl_gather *g = job->g;
     const cvl_gather_axis *axis = g->axis;
     column_task t;
@@ -314,7 +314,7 @@ static void column_tasks(void *context, ptrdiff_t begin, ptrdiff_t end, int thre
     column_space space = column_layout(job, &memory);
     list_column_rows(job, &space);
     for (ptrdiff_t i = begin; i < end; i++)
-        column_task_run(job, i, &space);
+        run_column_task(job, i, &space);
 }
 
 /* ---- the whole ------------------------------------------------------------------------------ */
@@ -333,10 +333,10 @@ static void find_reach(const cvl_gather_axis *axis, ptrdiff_t *before, ptrdiff_t
 /* Cuts the rows of positions, or the positions of a single row, into tasks whose sums stay near,
  * enough of them for the threads, and so large that they compute little anew. Which task a position
  * is in has no influence on its sum. */
-static void cut_columns(column_job *job) {
+static void cut_columns(column_job *job, ptrdiff_t tasks_wanted) {
     const cvl_gather *g = job->g;
     const int cut = g->axis[1].out > 1 ? 1 : 2;
-    const ptrdiff_t parts = cvl_ceil_div(cvl_enough_tasks(g->work), g->n * g->groups);
+    const ptrdiff_t parts = cvl_ceil_div(tasks_wanted, g->n * g->groups);
     double others = (double)g->oc * (double)sizeof(real); /* of each position along the axis */
     for (int i = 0; i < CVL_AXES; i++) {
         job->size[i] = most_positions(&g->axis[i]);
@@ -352,13 +352,14 @@ static void cut_columns(column_job *job) {
     job->cuts[cut] = cvl_ceil_div(all, job->size[cut]);
 }
 
-static column_job plan_columns(const cvl_gather *g, const kernel_table *kernels) {
+static column_job plan_columns(const cvl_gather *g, const kernel_table *kernels,
+                               ptrdiff_t tasks_wanted) {
     const ptrdiff_t pass_bytes = 64 * 1024, lines_bytes = 64 * 1024, panel = panel_lanes(kernels);
     column_job job = {.g = g, .kernels = kernels, .taps = kernel_taps(g)};
     job.products = g->oc * job.taps;
     for (int i = 0; i < CVL_AXES; i++)
         find_reach(&g->axis[i], &job.before[i], &job.after[i]);
-    cut_columns(&job);
+    cut_columns(&job, tasks_wanted);
     job.cut = cvl_even_size(g->ic, longest_cut);
     job.pass = cvl_least(pass_steps(job.cut, panel, pass_bytes), g->ic);
     const ptrdiff_t row = cvl_least(g->axis[2].in, job.size[2] + job.before[2] + job.after[2]);
@@ -374,7 +375,7 @@ static column_job plan_columns(const cvl_gather *g, const kernel_table *kernels)
 
 bool CVL_TYPED(cvl_columns_fit)(const cvl_gather *g, const cvl_kernels *all_kernels) {
     const ptrdiff_t most_bytes = 3 << 20;
-    double line = (double)g->oc * (double)kernel_taps(g) * (double)sizeof(real);
+    double bytes = (double)g->oc * (double)kernel_taps(g) * (double)sizeof(real);
     if (g->ic == 0)
         return false;
     for (int i = 0; i < CVL_AXES; i++) {
@@ -385,13 +386,14 @@ bool CVL_TYPED(cvl_columns_fit)(const cvl_gather *g, const cvl_kernels *all_kern
             if (p->in_step != 1)
                 return false;
     }
-    line *= (double)g->axis[2].in + (double)g->axis[2].out * (double)g->axis[0].out;
-    return line <= (double)most_bytes &&
-           plan_columns(g, all_kernels->CVL_DTYPE).workspace_bytes <= most_bytes;
+    bytes *= (double)g->axis[2].in + (double)g->axis[2].out * (double)g->axis[0].out;
+    /* As if of one task, which takes most: the choice must not know of the threads. */
+    return bytes <= (double)most_bytes &&
+           plan_columns(g, all_kernels->CVL_DTYPE, 1).workspace_bytes <= most_bytes;
 }
 
 cvl_status CVL_TYPED(cvl_gather_columns)(const cvl_gather *g, const cvl_kernels *all_kernels) {
-    column_job job = plan_columns(g, all_kernels->CVL_DTYPE);
+    column_job job = plan_columns(g, all_kernels->CVL_DTYPE, cvl_enough_tasks(g->work));
     const ptrdiff_t tasks = g->groups * g->n * job.cuts[1] * job.cuts[2];
     const ptrdiff_t channels = g->groups * g->oc;
     const ptrdiff_t weight_bytes =
