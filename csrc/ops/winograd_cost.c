@@ -4,8 +4,8 @@
 
 #include "drivers/winograd.h"
 
-/* Height and width together: of a tile its points and parts, and the places from it to the next; for
- * a position, on average, the tiles, their parts, their products and those of them that are
+/* Height and width together: of a tile its points and parts, and the places from it to the next;
+ * for a position, on average, the tiles, their parts, their products and those of them that are
  * needed. */
 typedef struct filtering {
     double points, parts, filters, places;
