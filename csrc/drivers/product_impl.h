@@ -208,9 +208,12 @@ static bool leave_level2(double count) {
     return count * (double)sizeof(real) > 2 * (double)cvl_l2_bytes();
 }
 
-/* Whether operands are so many that they have left the caches when they are read again. */
+/* Whether operands are so many that they have left the caches when they are read again: more than a
+ * core's share of the level-3 cache. */
 static bool come_from_memory(double count) {
-    return exceed_mebibytes(count, 8);
+    const double least_bytes = 8 << 20, sharing_cores = 8;
+    const double share = (double)cvl_l3_bytes() / sharing_cores;
+    return count * (double)sizeof(real) > (share > least_bytes ? share : least_bytes);
 }
 
 static double source_count(const cvl_gather *g) {

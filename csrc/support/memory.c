@@ -102,3 +102,11 @@ ptrdiff_t cvl_l2_bytes(void) {
 #endif
     return bytes < least ? least : bytes > most ? most : bytes;
 }
+
+ptrdiff_t cvl_l3_bytes(void) {
+    long bytes = 0;
+#ifdef _SC_LEVEL3_CACHE_SIZE
+    bytes = sysconf(_SC_LEVEL3_CACHE_SIZE);
+#endif
+    return bytes > 0 ? bytes : 0;
+}

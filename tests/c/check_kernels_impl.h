@@ -398,6 +398,20 @@ static void CVL_NAME(check_plane_sums)(const CVL_NAME(table) *table, const char 
     CVL_NAME(release)(&dy), CVL_NAME(release)(&x), CVL_NAME(release)(&sums);
 }
 
+static void CVL_NAME(check_add)(const CVL_NAME(table) *table, const char *isa, source *s) {
+    const ptrdiff_t count = draw(s, 0, 70);
+    guard_case("%s f%d add count %td", isa, 8 * (int)sizeof(real), count);
+    CVL_NAME(array) x = CVL_NAME(make)(s, (span){0, count});
+    CVL_NAME(array) c = CVL_NAME(make)(s, (span){0, count});
+    CVL_NAME(set)(s, &x, 0, count);
+    CVL_NAME(set)(s, &c, 0, count);
+    for (ptrdiff_t i = 0; i < count; i++)
+        c.copy_at[i] = c.at[i] + x.at[i];
+    table->add(c.at, x.at, count);
+    CVL_NAME(compare)(&c);
+    CVL_NAME(release)(&x), CVL_NAME(release)(&c);
+}
+
 static void CVL_NAME(check_add_parts)(const CVL_NAME(table) *table, const char *isa, source *s) {
     const ptrdiff_t count = draw(s, 0, 40), lanes = table->lanes;
     guard_case("%s f%d add_parts count %td", isa, 8 * (int)sizeof(real), count);
@@ -947,6 +961,7 @@ CVL_NAME(check_all)(const CVL_NAME(table) *table, const char *isa, source *s, in
             CVL_NAME(check_row_tile)(table, isa, s);
             CVL_NAME(check_plane_tile)(table, isa, s);
             CVL_NAME(check_plane_sums)(table, isa, s);
+            CVL_NAME(check_add)(table, isa, s);
             CVL_NAME(check_add_parts)(table, isa, s);
             CVL_NAME(check_lane_tile)(table, isa, s);
             CVL_NAME(check_spread_tile)(table, isa, s);
