@@ -587,7 +587,7 @@ FILTERED = [
 
 # Few channels of many, by columns, forward or dx: one row of many positions, and rows in several
 # tasks; sources that no row of positions meets, between taps far apart; phases of which some have
-# fewer positions, or no taps; several depths that share their products; positions cropped or beyond.
+# fewer positions, or no taps; several depths that share their products.
 COLUMNS = [
     Case("columns", 40, 3, (13, 14), (3, 3), n=2, padding=1),
     Case("columns", 600, 5, (9, 40), (3, 3), padding=1),

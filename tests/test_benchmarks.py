@@ -3,6 +3,7 @@
 import itertools
 import json
 import os
+import re
 import sys
 from dataclasses import replace
 from importlib import util
@@ -11,7 +12,7 @@ import numpy as np
 import pytest
 
 import convlab
-from benchmarks import libraries, machine, memory, odd_sizes, report, runner, worker
+from benchmarks import drawn, libraries, machine, memory, odd_sizes, report, runner, worker
 from benchmarks.runner import Measurement, Plan
 from benchmarks.suite import LAYOUTS, OPERATIONS, ROWS, Case, parse_row
 
@@ -466,3 +467,27 @@ def test_odd_sizes_prints_its_table(monkeypatch, capsys):
     assert channels.startswith("| 3 channels, 28x28 | ")
     assert size.startswith("| 64 channels, 5x5 | ")
     assert count.endswith(" of 6 below 0.75.")
+
+
+def test_drawn_cases_are_of_every_kind_and_bounded():
+    """Protects the draw: the same seed, the same layers; each with outputs, none too large."""
+    cases = list(itertools.islice(drawn.draw_cases(seed=5, threads=1), 300))
+    assert cases == list(itertools.islice(drawn.draw_cases(seed=5, threads=1), 300))
+    assert {case.row.kind for case in cases} == {kind.name for kind in drawn.KINDS}
+    for case in cases:
+        assert drawn.FLOPS[0] <= case.row.flops <= drawn.FLOPS[1]
+        assert min(case.row.out_size) > 0
+        assert case.row.ic % case.row.groups == case.row.oc % case.row.groups == 0
+
+
+def test_drawn_layers_print_the_lowest(monkeypatch, capsys):
+    """Protects the command that measures drawn layers."""
+    monkeypatch.setattr(drawn, "FLOPS", (2e3, 2e5))
+    monkeypatch.setattr(
+        drawn, "PLAN", Plan(rounds=1, most_rounds=1, turn_seconds=1e-4, patience_seconds=1)
+    )
+    monkeypatch.setattr("sys.argv", ["drawn", "--seed", "3", "--seconds", "0"])
+    drawn.main()
+    lowest, _, summary = capsys.readouterr().out.splitlines()
+    assert re.match(r" *[0-9.]+x +[0-9.]+ ms  (forward|dx|dw) float(32|64) channels_", lowest)
+    assert summary.startswith("1 cases, seed 3: ")

@@ -24,8 +24,8 @@ typedef struct cvl_arena {
 
 void *cvl_take(cvl_arena *arena, ptrdiff_t count, size_t size);
 
-/* Bytes of the level-2 cache of one core, and of the level-3 cache that cores share; 0 where that is
- * not known. */
+/* Bytes of the level-2 cache of one core, and of the level-3 cache that cores share; 0 where the
+ * latter is not known. */
 ptrdiff_t cvl_l2_bytes(void);
 ptrdiff_t cvl_l3_bytes(void);
 
