@@ -345,6 +345,13 @@ static cvl_chunks cut_lane_chunks(const lane_reduce_job *job, ptrdiff_t lanes) {
                           enough_positions, false);
 }
 
+/* Whether the places of a chunk have room in a tile: windows far apart have not. */
+static bool chunk_fits(const cvl_reduce *r, ptrdiff_t lanes) {
+    const lane_reduce_job job = {.r = r};
+    const ptrdiff_t bytes = lanes * (ptrdiff_t)sizeof(real);
+    return cvl_scale_bytes(cut_lane_chunks(&job, lanes).places, bytes) <= cvl_l2_bytes();
+}
+
 /* Whether rows share inputs that the level-1 cache would not keep from one to the next, by far, or
  * though an image of a few vectors of channels fits the level-2 cache: it is brought together. */
 static bool worth_bringing(const lane_reduce_job *job) {
@@ -381,10 +388,7 @@ static ptrdiff_t count_lane_blocks(const lane_reduce_job *job) {
 
 bool CVL_TYPED(cvl_reduce_lanes_fit)(const cvl_reduce *r, const cvl_kernels *all_kernels) {
     const ptrdiff_t lanes = all_kernels->CVL_DTYPE->lanes;
-    const lane_reduce_job job = {.r = r};
-    return reduce_together(r, lanes) ||
-           cvl_scale_bytes(cut_lane_chunks(&job, lanes).places, lanes * (ptrdiff_t)sizeof(real)) <=
-               cvl_l2_bytes();
+    return reduce_together(r, lanes) || chunk_fits(r, lanes);
 }
 
 cvl_status CVL_TYPED(cvl_reduce_lanes)(const cvl_reduce *r, const cvl_kernels *all_kernels) {
@@ -394,7 +398,7 @@ cvl_status CVL_TYPED(cvl_reduce_lanes)(const cvl_reduce *r, const cvl_kernels *a
     job.taps = reduce_taps(r);
     job.walk = walk_taps(r->axis[2].phases, 0); /* the order of sums depends on the shape alone */
     job.together = reduce_together(r, lanes);
-    job.in_place = job.together && !worth_bringing(&job);
+    job.in_place = job.together && !(worth_bringing(&job) && chunk_fits(r, lanes));
     job.channels = r->groups * r->ic;
     job.vectors = cvl_ceil_div(job.channels, lanes);
     job.n_blocks = count_lane_blocks(&job);
