@@ -12,7 +12,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from benchmarks.report import geometric_mean
+from benchmarks.report import geometric_mean, ratios
 from benchmarks.runner import Measurement, Plan, Runner
 from benchmarks.suite import DTYPES, LAYOUTS, OPERATIONS, Case, Row
 
@@ -93,7 +93,7 @@ def draw_cases(seed: int, threads: int) -> Iterator[Case]:
     chance = random.Random(seed)
     while True:
         row = draw_layer(chance)
-        op, dtype, layout = (chance.choice(all_) for all_ in (OPERATIONS, DTYPES, LAYOUTS))
+        op, dtype, layout = map(chance.choice, (OPERATIONS, DTYPES, LAYOUTS))
         if min(row.out_size) < 1:
             continue
         largest = max(math.prod(shape) for shape in (row.x_shape, row.y_shape, row.w_shape))
@@ -101,10 +101,9 @@ def draw_cases(seed: int, threads: int) -> Iterator[Case]:
             yield Case(row, op, dtype, layout, threads)
 
 
-def describe(measurement: Measurement) -> str:
+def describe(measurement: Measurement, ratio: float) -> str:
     """Return the ratio, convlab's time and the case."""
-    case, seconds = measurement.case, measurement.seconds
-    ratio, milliseconds = seconds["torch"] / seconds["convlab"], 1e3 * seconds["convlab"]
+    case, milliseconds = measurement.case, 1e3 * measurement.seconds["convlab"]
     what = f"{case.op} {case.dtype} {case.layout}"
     return f"{ratio:6.2f}x {milliseconds:8.3f} ms  {what}, {case.row.name}"
 
@@ -126,17 +125,16 @@ def main() -> None:
         for measurement in runner.measure(draw_cases(chosen.seed, chosen.threads)):
             for library, reason in measurement.errors.items():
                 print(f"{library}: {reason}: {measurement.case}", flush=True)
-            if measurement.seconds.keys() >= {"convlab", "torch"}:
-                measured.append(measurement)
+            measured.append(measurement)
             if time.monotonic() > end:
                 break
-    measured.sort(key=lambda m: m.seconds["torch"] / m.seconds["convlab"])
-    print("\n".join(map(describe, measured[:WORST])))
-    ratios = [m.seconds["torch"] / m.seconds["convlab"] for m in measured]
-    ahead, near = (sum(ratio >= least for ratio in ratios) for least in (1, 0.9))
+    lowest_first = sorted(ratios(measured), key=lambda valued: valued[1])
+    print("\n".join(describe(*valued) for valued in lowest_first[:WORST]))
+    values = [value for _, value in lowest_first]
+    ahead, near = (sum(value >= least for value in values) for least in (1, 0.9))
     print(
-        f"\n{len(ratios)} cases, seed {chosen.seed}: {ahead / len(ratios):.1%} at least 1.0x,"
-        f" {near / len(ratios):.1%} at least 0.9x, geometric mean {geometric_mean(ratios):.2f}x."
+        f"\n{len(values)} cases, seed {chosen.seed}: {ahead / len(values):.1%} at least 1.0x,"
+        f" {near / len(values):.1%} at least 0.9x, geometric mean {geometric_mean(values):.2f}x."
     )
 
 

@@ -156,26 +156,20 @@ static void take_columns(const column_job *job, const column_task *t, ptrdiff_t 
         const ptrdiff_t width = panel_lane(kernels, vectors, i + 1, panels) - first;
         for (ptrdiff_t k = 0; k < g->ic; k += job->pass) {
             const ptrdiff_t steps = cvl_least(job->pass, g->ic - k);
-            ptrdiff_t n_terms = 0;
             pack_columns(job, src + k * s->c, row, steps, first,
                          cvl_least(width, positions - first), space->panel);
-            for (ptrdiff_t at = 0; at < steps; at += job->cut)
-                space->terms[n_terms++] = (cvl_term){.a = at,
-                                                     .b = at,
-                                                     .length = cvl_least(job->cut, steps - at),
-                                                     .b_step = panel_lanes(kernels),
-                                                     .flush = true};
-            const product products = {.c = space->products + first,
-                                      .c_row = space->c_row,
-                                      .init = k ? space->products + first : NULL,
-                                      .init_row = space->c_row,
-                                      .a = job->weights + t->group * job->products * g->ic + k,
-                                      .a_row = space->a_row,
-                                      .a_step = 1,
-                                      .b = space->panel,
-                                      .b_row = space->b_row,
-                                      .terms = space->terms,
-                                      .n_terms = n_terms};
+            const product products = {
+                .c = space->products + first,
+                .c_row = space->c_row,
+                .init = k ? space->products + first : NULL,
+                .init_row = space->c_row,
+                .a = job->weights + t->group * job->products * g->ic + k,
+                .a_row = space->a_row,
+                .a_step = 1,
+                .b = space->panel,
+                .b_row = space->b_row,
+                .terms = space->terms,
+                .n_terms = list_cuts(space->terms, steps, job->cut, panel_lanes(kernels))};
             multiply(kernels, &products, job->products, width, &no_asks);
         }
     }

@@ -266,18 +266,12 @@ static void run_panel(const panel_job *job, const panel_task *t, const panel_spa
     const real *b = NULL; /* without steps nothing is read */
     if (steps)
         b = panel_inputs(t, pass, p->first);
-    ptrdiff_t n_terms = 0;
     if (steps && !read_in_place)
         pack_panel(job, t, space, pass, p);
     const ptrdiff_t *const b_row = read_in_place ? space->step_offset : space->step_row;
     const bool even = steps > 1 && (!read_in_place || t->taps == 1);
     const ptrdiff_t b_step = even ? b_row[1] - b_row[0] : 0;
-    for (ptrdiff_t i = 0; i < steps; i += t->cut)
-        space->terms[n_terms++] = (cvl_term){.a = i,
-                                             .b = i,
-                                             .length = cvl_least(steps - i, t->cut),
-                                             .b_step = b_step,
-                                             .flush = true};
+    const ptrdiff_t n_terms = list_cuts(space->terms, steps, t->cut, b_step);
     for (ptrdiff_t o = 0; o < t->rows; o++)
         space->sum_row[o] = o * p->width;
     real *const dst = t->dst + p->first / t->positions * g->dst_strides.n +

@@ -49,6 +49,16 @@ static void list_even(ptrdiff_t *at, ptrdiff_t count, ptrdiff_t first, ptrdiff_t
         at[i] = first;
 }
 
+/* Lists a reduction of so many steps, whose rows of B are b_step apart, in terms of a cut each;
+ * returns how many there are. */
+static ptrdiff_t list_cuts(cvl_term *terms, ptrdiff_t steps, ptrdiff_t cut, ptrdiff_t b_step) {
+    ptrdiff_t n = 0;
+    for (ptrdiff_t i = 0; i < steps; i += cut)
+        terms[n++] = (cvl_term){
+            .a = i, .b = i, .length = cvl_least(cut, steps - i), .b_step = b_step, .flush = true};
+    return n;
+}
+
 typedef CVL_TYPED(cvl_product) product;
 
 static bool same_step(const ptrdiff_t *at, ptrdiff_t first, ptrdiff_t row) {

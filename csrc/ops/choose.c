@@ -204,33 +204,34 @@ static bool gather_pixels(const cvl_gather *g, const gather_counts *n, ptrdiff_t
     return pixels < channels;
 }
 
-/* Whether products of all taps are taken at every source position, and added, and what that would
- * cost. It is weighed against the two ways above with figures of its own, per destination: of
- * inputs read from afar, of images too short to fill vectors, and of what is added, one number to a
- * product. */
-static bool gather_columns(cvl_dtype dtype, const cvl_gather *g, const gather_counts *n,
-                           const cvl_kernels *kernels, ptrdiff_t lanes, double *cost) {
+/* The time for a destination, in that of one vector's multiply-add, of products of all taps at
+ * every source position, which are then added; infinite where that cannot be, or one of the two
+ * ways above is faster. These are estimated anew, with figures of inputs read from afar, of images
+ * too short to fill vectors, and of what is added, one number to a product. */
+static double columns_cost(cvl_dtype dtype, const cvl_gather *g, const gather_counts *n,
+                           const cvl_kernels *kernels, ptrdiff_t lanes) {
     const double product = 1.1, read = 0.25, added = 0.4, packed = 2; /* of bytes, these two */
     const double of_pixels = 1.05, of_phases = 1.4, brought = 0.75, of_channels = 1.15;
     const double phase = 2, packed_again = 4, most_channels = 32; /* weights are met from afar */
     const double size = (double)size_of(dtype), ic = (double)g->ic, oc = (double)g->oc;
-    const double taps = cvl_weights(g) / (ic * oc), sources = ic * n->sources;
+    const double weights = cvl_weights(g), taps = weights / (ic * oc), sources = ic * n->sources;
     const double plane = (double)g->axis[1].in * (double)g->axis[2].in;
     const double filled = ceil(plane / (double)lanes) * (double)lanes / plane;
-    const double image = cvl_positions(g) / (double)g->n;
+    const double positions = cvl_positions(g);
     const bool phases = g->axis[2].n_phases > 1;
-    *cost = n->sources * (product * filled * taps * oc * ic / (double)lanes +
-                          size * (read * ic + added * taps * oc)) +
-            packed * cvl_weights(g) / cvl_positions(g);
+    const double columns = n->sources * (product * filled * weights / (double)lanes +
+                                         size * (read * ic + added * taps * oc)) +
+                           packed * weights / positions;
     const double pixels = (phases ? of_phases : of_pixels) * n->all * ic * oc / (double)lanes +
                           size * brought * sources + (phases ? phase * oc : 0) +
-                          packed_again * cvl_weights(g) / image;
+                          packed_again * weights / positions * (double)g->n;
     const double turned = g->dst_strides.s[2] == 1 ? 2 : 1; /* from rows */
     const double channels = of_channels * n->inside * ic * ceil(oc / (double)lanes) +
-                            size * turned * read * sources +
-                            packed * cvl_weights(g) / cvl_positions(g);
-    return taps > 1 && oc <= most_channels && *cost < fmin(pixels, channels) &&
-           (dtype == CVL_F32 ? cvl_columns_fit_f32 : cvl_columns_fit_f64)(g, kernels);
+                            size * turned * read * sources + packed * weights / positions;
+    const bool best = taps > 1 && oc <= most_channels && columns < fmin(pixels, channels);
+    return best && (dtype == CVL_F32 ? cvl_columns_fit_f32 : cvl_columns_fit_f64)(g, kernels)
+               ? columns
+               : INFINITY;
 }
 
 /* Whether the reduction lies along the lanes: over many channels of one tap, whose weights meet few
@@ -249,7 +250,6 @@ static gather_fn *choose_gather(cvl_dtype dtype, const cvl_gather *g, const gath
                                 const cvl_kernels *kernels, ptrdiff_t lanes, bool together) {
     const ptrdiff_t width =
         dtype == CVL_F32 ? kernels->f32->group_width : kernels->f64->group_width;
-    double cost;
     if (gather_planes(g, n, lanes))
         return by_planes[dtype];
     if (by_lanes_best(g->ic, g->oc, g->groups, width, g->axis, together, lanes) &&
@@ -257,7 +257,7 @@ static gather_fn *choose_gather(cvl_dtype dtype, const cvl_gather *g, const gath
         return by_lanes[dtype];
     if (gather_dots(g, lanes))
         return by_dots[dtype];
-    if (gather_columns(dtype, g, n, kernels, lanes, &cost))
+    if (columns_cost(dtype, g, n, kernels, lanes) < INFINITY)
         return by_columns[dtype];
     const ptrdiff_t panel =
         lanes * (dtype == CVL_F32 ? kernels->f32->panel_vectors : kernels->f64->panel_vectors);
@@ -326,10 +326,9 @@ static bool filtering_pays(const cvl_gather *g, const gather_counts *counts, sin
     const double formula = formula_cost(g, counts, singles->lanes);
     const double filtering =
         cvl_winograd_gather_cost(singles->dtype, g, depths, counts->sources, singles->kernels);
-    double columns;
     if (filtering >= formula ||
-        (gather_columns(singles->dtype, g, counts, singles->kernels, singles->lanes, &columns) &&
-         (vector < long_vector ? few_outputs : of_long) * filtering >= columns))
+        (vector < long_vector ? few_outputs : of_long) * filtering >=
+            columns_cost(singles->dtype, g, counts, singles->kernels, singles->lanes))
         return false;
     cvl_for_single_taps(g, size_of(singles->dtype), count_single_tap, singles);
     const double weight = g->w_ic == 1 || g->w_oc == 1 ? near : apart;

@@ -389,6 +389,7 @@ int trials_taken(kind kind) {
 /* The core takes Winograd's filtering where it estimates that to pay, as it does in few problems as
  * small as these: every other trial says that it costs nothing, where it can be. */
 static _Thread_local bool filtering_is_free;
+
 /* Infinite where filtering cannot be. */
 static double filtering_cost(double estimate) {
     if (!filtering_is_free || isinf(estimate))
