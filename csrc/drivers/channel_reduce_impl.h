@@ -45,7 +45,7 @@ typedef struct reduce_job {
     ptrdiff_t most_wide, most_rows;   /* lanes, and narrow channels, of a block */
     ptrdiff_t positions;              /* the most of a chunk */
     bool direct;                      /* whether sums are made in dw itself, from nothing */
-    bool stream;                      /* and written past the caches */
+    bool stream;                      /* whether dw is written past the caches */
     real *partial;           /* [split][block], where a block's sums are split; else NULL */
     ptrdiff_t partial_count; /* elements of one split of one block */
     char *workspace;
@@ -431,7 +431,7 @@ static void add_part(const reduce_job *job, const reduce_block *block, ptrdiff_t
                  .a_step = o->a.column,
                  .b_row = space->b_row,
                  .terms = space->terms,
-                 .stream = job->stream};
+                 .stream = job->direct && job->stream};
     const cvl_term *const last = p.terms + n_terms;
     do {
         p.n_terms = cut_by_cut ? first_cut(p.terms, last - p.terms) : n_terms;
@@ -519,12 +519,13 @@ typedef struct stored_rows {
 static void store_lanes(const reduce_job *job, const reduce_block *block, const stored_rows *rows,
                         ptrdiff_t first, ptrdiff_t last) {
     const ptrdiff_t panel = find_sums(job, block).panel, lane = lane_step(job);
+    copy_kernel *const copy = copy_results(job->kernels, job->stream);
     for (ptrdiff_t next, at = first; at < last; at = next) {
         const ptrdiff_t in_panel = at % job->strip;
         next = cvl_least(last, at - in_panel + job->strip);
-        job->kernels->copy(rows->to + (at - first) * lane, rows->to_row, lane,
-                           rows->from + at / job->strip * panel + in_panel, rows->from_row, 1,
-                           rows->count, next - at);
+        copy(rows->to + (at - first) * lane, rows->to_row, lane,
+             rows->from + at / job->strip * panel + in_panel, rows->from_row, 1, rows->count,
+             next - at);
     }
 }
 
@@ -674,6 +675,8 @@ static void store_blocks(void *context, ptrdiff_t begin, ptrdiff_t end, int thre
         const reduce_block block = nth_block(job, index);
         store_sums(job, &block, job->partial + index * job->splits * job->partial_count);
     }
+    if (job->stream)
+        __sync_synchronize();
 }
 
 /* Elements of x that a position of dy reads, of each channel and row of taps. */
@@ -850,8 +853,7 @@ cvl_status CVL_TYPED(cvl_reduce_channels)(const cvl_reduce *r, const cvl_kernels
     job.bundle = groups_of_task(&job);
     cut_chunks(&job);
     job.direct = sums_in_dw(&job);
-    const double weights = (double)r->groups * (double)r->ic * (double)r->oc * (double)job.taps;
-    job.stream = job.direct && stream_past(r->dw, weights);
+    job.stream = stream_weights(r);
     const ptrdiff_t blocks = r->groups * job.n_wide * job.n_narrow;
     job.splits =
         cvl_reduce_splits(job.chunks.count, cvl_ceil_div(blocks, job.bundle),

@@ -249,6 +249,13 @@ static bool stream_results(const cvl_gather *g) {
     return stream_past(g->dst, cvl_positions(g) * (double)g->groups * (double)g->oc);
 }
 
+static bool stream_weights(const cvl_reduce *r) {
+    double count = (double)r->groups * (double)r->ic * (double)r->oc;
+    for (int i = 0; i < CVL_AXES; i++)
+        count *= (double)r->axis[i].k;
+    return stream_past(r->dw, count);
+}
+
 /* The same for results that tiles write in parts of lines, and that are brought together first:
  * that pays only for twice as many. */
 static bool stream_copies(const cvl_gather *g) {

@@ -93,20 +93,29 @@ static ptrdiff_t sum_blocks(const winograd_job *job) {
 
 /* ---- weights -------------------------------------------------------------------------------- */
 
-/* Weights of some channels at one tap of the depth, output channels along the lanes. */
+/* Weights of some channels at some taps of the depth, output channels along the lanes. */
 typedef struct winograd_kernel {
     const real *at;
-    ptrdiff_t channel, row, column; /* steps between channels and taps */
+    ptrdiff_t channel, depth, row, column; /* steps between channels and taps */
 } winograd_kernel;
 
-/* Brings the kernels of some channels together, [channel][tap][lane], from w on, or leaves them
- * where they stand. */
+/* How many taps of the depth are brought at once: where all taps of a channel stand together, a
+ * few, for those of one alone begin and end within cache lines. */
+static ptrdiff_t depths_brought(const cvl_gather *g) {
+    enum { few = 4 };
+    const bool adjoin = taps_adjoin(g->axis, g->w_k) && g->w_k[0] == g->axis[1].k * g->axis[2].k;
+    return adjoin ? cvl_even_size(g->axis[0].k, few) : 1;
+}
+
+/* Brings the kernels of some channels at so many taps of the depth together, [channel][tap][lane],
+ * from w on, or leaves them where they stand. */
 static winograd_kernel bring_kernel(const winograd_job *job, const real *w, ptrdiff_t channels,
-                                    ptrdiff_t lanes, ptrdiff_t filled, real *room) {
+                                    ptrdiff_t depths, ptrdiff_t lanes, ptrdiff_t filled,
+                                    real *room) {
     const cvl_gather *g = job->g;
-    const ptrdiff_t rows = g->axis[1].k, columns = g->axis[2].k, taps = rows * columns;
+    const ptrdiff_t columns = g->axis[2].k, plane = g->axis[1].k * columns, taps = depths * plane;
     if (g->w_oc == 1 && filled == lanes)
-        return (winograd_kernel){w, g->w_ic, g->w_k[1], g->w_k[2]};
+        return (winograd_kernel){w, g->w_ic, g->w_k[0], g->w_k[1], g->w_k[2]};
     for (ptrdiff_t i = 0; i < channels * taps && filled < lanes; i++)
         memset(room + i * lanes + filled, 0, (size_t)(lanes - filled) * sizeof(real));
     if (taps_adjoin(g->axis, g->w_k)) {
@@ -116,11 +125,11 @@ static winograd_kernel bring_kernel(const winograd_job *job, const real *w, ptrd
             job->kernels->copy(room + i * taps * lanes, 1, lanes, w + i * g->w_ic, g->w_oc, 1,
                                filled, length);
     } else
-        for (ptrdiff_t i = 0; i < taps; i++)
-            job->kernels->copy(room + i * lanes, taps * lanes, 1,
+        for (ptrdiff_t i = 0; i < plane; i++)
+            job->kernels->copy(room + i * lanes, plane * lanes, 1,
                                w + i / columns * g->w_k[1] + i % columns * g->w_k[2], g->w_ic,
                                g->w_oc, channels, filled);
-    return (winograd_kernel){room, taps * lanes, columns * lanes, lanes};
+    return (winograd_kernel){room, taps * lanes, plane * lanes, columns * lanes, lanes};
 }
 
 /* The taps of part of a filter along one axis: where the first of them stands in the kernel, and
@@ -172,10 +181,11 @@ static ptrdiff_t panel_step(const winograd_job *job, const winograd_panel *panel
            panel->channel;
 }
 
-/* Transforms the weights of a strip of input channels, at one tap of the depth, of a block of
+/* Transforms the weights of a strip of input channels, at some taps of the depth, of a block of
  * output channels. */
 static void transform_weights(const winograd_job *job, const winograd_space *space, ptrdiff_t block,
-                              const winograd_panel *panel, ptrdiff_t tap, ptrdiff_t channel) {
+                              const winograd_panel *panel, ptrdiff_t tap, ptrdiff_t taps,
+                              ptrdiff_t channel) {
     const cvl_gather *g = job->g;
     ptrdiff_t filter[CVL_AXES];
     const ptrdiff_t group = winograd_filter(job, block, filter);
@@ -184,13 +194,14 @@ static void transform_weights(const winograd_job *job, const winograd_space *spa
     const ptrdiff_t channels = cvl_least(strip, panel->channel + panel->channels - channel);
     const real *w = (const real *)g->w + group * g->w_group + first * g->w_oc + channel * g->w_ic +
                     tap * g->w_k[0];
-    const winograd_kernel kernel =
-        bring_kernel(job, w, channels, lanes, cvl_least(lanes, g->oc - first), space->kernel);
-    for (ptrdiff_t p = 0; p < job->view.parts; p++) {
-        real *to = panel->at + panel_step(job, panel, tap, p, channel) * job->pitch;
-        for (ptrdiff_t i = 0; i < channels; i++)
-            transform_part(job, space, filter, p, &kernel, i, lanes, to + i * job->pitch);
-    }
+    winograd_kernel kernel =
+        bring_kernel(job, w, channels, taps, lanes, cvl_least(lanes, g->oc - first), space->kernel);
+    for (const ptrdiff_t end = tap + taps; tap < end; tap++, kernel.at += kernel.depth)
+        for (ptrdiff_t p = 0; p < job->view.parts; p++) {
+            real *to = panel->at + panel_step(job, panel, tap, p, channel) * job->pitch;
+            for (ptrdiff_t i = 0; i < channels; i++)
+                transform_part(job, space, filter, p, &kernel, i, lanes, to + i * job->pitch);
+        }
 }
 
 /* ---- products ------------------------------------------------------------------------------- */
@@ -306,7 +317,7 @@ static void multiply_own(const winograd_job *job, const winograd_task *t,
                                           .channels =
                                               cvl_least(job->own_channels, g->ic - channel)};
             for (ptrdiff_t i = 0; i < panel.channels; i += strip)
-                transform_weights(job, space, t->block, &panel, panel.tap, channel + i);
+                transform_weights(job, space, t->block, &panel, panel.tap, 1, channel + i);
             for (ptrdiff_t point = 0; point < job->view.points; point++)
                 multiply_point(job, t, space, &panel, t->block, point, start);
             start = false;
@@ -388,7 +399,8 @@ static winograd_space winograd_layout(const winograd_job *job, cvl_arena *memory
     space.sums = cvl_take(memory, v->points * job->sum_point, sizeof(real));
     space.out = cvl_take(memory, job->moved ? positions * job->sum_pitch : 0, sizeof(real));
     space.bias = cvl_take(memory, job->sum_pitch, sizeof(real));
-    space.kernel = cvl_take(memory, strip * g->axis[1].k * g->axis[2].k * job->pitch, sizeof(real));
+    space.kernel = cvl_take(
+        memory, strip * depths_brought(g) * g->axis[1].k * g->axis[2].k * job->pitch, sizeof(real));
     space.part =
         cvl_take(memory, v->axis[1].transform * v->axis[2].transform * job->pitch, sizeof(real));
     space.weights = cvl_take(memory, job->own_channels ? job->weight_block : 0, sizeof(real));
@@ -410,12 +422,13 @@ static void weight_tasks(void *context, ptrdiff_t begin, ptrdiff_t end, int thre
     const winograd_job *job = context;
     const winograd_space space = winograd_space_of(job, thread);
     const ptrdiff_t strips = cvl_ceil_div(job->g->ic, strip), taps = job->g->axis[0].k;
+    const ptrdiff_t depths = depths_brought(job->g), lots = cvl_ceil_div(taps, depths);
     for (ptrdiff_t i = begin; i < end; i++) {
-        const ptrdiff_t block = i / strips / taps;
+        const ptrdiff_t block = i / strips / lots, tap = i / strips % lots * depths;
         const winograd_panel panel = {
             .at = job->weights + block * job->weight_block, .taps = taps, .channels = job->g->ic};
-        transform_weights(job, &space, lot_block(job, job->first) + block, &panel,
-                          i / strips % taps, i % strips * strip);
+        transform_weights(job, &space, lot_block(job, job->first) + block, &panel, tap,
+                          cvl_least(depths, taps - tap), i % strips * strip);
     }
 }
 
@@ -612,7 +625,8 @@ static ptrdiff_t plan_shared(winograd_job *job, ptrdiff_t filters, ptrdiff_t wei
  * if tasks share them. */
 static void run_lots(winograd_job *job, ptrdiff_t all_lots, ptrdiff_t at_work, ptrdiff_t cuts,
                      int threads) {
-    const ptrdiff_t strips = job->g->axis[0].k * cvl_ceil_div(job->g->ic, strip);
+    const ptrdiff_t lots = cvl_ceil_div(job->g->axis[0].k, depths_brought(job->g));
+    const ptrdiff_t strips = lots * cvl_ceil_div(job->g->ic, strip);
     for (job->first = 0; job->first < all_lots; job->first = job->last) {
         job->last = cvl_least(job->first + at_work, all_lots);
         const ptrdiff_t blocks = lot_block(job, job->last) - lot_block(job, job->first);

@@ -20,6 +20,7 @@ typedef struct winograd_sums_job {
     ptrdiff_t dy_pitch, dy_point;        /* and of dy */
     ptrdiff_t sum_point, count;          /* of sums, [point][depth tap, part, i][lane], and all */
     ptrdiff_t blocks, chunks, splits;    /* of all groups; partial sums of each block */
+    bool stream;                         /* whether dw is written past the caches */
     bool finite;                         /* whether all results are */
     real *partial;                       /* [block][split][sums], if any are split; else NULL */
     char *workspace;
@@ -230,22 +231,23 @@ static void store_taps(const winograd_sums_job *job, const reduce_block *block, 
     enum { few_rows = 16 };
     const cvl_weight_strides *to = &job->r->dw_strides;
     const ptrdiff_t rows = job->r->axis[1].k, columns = job->r->axis[2].k, taps = rows * columns;
+    copy_kernel *const copy = copy_results(job->kernels, job->stream);
     if (taps_adjoin(job->r->axis, to->k)) {
         /* Channels that adjoin, too, are one row. A few rows are written at a time: filters a power
          * of two apart fall into few sets of a cache. */
         const ptrdiff_t together = to->ic == taps ? channels : 1;
         for (ptrdiff_t i = 0; i < channels; i += together)
             for (ptrdiff_t lane = 0; lane < block->lanes; lane += few_rows)
-                job->kernels->copy(w + i * to->ic + lane * to->oc, to->oc, 1,
-                                   from + i * taps * block->width + lane, 1, block->width,
-                                   cvl_least(few_rows, block->lanes - lane), together * taps);
+                copy(w + i * to->ic + lane * to->oc, to->oc, 1,
+                     from + i * taps * block->width + lane, 1, block->width,
+                     cvl_least(few_rows, block->lanes - lane), together * taps);
         return;
     }
     for (ptrdiff_t i = 0; i < rows; i++)
         for (ptrdiff_t j = 0; j < columns; j++)
-            job->kernels->copy(w + i * to->k[1] + j * to->k[2], to->ic, to->oc,
-                               from + (i * columns + j) * block->width, taps * block->width, 1,
-                               channels, block->lanes);
+            copy(w + i * to->k[1] + j * to->k[2], to->ic, to->oc,
+                 from + (i * columns + j) * block->width, taps * block->width, 1, channels,
+                 block->lanes);
 }
 
 /* Adds the partial sums of a strip of a block's channels, at one tap of the depth, to the first. */
@@ -300,6 +302,8 @@ static void sum_tasks(void *context, ptrdiff_t begin, ptrdiff_t end, int thread)
             finite &= store_strip(job, &block, n, sums, &space);
     }
     note_finite(job, finite);
+    if (job->stream)
+        __sync_synchronize();
 }
 
 static void strip_tasks(void *context, ptrdiff_t begin, ptrdiff_t end, int thread) {
@@ -313,6 +317,8 @@ static void strip_tasks(void *context, ptrdiff_t begin, ptrdiff_t end, int threa
                               job->partial + i / strips * job->splits * job->count, &space);
     }
     note_finite(job, finite);
+    if (job->stream)
+        __sync_synchronize();
 }
 
 /* ---- the whole ------------------------------------------------------------------------------ */
@@ -381,6 +387,7 @@ CVL_TYPED(cvl_reduce_winograd)(const cvl_reduce *r, const cvl_kernels *all_kerne
     winograd_sums_job job = {.r = r, .kernels = kernels, .finite = true};
     winograd_view *const v = &job.view;
     *v = view_winograd(kernels, r->axis, r->n);
+    job.stream = stream_weights(r);
     cut_sums(&job);
     cut_sum_chunks(&job);
     share_sums(&job);
