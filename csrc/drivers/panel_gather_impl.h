@@ -253,15 +253,17 @@ static asks ask_next_panel(const panel_job *job, const panel_task *t, const pane
 /* The sums of one pass over a panel, into its own place or, at the end, dst. */
 static void run_panel(const panel_job *job, const panel_task *t, const panel_space *space,
                       const panel_pass *pass, const task_panel *p) {
-    /* A panel of inputs that stand far apart repays its packing if many rows meet it. */
-    enum { few_rows = 32 };
+    /* A panel repays its packing if many rows meet it: fewer of them where inputs stand far apart
+     * than in a tile, whose rows begin anywhere in a cache line. */
+    enum { few_rows = 32, few_rows_of_tile = 64 };
     const cvl_gather *g = job->g;
     const ptrdiff_t steps = pass->end - pass->first, at = p->first % t->positions;
     const bool last = pass->end == t->steps;
     const bool in_place = last && panel_in_place(job, t, p->first, p->count);
     /* Within one image, and not beyond what there is to read: what stands behind the positions of a
      * tile, less than a vector, is not kept. */
-    const bool near = pass->packed || (p->count == p->width && t->rows <= few_rows);
+    const bool near =
+        pass->packed ? t->rows <= few_rows_of_tile : p->count == p->width && t->rows <= few_rows;
     const bool read_in_place = near && at + p->count <= t->positions;
     const real *b = NULL; /* without steps nothing is read */
     if (steps)
