@@ -465,6 +465,7 @@ FEW = [
     Case("few", 64, 64, (1, 8), (3, 3), n=8, stride=2, padding=2),
     Case("few", 128, 512, (16, 13), (5, 4), n=2, stride=(5, 4)),
     Case("few", 512, 256, (6, 7), (3, 3), stride=2, padding=1),
+    Case("few", 260, 256, (2, 5, 4), (3, 3, 3), n=2, padding=1),
     # Or few channels of y, of one tap: inputs are most of what is read. Long lines, in several
     # parts; lines that end within a vector, and less than one; steps that end within one; lines
     # apart, padding between them.
@@ -556,7 +557,8 @@ PLANES = [
 # cache does not hold; phases that read other taps, and fewer; windows apart; lines that are cut;
 # taps of the depth, and of one axis alone; weights of phases that are copied before, of some
 # channels or groups at a time; a share of the tiles in which the shorter phases have none; one
-# depth that meets several taps of it, in either order.
+# depth that meets several taps of it, in either order; weights so many that dw is written past the
+# caches.
 FILTERED = [
     Case("filtered", 17, 19, (13, 14), (3, 3), n=2, padding=1),
     Case("filtered", 33, 70, (9, 12), (3, 3), n=8, padding=1),
@@ -582,6 +584,7 @@ FILTERED = [
     Case("filtered", 130, 140, (1, 8, 9), (3, 3, 3), n=4, padding=(2, 1, 1)),
     Case("filtered", 320, 224, (8, 9), (4, 4), stride=2, padding=1),
     Case("filtered", 512, 512, (5, 6), (4, 4), groups=4, stride=2, padding=1),
+    Case("filtered", 500, 260, (14, 13), (3, 3), n=2, padding=1),
 ]
 
 

@@ -649,8 +649,16 @@ static void channel_tasks(void *context, ptrdiff_t begin, ptrdiff_t end, int thr
         __sync_synchronize();
 }
 
-/* Positions of a task that repay the packing of the weights which meet them. */
-enum { enough_positions = 1024 };
+/* Positions of a task that repay the packing of the weights which meet them, and the most that they
+ * may read: inputs that are read where they stand take no room. */
+typedef struct enough_inputs {
+    ptrdiff_t positions, bytes;
+} enough_inputs;
+
+static enough_inputs enough_for_task(const cvl_gather *g) {
+    const enough_inputs moved = {1024, 3 << 20}, standing = {1536, 8 << 20};
+    return g->src_strides.c == 1 ? standing : moved;
+}
 
 /* Whether a few rows of positions read most of the source: cut into tasks of few rows, it would be
  * read again by each. */
@@ -665,15 +673,16 @@ static bool taps_reach_far(const cvl_gather *g) {
  * read. That comes from the level-3 cache then, which takes less time than packing all weights for
  * every few positions. */
 static ptrdiff_t tile_budget(const cvl_gather *g, ptrdiff_t place_bytes) {
-    const ptrdiff_t most = 3 << 20, least_bytes = cvl_l2_bytes() / 2;
-    ptrdiff_t bytes = cvl_scale_bytes(place_bytes, enough_positions), whole = place_bytes;
+    const enough_inputs enough = enough_for_task(g);
+    const ptrdiff_t least_bytes = cvl_l2_bytes() / 2;
+    ptrdiff_t bytes = cvl_scale_bytes(place_bytes, enough.positions), whole = place_bytes;
     for (int i = 0; i < CVL_AXES; i++) {
         bytes = cvl_scale_bytes(bytes, cvl_least(g->axis[i].phases->in_step, g->axis[i].k));
         whole = cvl_scale_bytes(whole, g->axis[i].in);
     }
     if (taps_reach_far(g) && whole > bytes)
         bytes = whole;
-    bytes = cvl_least(bytes, most);
+    bytes = cvl_least(bytes, enough.bytes);
     return bytes > least_bytes ? bytes : least_bytes;
 }
 
@@ -682,8 +691,9 @@ static ptrdiff_t tile_budget(const cvl_gather *g, ptrdiff_t place_bytes) {
 static ptrdiff_t images_together(const cvl_gather *g, const cvl_blocks *blocks,
                                  ptrdiff_t image_bytes, ptrdiff_t budget, ptrdiff_t repeats,
                                  ptrdiff_t enough_tasks) {
+    const ptrdiff_t enough = enough_for_task(g).positions;
     ptrdiff_t images = 1;
-    while (images < g->n && images * blocks->positions < enough_positions &&
+    while (images < g->n && images * blocks->positions < enough &&
            cvl_scale_bytes(image_bytes, images + 1) <= budget &&
            (g->n + images) / (images + 1) * repeats >= enough_tasks)
         images++;
