@@ -19,6 +19,7 @@ typedef struct panel_job {
     ptrdiff_t taps;             /* the most of a task */
     ptrdiff_t steps, channels;  /* the most of a pass */
     bool stream;                /* whether results are written past the caches, */
+    bool asks_results;          /* or asked for, */
     bool asks;                  /* and inputs asked for */
     char *workspace;
     ptrdiff_t workspace_bytes; /* per thread */
@@ -250,6 +251,16 @@ static asks ask_next_panel(const panel_job *job, const panel_task *t, const pane
                   .length = p->width};
 }
 
+/* What they ask for else: their own results, where these have left the caches, and come from memory
+ * to be written in pieces that no prefetcher follows: short ones, and those of small planes. */
+static asks ask_results(const panel_job *job, const panel_task *t, const panel_space *space,
+                        const task_panel *p, const real *dst) {
+    enum { short_piece = 1024 / sizeof(real), small_plane = 8192 / sizeof(real) };
+    if (!job->asks_results || (p->width > short_piece && job->g->dst_strides.c > small_plane))
+        return no_asks;
+    return (asks){.b = dst, .row = space->dst_row, .rows = t->rows, .length = p->width};
+}
+
 /* The sums of one pass over a panel, into its own place or, at the end, dst. */
 static void run_panel(const panel_job *job, const panel_task *t, const panel_space *space,
                       const panel_pass *pass, const task_panel *p) {
@@ -292,21 +303,25 @@ static void run_panel(const panel_job *job, const panel_task *t, const panel_spa
                               .terms = space->terms,
                               .n_terms = n_terms,
                               .stream = job->stream && in_place};
-    const asks ask = ask_next_panel(job, t, space, pass, p);
+    asks ask = ask_next_panel(job, t, space, pass, p);
+    if (ask.rows == 0 && in_place)
+        ask = ask_results(job, t, space, p, dst);
     multiply(job->kernels, &products, t->rows, p->width, &ask);
     if (last && !in_place)
         store_panel(job, t, p);
 }
 
-enum { most_of_lot = 24 * 1024 / sizeof(real) }; /* elements: half of the level-1 cache */
+/* Elements: half of the level-1 cache, or a part of the level-2 cache. */
+enum { most_of_lot = 24 * 1024 / sizeof(real), most_of_pair = 128 * 1024 / sizeof(real) };
 
 /* How many panels make a lot: of a reduction short enough for one pass, as many as stay in half of
- * the level-1 cache. A few rows meet all of them before the next rows do, so that long pieces of
- * dst are written at once. */
+ * the level-1 cache, or two. A few rows meet all of them before the next rows do, so that long
+ * pieces of inputs are read, and of dst written, at once. */
 static ptrdiff_t panels_together(const panel_task *t, const panel_pass *pass, ptrdiff_t width) {
     if (t->images > 1 || pass->first > 0 || pass->end < t->steps || t->steps == 0)
         return 1;
-    return cvl_most(most_of_lot / (t->steps * width), 1);
+    const ptrdiff_t panel = t->steps * width;
+    return cvl_most(most_of_lot / panel, 2 * panel <= most_of_pair ? 2 : 1);
 }
 
 /* One width phase of a task, pass by pass, all panels in each. A panel whose last vector is not
@@ -348,7 +363,7 @@ static panel_space panel_layout(const panel_job *job, cvl_arena *memory) {
                           sizeof(real));
     space.weights = cvl_take(memory, cvl_scale_bytes(job->rows, job->steps), sizeof(real));
     space.panel =
-        cvl_take(memory, cvl_most(cvl_scale_bytes(job->steps, width), most_of_lot), sizeof(real));
+        cvl_take(memory, cvl_most(cvl_scale_bytes(job->steps, width), most_of_pair), sizeof(real));
     space.sums = cvl_take(memory, cvl_scale_bytes(positions, job->rows), sizeof(real));
     space.bias = cvl_take(memory, job->rows, sizeof(real));
     space.a_row = cvl_take(memory, job->rows, sizeof(ptrdiff_t));
@@ -445,7 +460,10 @@ cvl_status CVL_TYPED(cvl_gather_panels)(const cvl_gather *g, const cvl_kernels *
         least_rows = 64, /* repay bringing the inputs once more for another part */
     };
     const kernel_table *kernels = all_kernels->CVL_DTYPE;
-    panel_job job = {.g = g, .kernels = kernels, .stream = stream_results(g)};
+    panel_job job = {.g = g, .kernels = kernels};
+    /* Rows that begin within cache lines leave parts of lines, which would be read again. */
+    job.stream = stream_results(g) && g->dst_strides.c % line_channels == 0;
+    job.asks_results = stream_results(g) && !job.stream;
     const ptrdiff_t size = (ptrdiff_t)sizeof(real), tasks_wanted = cvl_enough_tasks(g->work);
     job.asks = leave_level2(source_count(g));
     job.width_map = g->axis[1].out > 1 ? cvl_joined_map : cvl_pixel_map;
