@@ -3,7 +3,7 @@
  *
  * Where the positions of a channel are one line, in x as in dy, every weight's gradient is a dot
  * product of two lines that are read where they stand. Lines are cut into parts, so that those of
- * the output channels are still near when the next input channels meet them.
+ * the fewer channels are still near when the next of the others meet them.
  */
 
 typedef struct dot_reduce_job {
@@ -24,14 +24,20 @@ static void add_dots(const dot_reduce_job *job, ptrdiff_t group, ptrdiff_t index
     const ptrdiff_t depth = index / job->parts % r->axis[0].out;
     const ptrdiff_t image = index / job->parts / r->axis[0].out;
     const ptrdiff_t first = line * part / job->parts, end = line * (part + 1) / job->parts;
-    const cvl_data_strides *x = &r->x_strides, *dy = &r->dy_strides;
-    job->kernels->dots(products, r->ic, 1, NULL,
-                       (const real *)r->dy + image * dy->n + group * r->oc * dy->c +
-                           depth * dy->s[0] + first,
-                       dy->c, r->oc,
-                       job->x + image * x->n + group * r->ic * x->c +
-                           depth * r->axis[0].phases->in_step * x->s[0] + first,
-                       x->c, r->ic, end - first);
+    const cvl_data_strides *x_step = &r->x_strides, *dy_step = &r->dy_strides;
+    const real *const x = job->x + image * x_step->n + group * r->ic * x_step->c +
+                          depth * r->axis[0].phases->in_step * x_step->s[0] + first;
+    const real *const dy = (const real *)r->dy + image * dy_step->n + group * r->oc * dy_step->c +
+                           depth * dy_step->s[0] + first;
+    /* A few lines of the first operand meet all lines of the second, which stay near; those of x
+     * may be too many for that. */
+    const ptrdiff_t few = 4, x_bytes = r->ic * (end - first) * (ptrdiff_t)sizeof(real);
+    if (r->ic > r->oc && r->oc > few && x_bytes > cvl_l2_bytes() / 2)
+        job->kernels->dots(products, 1, r->ic, NULL, x, x_step->c, r->ic, dy, dy_step->c, r->oc,
+                           end - first);
+    else
+        job->kernels->dots(products, r->ic, 1, NULL, dy, dy_step->c, r->oc, x, x_step->c, r->ic,
+                           end - first);
     for (ptrdiff_t i = 0; i < r->oc * r->ic; i++)
         sums[i] += products[i];
 }

@@ -425,7 +425,7 @@ static reduce_way choose_reduce(cvl_dtype dtype, const cvl_reduce *r, ptrdiff_t 
     const double moved = 0.2, copied = 0.5, scattered = 2;
     const double of_pixels = 1.6, of_filter = 1; /* of each tap: they are loaded; and besides */
     const double lanes_added = 25;               /* of each weight */
-    const double of_dots = 1.2, read = 0.05;
+    const double of_dots = 1.6, read = 0.05;
     const double run = 24;   /* of a row, moved by itself: as many as the stride */
     const double turned = 9; /* of sums whose neighbours are stored in lines of their own */
     const double apart = fmin(1.1, 1 + 8 / (double)r->oc); /* a product to every tap */
