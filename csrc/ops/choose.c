@@ -93,7 +93,8 @@ static double filled_vectors(const cvl_gather_axis *width, ptrdiff_t lanes) {
  * weights out of order for every task. */
 static bool gather_panels(cvl_dtype dtype, const cvl_gather *g, const gather_counts *n,
                           ptrdiff_t lanes, ptrdiff_t width_of_panel) {
-    const double transposed = 15, copied = 18, scattered = 45, narrow = 1.1;
+    const double transposed = 15, copied = 18, narrow = 1.1;
+    const double scattered = g->axis[2].phases->out_step == 2 ? 10 : 45; /* two go by vectors */
     const double from_memory = 60, many_bytes = 4 << 20; /* of weights, transposed */
     const double many_steps = 2000, far_apart = 1.2; /* of a stride: read tap by tap, from afar */
     const double packed_again = fmin(transposed, 1.25 * (double)lanes), panels_of_task = 8;
