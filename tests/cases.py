@@ -467,13 +467,14 @@ FEW = [
     Case("few", 512, 256, (6, 7), (3, 3), stride=2, padding=1),
     Case("few", 260, 256, (2, 5, 4), (3, 3, 3), n=2, padding=1),
     # Or few channels of y, of one tap: inputs are most of what is read. Long lines, in several
-    # parts; lines that end within a vector, and less than one; steps that end within one; lines
-    # apart, padding between them.
+    # parts; lines that end within a vector, and less than one; steps that end within one; more lines
+    # of x than stay near; lines apart, padding between them.
     Case("few", 64, 2, (9, 11), (1, 1), n=2),
     Case("few", 301, 3, (30, 31), (1, 1)),
     Case("few", 67, 1, (40007,), (1,)),
     Case("few", 40, 8, (130, 131), (1, 1), n=2),
     Case("few", 513, 7, (5, 6), (1, 1), n=3),
+    Case("few", 200, 5, (41, 43), (1, 1), n=2),
     Case("few", 128, 6, (12, 13), (1, 1), n=2, groups=2),
     Case("few", 64, 4, (5, 6, 7), (1, 1, 1), stride=(2, 1, 1)),
     Case("few", 64, 4, (9, 20), (1, 1), stride=(1, 2)),
@@ -582,6 +583,7 @@ FILTERED = [
     Case("filtered", 32, 40, (5, 9, 10), (3, 3, 3), padding=1),
     Case("filtered", 200, 192, (3, 5, 5), (3, 3, 3), n=4, padding=1),
     Case("filtered", 130, 140, (1, 8, 9), (3, 3, 3), n=4, padding=(2, 1, 1)),
+    Case("filtered", 48, 64, (6, 8, 9), (5, 3, 3), n=4, padding=(2, 1, 1)),
     Case("filtered", 320, 224, (8, 9), (4, 4), stride=2, padding=1),
     Case("filtered", 512, 512, (5, 6), (4, 4), groups=4, stride=2, padding=1),
     Case("filtered", 500, 260, (14, 13), (3, 3), n=2, padding=1),
