@@ -467,8 +467,8 @@ FEW = [
     Case("few", 512, 256, (6, 7), (3, 3), stride=2, padding=1),
     Case("few", 260, 256, (2, 5, 4), (3, 3, 3), n=2, padding=1),
     # Or few channels of y, of one tap: inputs are most of what is read. Long lines, in several
-    # parts; lines that end within a vector, and less than one; steps that end within one; more lines
-    # of x than stay near; lines apart, padding between them.
+    # parts; lines that end within a vector, and less than one; steps that end within one; more
+    # lines of x than stay near; lines apart, padding between them.
     Case("few", 64, 2, (9, 11), (1, 1), n=2),
     Case("few", 301, 3, (30, 31), (1, 1)),
     Case("few", 67, 1, (40007,), (1,)),

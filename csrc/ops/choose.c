@@ -94,8 +94,8 @@ static double filled_vectors(const cvl_gather_axis *width, ptrdiff_t lanes) {
 static bool gather_panels(cvl_dtype dtype, const cvl_gather *g, const gather_counts *n,
                           ptrdiff_t lanes, ptrdiff_t width_of_panel) {
     const double transposed = 15, copied = 18, narrow = 1.1;
-    const double scattered = g->axis[2].phases->out_step == 2 ? 10 : 45; /* two go by vectors */
-    const double from_memory = 60, many_bytes = 4 << 20; /* of weights, transposed */
+    const double by_vectors = 10, by_elements = 45;      /* scattered */
+    const double from_memory = 60, many_bytes = 4 << 20; /* of weights, transposed; of results */
     const double many_steps = 2000, far_apart = 1.2; /* of a stride: read tap by tap, from afar */
     const double packed_again = fmin(transposed, 1.25 * (double)lanes), panels_of_task = 8;
     const double most_positions = 1024; /* that meet weights packed once */
@@ -110,6 +110,10 @@ static bool gather_panels(cvl_dtype dtype, const cvl_gather *g, const gather_cou
     const double weights = n->all * ic * oc;
     const bool follow = weights_follow(g);
     const bool near = cvl_weights(g) * (double)size_of(dtype) <= many_bytes;
+    /* Two phases go by vectors, but never past the caches. */
+    const double results = positions * (double)g->groups * oc * (double)size_of(dtype);
+    const double scattered =
+        g->axis[2].phases->out_step == 2 && results <= many_bytes ? by_vectors : by_elements;
     const double packed = follow ? (near ? transposed : from_memory) * weights / met : 0;
     const bool strided = g->axis[1].phases->in_step > 1 || width->phases->in_step > 1;
     const double steps = n->inside * ic * (strided && n->inside * ic > many_steps ? far_apart : 1);
