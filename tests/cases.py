@@ -465,7 +465,7 @@ FEW = [
     Case("few", 64, 64, (1, 8), (3, 3), n=8, stride=2, padding=2),
     Case("few", 128, 512, (16, 13), (5, 4), n=2, stride=(5, 4)),
     Case("few", 512, 256, (6, 7), (3, 3), stride=2, padding=1),
-    Case("few", 260, 256, (2, 5, 4), (3, 3, 3), n=2, padding=1),
+    Case("few", 260, 256, (2, 3, 4), (3, 3, 3), padding=1),
     # Or few channels of y, of one tap: inputs are most of what is read. Long lines, in several
     # parts; lines that end within a vector, and less than one; steps that end within one; more
     # lines of x than stay near; lines apart, padding between them.
@@ -586,7 +586,7 @@ FILTERED = [
     Case("filtered", 48, 64, (6, 8, 9), (5, 3, 3), n=4, padding=(2, 1, 1)),
     Case("filtered", 320, 224, (8, 9), (4, 4), stride=2, padding=1),
     Case("filtered", 512, 512, (5, 6), (4, 4), groups=4, stride=2, padding=1),
-    Case("filtered", 500, 260, (14, 13), (3, 3), n=2, padding=1),
+    Case("filtered", 500, 260, (8, 9), (3, 3), padding=1),
 ]
 
 
