@@ -645,8 +645,7 @@ static void channel_tasks(void *context, ptrdiff_t begin, ptrdiff_t end, int thr
             task.tile.base += task.tile_group;
         }
     }
-    if (job->stream)
-        __sync_synchronize();
+    end_stream(job->stream);
 }
 
 /* Positions of a task that repay the packing of the weights which meet them, and the most that they

@@ -651,8 +651,7 @@ static void reduce_tasks(void *context, ptrdiff_t begin, ptrdiff_t end, int thre
     const reduce_space space = reduce_layout(job, &memory);
     for (ptrdiff_t i = begin; i < end; i++)
         reduce_task(job, i, &space);
-    if (job->stream)
-        __sync_synchronize();
+    end_stream(job->stream);
 }
 
 /* Adds the partial results of a block, one of several parts of its elements. */
@@ -675,8 +674,7 @@ static void store_blocks(void *context, ptrdiff_t begin, ptrdiff_t end, int thre
         const reduce_block block = nth_block(job, index);
         store_sums(job, &block, job->partial + index * job->splits * job->partial_count);
     }
-    if (job->stream)
-        __sync_synchronize();
+    end_stream(job->stream);
 }
 
 /* Elements of x that a position of dy reads, of each channel and row of taps. */

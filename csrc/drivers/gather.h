@@ -32,7 +32,11 @@ static inline double cvl_positions(const cvl_gather *g) {
     return positions;
 }
 
-/* Weights of a group, as a double. */
+/* Results of all groups, and weights of one, as a double. */
+static inline double cvl_results(const cvl_gather *g) {
+    return cvl_positions(g) * (double)g->groups * (double)g->oc;
+}
+
 static inline double cvl_weights(const cvl_gather *g) {
     double weights = (double)g->ic * (double)g->oc;
     for (int i = 0; i < CVL_AXES; i++)

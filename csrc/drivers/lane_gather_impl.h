@@ -644,8 +644,7 @@ static void lane_tasks(void *context, ptrdiff_t begin, ptrdiff_t end, int thread
             for (ptrdiff_t h = 0; h < axis[1].n_phases; h++)
                 run_lane_phases(job, &space, &task, &axis[0].phases[d], &axis[1].phases[h]);
     }
-    if (job->stream)
-        __sync_synchronize();
+    end_stream(job->stream);
 }
 
 /* The most places that `count` positions of an axis read, of each phase alone or of all

@@ -427,8 +427,7 @@ static void panel_tasks(void *context, ptrdiff_t begin, ptrdiff_t end, int threa
     const panel_space space = panel_layout(job, &memory);
     for (ptrdiff_t i = begin; i < end; i++)
         run_panel_task(job, i, &space);
-    if (job->stream)
-        __sync_synchronize();
+    end_stream(job->stream);
 }
 
 /* The channels that a pass of a task of so many taps reads, at most: it starts and ends within one
@@ -462,8 +461,9 @@ cvl_status CVL_TYPED(cvl_gather_panels)(const cvl_gather *g, const cvl_kernels *
     const kernel_table *kernels = all_kernels->CVL_DTYPE;
     panel_job job = {.g = g, .kernels = kernels};
     /* Rows that begin within cache lines leave parts of lines, which would be read again. */
-    job.stream = stream_results(g) && g->dst_strides.c % line_channels == 0;
-    job.asks_results = stream_results(g) && !job.stream;
+    const bool many = stream_results(g);
+    job.stream = many && g->dst_strides.c % line_channels == 0;
+    job.asks_results = many && !job.stream;
     const ptrdiff_t size = (ptrdiff_t)sizeof(real), tasks_wanted = cvl_enough_tasks(g->work);
     job.asks = leave_level2(source_count(g));
     job.width_map = g->axis[1].out > 1 ? cvl_joined_map : cvl_pixel_map;

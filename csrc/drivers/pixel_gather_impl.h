@@ -433,8 +433,7 @@ static void pixel_tasks(void *context, ptrdiff_t begin, ptrdiff_t end, int threa
     pixel_space space = pixel_layout(job, &memory);
     for (ptrdiff_t i = begin; i < end; i++)
         pixel_task(job, i, &space);
-    if (job->stream)
-        __sync_synchronize();
+    end_stream(job->stream);
 }
 
 /* Whether the kernel has one tap, and its inputs stand as lines of destinations do. */

@@ -214,8 +214,7 @@ static void plane_tasks(void *context, ptrdiff_t begin, ptrdiff_t end, int threa
             for (ptrdiff_t h = 0; h < g->axis[1].n_phases; h++)
                 run_plane_phases(job, &task, &g->axis[0].phases[d], &g->axis[1].phases[h], staged);
     }
-    if (job->stream)
-        __sync_synchronize();
+    end_stream(job->stream);
 }
 
 /* Counts the parts of planes and axes, and returns how many tasks they make. */

@@ -246,9 +246,16 @@ static bool stream_past(const void *results, double count) {
 }
 
 static bool stream_results(const cvl_gather *g) {
-    return stream_past(g->dst, cvl_positions(g) * (double)g->groups * (double)g->oc);
+    return stream_past(g->dst, cvl_results(g));
 }
 
+/* The same for results that tiles write in parts of lines, and that are brought together first:
+ * that pays only for twice as many. */
+static bool stream_copies(const cvl_gather *g) {
+    return stream_past(g->dst, cvl_results(g) / 2);
+}
+
+/* The same for weight gradients. */
 static bool stream_weights(const cvl_reduce *r) {
     double count = (double)r->groups * (double)r->ic * (double)r->oc;
     for (int i = 0; i < CVL_AXES; i++)
@@ -256,10 +263,10 @@ static bool stream_weights(const cvl_reduce *r) {
     return stream_past(r->dw, count);
 }
 
-/* The same for results that tiles write in parts of lines, and that are brought together first:
- * that pays only for twice as many. */
-static bool stream_copies(const cvl_gather *g) {
-    return stream_past(g->dst, cvl_positions(g) * (double)g->groups * (double)g->oc / 2);
+/* The end of a thread's part: what went past the caches is there before others are told. */
+static void end_stream(bool stream) {
+    if (stream)
+        __sync_synchronize();
 }
 
 /* Moves results to where they go. */

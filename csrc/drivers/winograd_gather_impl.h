@@ -531,8 +531,7 @@ static void winograd_tasks(void *context, ptrdiff_t begin, ptrdiff_t end, int th
     }
     if (!finite)
         __atomic_store_n(&job->finite, false, __ATOMIC_RELAXED);
-    if (job->stream)
-        __sync_synchronize();
+    end_stream(job->stream);
 }
 
 /* ---- the whole ------------------------------------------------------------------------------ */

@@ -302,8 +302,7 @@ static void sum_tasks(void *context, ptrdiff_t begin, ptrdiff_t end, int thread)
             finite &= store_strip(job, &block, n, sums, &space);
     }
     note_finite(job, finite);
-    if (job->stream)
-        __sync_synchronize();
+    end_stream(job->stream);
 }
 
 static void strip_tasks(void *context, ptrdiff_t begin, ptrdiff_t end, int thread) {
@@ -317,8 +316,7 @@ static void strip_tasks(void *context, ptrdiff_t begin, ptrdiff_t end, int threa
                               job->partial + i / strips * job->splits * job->count, &space);
     }
     note_finite(job, finite);
-    if (job->stream)
-        __sync_synchronize();
+    end_stream(job->stream);
 }
 
 /* ---- the whole ------------------------------------------------------------------------------ */

@@ -111,7 +111,7 @@ static bool gather_panels(cvl_dtype dtype, const cvl_gather *g, const gather_cou
     const bool follow = weights_follow(g);
     const bool near = cvl_weights(g) * (double)size_of(dtype) <= many_bytes;
     /* Two phases go by vectors, but never past the caches. */
-    const double results = positions * (double)g->groups * oc * (double)size_of(dtype);
+    const double results = cvl_results(g) * (double)size_of(dtype);
     const double scattered =
         g->axis[2].phases->out_step == 2 && results <= many_bytes ? by_vectors : by_elements;
     const double packed = follow ? (near ? transposed : from_memory) * weights / met : 0;
